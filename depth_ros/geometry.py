@@ -1,0 +1,120 @@
+"""SE(3), projection and warping conventions. numpy for single frames, torch for batches.
+
+Optical frames (x right, y down, z forward), integer pixel centres, `T_a_b` takes points from b to a.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+from depth_ros.datatypes import Camera
+from depth_ros.errors import DepthRosError
+
+T_BODY_OPTICAL = np.array(
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+"""REP-103: takes points from an optical frame to a body-like frame (x forward, y left, z up)."""
+
+
+def inverse(T: np.ndarray) -> np.ndarray:
+    """Inverse of a rigid transform (..., 4, 4), exact to rounding, without a general inversion."""
+    R, t = T[..., :3, :3], T[..., :3, 3:]
+    out = np.zeros_like(T)
+    out[..., :3, :3] = np.swapaxes(R, -1, -2)
+    out[..., :3, 3:] = -np.swapaxes(R, -1, -2) @ t
+    out[..., 3, 3] = 1.0
+    return out
+
+
+def matrix_from_quaternion(q_xyzw: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) of a quaternion in x y z w order (ROS); it is normalised first."""
+    x, y, z, w = np.asarray(q_xyzw, float) / np.linalg.norm(q_xyzw)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
+    """Quaternion x y z w (w >= 0) of a rotation (3, 3), by its largest component (Shepperd 1978)."""
+    squares = np.array([R[0, 0], R[1, 1], R[2, 2], R[0, 0] + R[1, 1] + R[2, 2]])
+    i = int(np.argmax(squares))
+    if i == 3:
+        q = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], 1 + squares[3]])
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        q = np.empty(4)
+        q[i] = 1 + R[i, i] - R[j, j] - R[k, k]
+        q[j], q[k] = R[j, i] + R[i, j], R[k, i] + R[i, k]
+        q[3] = R[k, j] - R[j, k]
+    q /= np.linalg.norm(q)
+    return q if q[3] >= 0 else -q
+
+
+def pose_from(translation: np.ndarray, q_xyzw: np.ndarray) -> np.ndarray:
+    """(4, 4) of a translation (3,) m and a quaternion x y z w."""
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = matrix_from_quaternion(q_xyzw), translation
+    return T
+
+
+@functools.lru_cache(maxsize=8)
+def _rays(width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    rays = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u)], axis=-1)
+    rays.flags.writeable = False  # shared by all callers
+    return rays
+
+
+def rays(camera: Camera) -> np.ndarray:
+    """(H, W, 3) float32 directions with z = 1 of every pixel of a rectified camera; cached, read-only."""
+    return _rays(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
+
+
+def back_project(depth: np.ndarray, camera: Camera) -> np.ndarray:
+    """(H, W, 3) float32 points in the optical frame, m, of a depth image (H, W); NaN stays NaN."""
+    return rays(camera) * depth[..., None]
+
+
+def project(points: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (..., 2) and depths (...) of points (..., 3) in the optical frame."""
+    image = points @ np.asarray(K).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return image[..., :2] / image[..., 2:], points[..., 2]
+
+
+@functools.lru_cache(maxsize=4)
+def _rectify_maps(key: tuple) -> tuple[np.ndarray, np.ndarray]:
+    width, height, K, P, R, distortion, model = key
+    K, P, R = np.reshape(K, (3, 3)), np.reshape(P, (3, 4)), np.reshape(R, (3, 3))
+    if model == "equidistant":
+        return cv2.fisheye.initUndistortRectifyMap(
+            K, np.array(distortion[:4]), R, P[:, :3], (width, height), cv2.CV_16SC2
+        )
+    if model in ("plumb_bob", "rational_polynomial"):
+        return cv2.initUndistortRectifyMap(
+            K, np.array(distortion), R, P[:, :3], (width, height), cv2.CV_16SC2
+        )
+    raise DepthRosError(
+        f"camera_info has distortion_model '{model}'; known are plumb_bob, rational_polynomial and "
+        "equidistant: recalibrate with one of these or rectify the image before depth_ros"
+    )
+
+
+def rectify(image: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
+    """The image (H, W, C) as an ideal pinhole would see it, and that pinhole. Maps are cached by camera.
+
+    Returns the arguments unchanged where there is nothing to rectify.
+    """
+    if camera.is_rectified:
+        return image, camera
+    key = (camera.width, camera.height, tuple(camera.K.flat), tuple(camera.P.flat),
+           tuple(camera.R.flat), tuple(camera.distortion), camera.distortion_model)  # fmt: skip
+    maps = _rectify_maps(key)
+    return cv2.remap(image, *maps, cv2.INTER_LINEAR), camera.rectified()
