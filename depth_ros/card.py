@@ -1,0 +1,151 @@
+"""A model on disk: a folder with `card.yaml`, `weights.safetensors` and `check.png`.
+
+The card states what a user must know before trusting a model: task, family, size, scale, training data,
+licence, measured figures with the command that repeats each, and the checksum of the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from depth_ros.config import settings_from
+from depth_ros.errors import DepthRosError
+
+if TYPE_CHECKING:
+    import torch
+
+TASKS = ("depth", "stereo_depth", "ego_motion", "object_motion", "planes")
+SCALES = ("metric", "up_to_scale", "affine_inverse")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `card.yaml` holds. width, height: px of the images that it was trained on.
+
+    figures: list of {data, protocol, command, and measured values}. sha256: of weights.safetensors.
+    """
+
+    name: str
+    task: str
+    family: str
+    width: int
+    height: int
+    scale: str
+    licence: str
+    sha256: str
+    description: str = ""
+    frames: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+    training_data: list[str] = field(default_factory=list)
+    terms: str = ""
+    recipe: str = ""
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    path: Path = Path()
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def check_image(self) -> Path:
+        """A stored input: engines must reproduce the eager result on it."""
+        return self.path / "check.png"
+
+
+def model_roots() -> list[Path]:
+    """Folders that may hold models, first match wins: $DEPTH_ROS_MODELS, checkout, ament, Python prefix."""
+    roots = [Path(entry) for entry in os.environ.get("DEPTH_ROS_MODELS", "").split(os.pathsep) if entry]
+    roots.append(Path(__file__).resolve().parent.parent / "models")
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) + [sys.prefix]
+    roots += [Path(prefix) / "share/depth_ros/models" for prefix in prefixes if prefix]
+    return [root for root in dict.fromkeys(roots) if root.is_dir()]
+
+
+def cards() -> list[Card]:
+    """Every model that can be named, sorted; of two with one name the first root wins."""
+    found: dict[str, Card] = {}
+    for root in model_roots():
+        for file in sorted(root.glob("*/card.yaml")):
+            found.setdefault(file.parent.name, read_card(file.parent))
+    return sorted(found.values(), key=lambda card: card.name)
+
+
+def find_card(model: str) -> Card:
+    """The card of a model given by name or by the path of its folder. DepthRosError says what exists."""
+    if (Path(model) / "card.yaml").is_file():
+        return read_card(Path(model))
+    for root in model_roots():
+        if model and (root / model / "card.yaml").is_file():
+            return read_card(root / model)
+    known = ", ".join(card.name for card in cards()) or "none"
+    raise DepthRosError(
+        f"no model '{model}'; known are {known}; or give the path of a folder with card.yaml"
+    )
+
+
+def read_card(folder: Path) -> Card:
+    """Read and check `folder`/card.yaml."""
+    file = folder / "card.yaml"
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise DepthRosError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DepthRosError(f"{file} is no card: a mapping of keys to values is needed")
+    missing = [f.name for f in dataclasses.fields(Card)
+               if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+               and f.name not in content]  # fmt: skip
+    if missing:
+        raise DepthRosError(f"{file} lacks '{missing[0]}'")
+    card = settings_from(Card, content, str(file))
+    for key, value, allowed in (("task", card.task, TASKS), ("scale", card.scale, SCALES)):
+        if value not in allowed:
+            raise DepthRosError(f"{file}: {key} is '{value}'; allowed: {', '.join(allowed)}")
+    return dataclasses.replace(card, path=folder.resolve())
+
+
+def write_card(card: Card) -> None:
+    """Write `card.path`/card.yaml; the path itself is not stored."""
+    content = {key: value for key, value in dataclasses.asdict(card).items() if key != "path"}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    (card.path / "card.yaml").write_text(text)
+
+
+def checksum(file: Path) -> str:
+    """sha256 of a file, hex."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
+    """The eager float32 module of a card, in evaluation mode.
+
+    Raises DepthRosError if the weights are missing, damaged or of another architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from depth_ros.networks import family
+
+    module = family(card.family)
+    settings = settings_from(module.Settings, card.settings, f"{card.path}/card.yaml, settings")
+    if not card.weights.is_file():
+        raise DepthRosError(f"{card.weights} is missing: restore it (git checkout, or reinstall the package)")
+    if checksum(card.weights) != card.sha256:
+        raise DepthRosError(
+            f"{card.weights} is damaged: its sha256 is not the card's {card.sha256[:12]}...; "
+            "restore it (git checkout, or reinstall the package)"
+        )
+    model = module.Model(settings)
+    try:
+        model.load_state_dict(load_file(card.weights, device=device), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise DepthRosError(f"{card.weights} does not fit family '{card.family}': {error}") from error
+    return model.to(device).eval()

@@ -1,0 +1,44 @@
+"""Recorded folders, read as a sequence of samples: one file a layout, all with the same face.
+
+`open_folder(path)` looks at what is there and returns a `Folder`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from depth_ros.datatypes import Frame
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One moment of a recording.
+
+    name: the frame id in the folder. left: the image of the left or only camera.
+    right: the right eye or None; the pair is rectified where `left.camera.is_rectified`.
+    depth: (H, W) float32 m of `left`, NaN = unknown, or None where the folder has no truth for it.
+    T_world_camera: (4, 4) pose of the left camera, or None.
+    moving: (H, W) int32 instance ids of moving objects, 0 = static, or None.
+    """
+
+    name: str
+    left: Frame
+    right: Frame | None = None
+    depth: np.ndarray | None = None
+    T_world_camera: np.ndarray | None = None
+    moving: np.ndarray | None = None
+
+
+class Folder(Protocol):
+    """A recording. Samples are read from disk when they are asked for, in time order."""
+
+    layout: str
+    rate: float
+    """Frames per second, for recordings whose stamps are made up from it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
