@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from depth_ros.datatypes import Frame
+from depth_ros.errors import DepthRosError
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Sample:
     name: the frame id in the folder. left: the image of the left or only camera.
     right: the right eye or None; the pair is rectified where `left.camera.is_rectified`.
     depth: (H, W) float32 m of `left`, NaN = unknown, or None where the folder has no truth for it.
-    T_world_camera: (4, 4) pose of the left camera, or None.
+    T_world_camera: (4, 4) pose of the left camera (of the rectified one), or None.
     moving: (H, W) int32 instance ids of moving objects, 0 = static, or None.
     """
 
@@ -42,3 +44,20 @@ class Folder(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+def open_folder(path: str | Path) -> Folder:
+    """The recording in a folder. DepthRosError says what was found and which layouts are known."""
+    from depth_ros.datasets import euroc, folder, kitti_odometry, tum
+
+    path = Path(path)
+    if not path.is_dir():
+        raise DepthRosError(f"no folder '{path}': give the path of a recorded folder")
+    layouts = (tum, euroc, kitti_odometry, folder)  # the general one last
+    for layout in layouts:
+        if layout.fits(path):
+            return layout.read(path)
+    entries = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    found = ", ".join(entries[:12]) + (", ..." if len(entries) > 12 else "") if entries else "nothing"
+    known = "; ".join(f"{layout.__name__.split('.')[-1]} ({layout.NEEDS})" for layout in layouts)
+    raise DepthRosError(f"no known recording in '{path}': found {found}; known layouts are {known}")

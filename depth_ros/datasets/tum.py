@@ -1,0 +1,67 @@
+"""TUM RGB-D: associations.txt, rgb/, depth/ registered to rgb, groundtruth.txt (mocap), camera.yaml.
+
+Poses are those of the colour camera, interpolated to its stamps. Depth is uint16/5000 m unless camera.yaml
+says otherwise (Sturm et al., IROS 2012, file formats).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from depth_ros.config import settings_from
+from depth_ros.datasets import Sample
+from depth_ros.datasets.files import NS, Trajectory, read_depth, read_image, read_yaml, stamp_from_seconds
+from depth_ros.datasets.folder import Calibration
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.errors import DepthRosError
+
+NEEDS = "associations.txt, camera.yaml and rgb/"
+_DEPTH_SCALE = 5000.0
+
+
+def fits(path: Path) -> bool:
+    return (path / "associations.txt").is_file() and (path / "rgb").is_dir()
+
+
+def read(path: Path) -> Recording:
+    return Recording(path)
+
+
+class Recording:
+    """A sequence of colour images with depth and motion-capture poses."""
+
+    layout = "tum"
+
+    def __init__(self, path: Path) -> None:
+        file = path / "camera.yaml"
+        content = {"depth_scale": _DEPTH_SCALE} | read_yaml(file)
+        c = settings_from(Calibration, content, str(file))
+        self.path, self.depth_scale = path, c.depth_scale
+        self.camera = Camera.pinhole(c.width, c.height, c.fx, c.fy, c.cx, c.cy)
+        lines = [line.split() for line in (path / "associations.txt").read_text().splitlines()]
+        self._rows = [line for line in lines if line and not line[0].startswith("#")]
+        if not self._rows or any(len(row) != 4 for row in self._rows):
+            raise DepthRosError(
+                f"{path}/associations.txt must hold rows of: seconds rgb/FILE seconds depth/FILE"
+            )
+        self.stamps = [stamp_from_seconds(row[0]) for row in self._rows]
+        gaps = np.diff(self.stamps)
+        self.rate = float(NS / np.median(gaps)) if len(gaps) else c.rate_hz
+        truth = path / "groundtruth.txt"
+        self._trajectory = Trajectory(truth) if truth.is_file() else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        _, colour, _, depth = self._rows[index]
+        stamp = self.stamps[index]
+        image = read_image(self.path / colour, self.camera)
+        return Sample(
+            Path(colour).stem,
+            Frame(stamp, "camera_optical_frame", image, self.camera),
+            depth=read_depth(self.path / depth, self.camera, self.depth_scale),
+            T_world_camera=self._trajectory.at(stamp) if self._trajectory else None,
+        )
