@@ -1,44 +1,43 @@
-"""Which samples of a folder training may see: defined once, for training, cards and figures alike.
+"""Which samples of a folder training may learn depth from: defined once, for training, cards and figures.
 
-Independent pairs (KITTI 2015) differ from one to the next, so every fifth by its number is kept out.
-Frames of a hand-held recording resemble their neighbours, so its last fifth is kept out in one piece.
-Every other folder is for testing only.
+Single stereo pairs (KITTI 2015) differ from one to the next, so every fifth by its number is kept out.
+Frames of a recording resemble their neighbours, so its last fifth is kept out in one piece.
+A folder without depth has nothing to learn from: all of it is for testing.
 """
 
 from __future__ import annotations
 
 from depth_ros.datasets import Folder
 
-INDEPENDENT = ("kitti_stereo",)
-"""Layouts of independent pairs, where their frames have no rate; their names are numbers."""
-RECORDINGS = ("hololens", "tum")
-"""Layouts of ordered frames with measured depth."""
 PART = 5
 """One sample in so many is kept out of training."""
 
 
 def held_out(folder: Folder) -> list[int]:
-    """Indices of the samples that training never sees, in order."""
-    names = sample_names(folder)
-    if folder.layout in RECORDINGS:
-        return list(range(len(names) - len(names) // PART, len(names)))
-    if folder.layout in INDEPENDENT and has_gaps(names):
-        return [index for index, name in enumerate(names) if int(name) % PART == 0]
-    return list(range(len(names)))
+    """Indices of the samples whose depth training never sees, in order."""
+    count = len(folder)
+    first = folder[0] if count else None
+    if first is None or first.depth is None:
+        return list(range(count))
+    if first.right is not None:
+        names = sample_names(folder)
+        if _are_single_pairs(names):
+            return [index for index, name in enumerate(names) if int(name) % PART == 0]
+    return list(range(count - count // PART, count))
 
 
 def training(folder: Folder) -> list[int]:
-    """Indices of the samples that training may see: all that are not held out."""
+    """Indices of the samples that training may learn depth from: all that are not held out."""
     kept_out = set(held_out(folder))
     return [index for index in range(len(folder)) if index not in kept_out]
 
 
 def sample_names(folder: Folder) -> list[str]:
-    """The names of all samples; without reading images where the folder knows them."""
-    return list(getattr(folder, "names", None) or [folder[index].name for index in range(len(folder))])
+    """The names of all samples; without reading images where the folder lists them."""
+    listed = getattr(folder, "names", None)
+    return list(listed) if listed else [folder[index].name for index in range(len(folder))]
 
 
-def has_gaps(names: list[str]) -> bool:
-    """Whether numbered samples are not consecutive: single pairs, not a clip."""
-    numbers = [int(name) for name in names if name.isdigit()]
-    return len(numbers) == len(names) > 1 and numbers[-1] - numbers[0] >= len(numbers)
+def _are_single_pairs(names: list[str]) -> bool:
+    """Whether the names are numbers with gaps: pairs picked one by one, not the frames of a clip."""
+    return all(map(str.isdigit, names)) and int(names[-1]) - int(names[0]) >= len(names)
