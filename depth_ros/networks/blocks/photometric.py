@@ -1,0 +1,47 @@
+"""How unlike two images are, and how rough a map is where its image is plain.
+
+Images are float (B, C, H, W) in [0, 1].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Structural similarity of 3x3 windows, without padding: (B, C, H - 2, W - 2), 1 = identical.
+
+    Wang et al. 2004, with a mean filter instead of a Gaussian and the biased variance E[x^2] - E[x]^2
+    (Godard et al., CVPR 2017). C1 = 0.01^2, C2 = 0.03^2.
+    """
+    c1, c2 = 0.01**2, 0.03**2
+    mean_a, mean_b = F.avg_pool2d(a, 3, 1), F.avg_pool2d(b, 3, 1)
+    var_a = F.avg_pool2d(a * a, 3, 1) - mean_a * mean_a
+    var_b = F.avg_pool2d(b * b, 3, 1) - mean_b * mean_b
+    covariance = F.avg_pool2d(a * b, 3, 1) - mean_a * mean_b
+    numerator = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return numerator / ((mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2))
+
+
+def appearance(image: torch.Tensor, synthesised: torch.Tensor, ssim_weight: float = 0.85) -> torch.Tensor:
+    """Mean distance of an image from its synthesis: SSIM and L1, weighed against each other.
+
+    w * mean(clip((1 - SSIM) / 2, 0, 1)) + (1 - w) * mean|I - I'| (Godard et al., equation 2).
+    """
+    structure = ((1 - ssim(image, synthesised)) / 2).clamp(0, 1).mean()
+    return ssim_weight * structure + (1 - ssim_weight) * (image - synthesised).abs().mean()
+
+
+def smoothness(values: torch.Tensor, image: torch.Tensor, axes: str = "xy") -> torch.Tensor:
+    """Mean of |values'| * exp(-|image'|) along each of `axes` ("x", "y" or "xy"), and their sum.
+
+    values: (B, 1, H, W). ' is the difference of neighbours, |image'| averaged over the channels: steps in
+    `values` are cheap where the image has an edge (Godard et al., equation 3).
+    """
+    total = values.new_zeros(())
+    for axis in axes:
+        dim = {"x": 3, "y": 2}[axis]
+        edge = image.diff(dim=dim).abs().mean(1, keepdim=True)
+        total = total + (values.diff(dim=dim).abs() * torch.exp(-edge)).mean()
+    return total

@@ -1,0 +1,308 @@
+"""monodepth: depth of one image, learnt from rectified pairs alone.
+
+Source: Godard, Mac Aodha, Brostow, "Unsupervised Monocular Depth Estimation with Left-Right Consistency",
+CVPR 2017. A network sees the left image and predicts the disparities of both views; training asks that each
+view can be synthesised from the other. Names (upconv7, iconv7, disp4, ...) are those of the paper's table.
+
+Disparities are fractions of the image width, at most 0.3, of a rig with the baseline of the training rig;
+points at infinity must have none. Depth in metres is then, for an image W px wide,
+
+    depth = fx * baseline / (W * disparity)
+
+with fx of the camera at hand. For the training camera this is the textbook formula; for any other it
+includes the factor (fx / W) / (fx_train / W_train) by which a network that judges distance by apparent size
+errs: fx_train cancels. How high the camera sits and how it is tilted is not corrected.
+
+Licence: see LICENCE_NOTE.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from depth_ros.config import setting
+from depth_ros.errors import DepthRosError
+from depth_ros.networks.blocks.photometric import appearance, smoothness
+from depth_ros.networks.blocks.sampling import sample_horizontal
+
+TASK = "depth"  # with Settings.stereo a model's task is "stereo_depth"
+
+LICENCE_NOTE = (
+    "The code and weights that the authors of monodepth released are under the UCLB ACP-A licence "
+    "(non-commercial use only, not sublicensable), which also covers patents arising from a UK application "
+    "('Patent Pending'; owner Niantic). This implementation is independent: written from the formulas of the "
+    "publication, it contains no code and no weights of theirs and is Apache-2.0. A patent may nevertheless "
+    "cover the use of the method: ask before using family 'monodepth' commercially."
+)
+
+MAX_DISPARITY = 0.3  # widths
+SCALES = 4
+
+
+def conv(channels: int, width: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution with (kernel - 1) // 2 zeros on all sides, then ELU; there is no normalisation anywhere."""
+    return nn.Sequential(nn.Conv2d(channels, width, kernel, stride, (kernel - 1) // 2), nn.ELU())
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    """Twice the height and width, by repeating pixels."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def vgg_stages(channels: int) -> tuple[list[nn.Module], list[int]]:
+    """Seven stages, each halving the size in its second convolution, and the channels each puts out."""
+    widths, kernels = [32, 64, 128, 256, 512, 512, 512], [7, 5, 3, 3, 3, 3, 3]
+    stages: list[nn.Module] = []
+    for width, kernel in zip(widths, kernels):
+        stages.append(nn.Sequential(conv(channels, width, kernel), conv(width, width, kernel, stride=2)))
+        channels = width
+    return stages, widths
+
+
+class Unit(nn.Module):
+    """Bottleneck unit of a residual network: n, n, then 4 n channels. ELU follows the sum."""
+
+    def __init__(self, channels: int, n: int, stride: int, project: bool) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(conv(channels, n, 1), conv(n, n, 3, stride), nn.Conv2d(n, 4 * n, 1))
+        self.shortcut = nn.Conv2d(channels, 4 * n, 1, stride) if project else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.elu(self.residual(x) + self.shortcut(x))
+
+
+def resnet50_stages(channels: int, lean: bool = False) -> tuple[list[nn.Module], list[int]]:
+    """Six stages of a ResNet-50 as published: the last unit of a stage strides, and every unit projects.
+
+    lean: only units that change the shape project their shortcut (He et al. 2016). The released networks
+    project in all of them, which was not meant; the authors keep it for the weights' sake.
+    """
+    pool = nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3, 2))  # zeros can win: ELU has negative values
+    stages: list[nn.Module] = [conv(channels, 64, 7, stride=2), pool]
+    channels = 64
+    for n, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        units = []
+        for i in range(count):
+            stride = 2 if i == count - 1 else 1
+            changes_shape = stride != 1 or channels != 4 * n
+            units.append(Unit(channels, n, stride, project=changes_shape or not lean))
+            channels = 4 * n
+        stages.append(nn.Sequential(*units))
+    return stages, [64, 64, 256, 512, 1024, 2048]
+
+
+class Network(nn.Module):
+    """Encoder of the given stages, and the decoder that goes back to full size over all their outputs."""
+
+    def __init__(self, stages: list[nn.Module], widths: list[int]) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(stages)
+        self.decoder = nn.ModuleDict()
+        channels = widths[-1]
+        for level in range(len(stages), 0, -1):
+            width = (16, 32, 64, 128, 256, 512, 512)[level - 1]
+            skip = widths[level - 2] if level > 1 else 0
+            coarser = 2 if level < SCALES else 0
+            self.decoder[f"upconv{level}"] = conv(channels, width, 3)
+            self.decoder[f"iconv{level}"] = conv(width + skip + coarser, width, 3)
+            if level <= SCALES:
+                self.decoder[f"disp{level}"] = nn.Conv2d(width, 2, 3, padding=1)
+            channels = width
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """x: (B, C, H, W) in [0, 1]. Returns four float32 (B, 2, H / 2^s, W / 2^s), s = 0 to 3: the
+        disparities of the left (channel 0) and right view, in widths."""
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        disparities: list[torch.Tensor] = []
+        for level in range(len(skips), 0, -1):
+            parts = [self.decoder[f"upconv{level}"](double(x))]
+            if level > 1:
+                parts.append(skips[level - 2])
+            if level < SCALES:
+                parts.append(double(disparities[-1]).to(x.dtype))
+            x = self.decoder[f"iconv{level}"](torch.cat(parts, 1))
+            if level <= SCALES:
+                logits = self.decoder[f"disp{level}"](x)
+                disparities.append(MAX_DISPARITY * torch.sigmoid(logits.float()))
+        return disparities[::-1]
+
+
+ENCODERS: dict[str, Callable[[int], tuple[list[nn.Module], list[int]]]] = {
+    "vgg": vgg_stages,
+    "resnet50": resnet50_stages,
+    "resnet50_lean": functools.partial(resnet50_stages, lean=True),
+}
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "vgg": lambda: Network(*vgg_stages(3)),
+    "vgg_stereo": lambda: Network(*vgg_stages(6)),
+    "resnet50": lambda: Network(*resnet50_stages(3)),
+    "resnet50_lean": lambda: Network(*resnet50_stages(3, lean=True)),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of `Model`."""
+
+    encoder: str = setting(
+        "vgg",
+        "encoder; resnet50_lean has shortcut projections only where shapes change",
+        choices=tuple(ENCODERS),
+    )
+    stereo: bool = setting(False, "take both images of a pair: task stereo_depth")
+    baseline: float = setting(0.54, "baseline of the rig it was trained with", "m", minimum=0.001)
+    max_depth: float = setting(80.0, "larger depths become this, zero disparity too", "m", minimum=0.1)
+    post_process: bool = setting(
+        False, "also run the mirrored image, to mend the side borders: twice the time; tuned to KITTI"
+    )
+
+
+class Model(nn.Module):
+    """A network with the contract of its task: depth of (image, intrinsics), or, where
+    `settings.stereo`, disparity of (left, right).
+
+    task: which of the two. size_multiple: px that width and height must be multiples of.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        if settings.stereo and settings.post_process:
+            raise DepthRosError("monodepth: post_process needs a single image: switch it or stereo off")
+        self.settings = settings
+        self.task = "stereo_depth" if settings.stereo else "depth"
+        self.network = Network(*ENCODERS[settings.encoder](6 if settings.stereo else 3))
+        self.size_multiple = 2 ** len(self.network.encoder)
+
+    def disparities(self, left: torch.Tensor, right: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Four scales of (B, 2, H / 2^s, W / 2^s), as `Network`, of images (B, H, W, 3) uint8.
+
+        Raises DepthRosError if a side is no multiple of `size_multiple`.
+        """
+        height, width = left.shape[1:3]
+        step = self.size_multiple
+        if height % step or width % step:
+            near = [max(step, step * round(side / step)) for side in (width, height)]
+            raise DepthRosError(
+                f"monodepth with encoder {self.settings.encoder} takes images whose sides are multiples of "
+                f"{step} px; got {width}x{height}: resize to {near[0]}x{near[1]}"
+            )
+        images = [left, right] if self.settings.stereo else [left]
+        x = torch.cat(images, dim=3).permute(0, 3, 1, 2)
+        return self.network(x.to(next(self.parameters()).dtype) / 255)
+
+    def forward(self, image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """(left or only image, intrinsics or right image) -> (B, H, W) float32: depth, m, or disparity, px.
+
+        Images are uint8 (B, H, W, 3), intrinsics (B, 3, 3) px.
+        """
+        width = image.shape[2]
+        if self.settings.stereo:
+            return width * self.disparities(image, other)[0][:, 0]
+        if self.settings.post_process:  # image and mirror image as one batch
+            normal, mirrored = self.disparities(torch.cat([image, image.flip(2)]))[0][:, 0].chunk(2)
+            disparity = post_process(normal, mirrored.flip(2))
+        else:
+            disparity = self.disparities(image)[0][:, 0]
+        return depth_from(width * disparity, other[:, 0, 0], self.settings)
+
+
+def depth_from(disparity_px: torch.Tensor, fx: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """Depth (B, H, W), m, of disparities (B, H, W), px of the image whose focal lengths are fx (B,), px."""
+    depth = fx.float().reshape(-1, 1, 1) * settings.baseline / disparity_px
+    return depth.clamp(max=settings.max_depth)
+
+
+def post_process(normal: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+    """One disparity (B, H, W) of that of the image and that of its mirror image, already flipped back.
+
+    Their mean, but for the sides: what the right eye does not see is wrong at the left border of a run, so
+    the outer 5 % come from the run in which that side was the other one, blending over the next 5 %.
+    """
+    x = torch.linspace(0, 1, normal.shape[-1], dtype=normal.dtype, device=normal.device)
+    left = 1 - (20 * (x - 0.05)).clamp(0, 1)
+    right = left.flip(0)
+    return right * normal + left * mirrored + (1 - left - right) * (normal + mirrored) / 2
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of `loss` (section 3.2 of the paper, equations 1 to 4)."""
+
+    ssim_weight: float = setting(0.85, "share of SSIM in appearance; the rest is L1", minimum=0, maximum=1)
+    smoothness_weight: float = setting(
+        0.1, "weight of smoothness, halved with every coarser scale", minimum=0
+    )
+    smoothness_axes: str = setting(
+        "x", "'x' is what the released code minimises, 'xy' the paper's equation 3", choices=("x", "xy")
+    )
+    consistency_weight: float = setting(1.0, "weight of left-right consistency", minimum=0)
+
+
+def loss(
+    model: Model, batch: dict[str, torch.Tensor], settings: LossSettings = LossSettings()
+) -> dict[str, torch.Tensor]:
+    """Terms of a batch of rectified pairs, each summed over four scales and both views, not yet weighted.
+
+    batch: "image" and "right", (B, H, W, 3) uint8. Returns scalars "appearance", "smoothness",
+    "consistency" and their weighted sum "loss".
+    """
+    left, right = (batch[key].permute(0, 3, 1, 2).float() / 255 for key in ("image", "right"))
+    terms = {name: left.new_zeros(()) for name in ("appearance", "smoothness", "consistency")}
+    for scale, disparity in enumerate(model.disparities(batch["image"], batch["right"])):
+        if scale:
+            left, right = F.avg_pool2d(left, 2), F.avg_pool2d(right, 2)
+        d_left, d_right = disparity.split(1, dim=1)
+        views = (left, right, d_left, d_right, -d_left), (right, left, d_right, d_left, d_right)
+        for image, other, d, d_other, offset in views:
+            terms["appearance"] += appearance(image, sample_horizontal(other, offset), settings.ssim_weight)
+            terms["smoothness"] += smoothness(d, image, settings.smoothness_axes) / 2**scale
+            terms["consistency"] += (d - sample_horizontal(d_other, offset)).abs().mean()
+    weighted = (
+        terms["appearance"]
+        + settings.smoothness_weight * terms["smoothness"]
+        + settings.consistency_weight * terms["consistency"]
+    )
+    return {"loss": weighted, **terms}
+
+
+def augment(batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """The batch as `loss` takes it, half of the pairs mirrored and, drawn apart, half of them recoloured.
+
+    A mirrored pair changes eyes, so that disparities stay positive. Both images of a pair get the same
+    gamma (0.8 to 1.2), brightness (0.5 to 2) and gain of each channel (0.8 to 1.2). Other entries
+    of the batch would not belong to a mirrored pair and are left out.
+    """
+    left, right = batch["image"], batch["right"]
+    count = len(left)
+
+    def draw(low: float, high: float, channels: int = 1) -> torch.Tensor:
+        values = torch.rand(count, 1, 1, channels, generator=generator) * (high - low) + low
+        return values.to(left.device)
+
+    mirror, recolour = draw(0, 1) < 0.5, draw(0, 1) < 0.5
+    gamma, gain = draw(0.8, 1.2), draw(0.5, 2.0) * draw(0.8, 1.2, channels=3)
+
+    def coloured(image: torch.Tensor) -> torch.Tensor:
+        changed = ((image / 255) ** gamma * gain).clamp(0, 1) * 255
+        return torch.where(recolour, changed.round().to(torch.uint8), image)
+
+    new_left = torch.where(mirror, right.flip(2), left)
+    new_right = torch.where(mirror, left.flip(2), right)
+    return {"image": coloured(new_left), "right": coloured(new_right)}
+
+
+def initialise(model: Model) -> None:
+    """The published start of training: Xavier-uniform kernels and no bias. Nothing is pretrained."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
