@@ -1,0 +1,1 @@
+"""The offline training package: recipe -> examples -> loop -> card and weights."""

@@ -1,0 +1,85 @@
+"""One augmented crop of an example, and batches of them. Item i is always the same, so that runs resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from depth_ros.training.examples import Example
+from depth_ros.training.recipes import Recipe
+
+
+class Crops(Dataset):
+    """An endless, seeded sequence of crops: item i depends on (recipe.seed, i) alone."""
+
+    def __init__(self, examples: Sequence[Example], recipe: Recipe) -> None:
+        self.examples, self.recipe = examples, recipe
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        recipe, count = self.recipe, len(self.examples)
+        epoch, place = divmod(index, count)
+        order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
+        random = np.random.default_rng((recipe.seed, epoch, place))
+        example = self.examples[order[place]]
+        if recipe.supervision == "stereo":
+            return _tensors(pair(example, recipe))
+        return _tensors(crop(example, recipe, random))
+
+
+def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """A random window of the example, resized to the recipe's size, perhaps mirrored, in other colours."""
+    height, width = example.image.shape[:2]
+    aspect = recipe.width / recipe.height
+    widest = min(width, height * aspect)
+    window_width = widest / random.uniform(1.0, recipe.zoom)
+    w, h = round(window_width), round(window_width / aspect)
+    left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
+    window = np.s_[top : top + h, left : left + w]
+    size = (recipe.width, recipe.height)
+    method = cv2.INTER_AREA if w > recipe.width else cv2.INTER_LINEAR
+    image = cv2.resize(example.image[window], size, interpolation=method)
+    depth = cv2.resize(example.depth[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+    weight = cv2.resize(example.weight[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+    K = example.camera.cropped(left, top, w, h).resized(*size).K.astype(np.float32)
+    if random.random() < 0.5:
+        image, depth, weight = image[:, ::-1], depth[:, ::-1], weight[:, ::-1]
+        K[0, 2] = recipe.width - 1 - K[0, 2]
+    return {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
+
+
+def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Other gamma, brightness, contrast, white balance and saturation; sometimes grey; sometimes blurred."""
+    levels = np.linspace(0, 1, 256)[None] ** random.uniform(0.75, 1.3)
+    levels = levels * random.uniform(0.7, 1.3) * random.uniform(0.9, 1.1, (3, 1))
+    levels = (levels - 0.45) * random.uniform(0.8, 1.25) + 0.45
+    table = (levels.clip(0, 1) * 255).astype(np.uint8)
+    image = cv2.LUT(np.ascontiguousarray(image), table.T.reshape(1, 256, 3))
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    saturation = 0.0 if random.random() < 0.08 else random.uniform(0.6, 1.3)
+    image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
+    if random.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 1.2))
+    return image
+
+
+def pair(example: Example, recipe: Recipe) -> dict[str, np.ndarray]:
+    """A stereo pair at the recipe's size; the family's own `augment` works on the batch."""
+    assert example.right is not None, "recipes with supervision 'stereo' need sources with two eyes"
+    size = (recipe.width, recipe.height)
+    left, right = (
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (example.image, example.right)
+    )
+    intrinsics = example.camera.resized(*size).K.astype(np.float32)
+    return {"image": left, "right": right, "intrinsics": intrinsics}
+
+
+def _tensors(item: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in item.items()}

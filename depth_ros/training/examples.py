@@ -1,0 +1,130 @@
+"""Examples: recorded or rendered images with the depth that training may learn from, held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_ros.datasets import Sample, open_folder
+from depth_ros.datasets.split import training
+from depth_ros.datatypes import Camera
+from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rectify
+from depth_ros.training.recipes import Source
+
+SKY = 400.0
+"""Metres given to rendered sky: far enough to be published as unknown, near enough to be learned."""
+TEXTURE = 12.0
+"""Mean horizontal Sobel response, grey levels, below which a match between the eyes is not believed."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image to learn from. image: (H, W, 3) uint8 RGB, rectified. right: the other eye, or None.
+
+    depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel.
+    """
+
+    image: np.ndarray
+    camera: Camera
+    depth: np.ndarray
+    weight: np.ndarray
+    right: np.ndarray | None = None
+
+
+def load(sources: Iterable[Source], data: Path) -> list[Example]:
+    """All examples of the sources, each as often as its source says."""
+    examples: list[Example] = []
+    for source in sources:
+        found = list(_rendered(source) if source.folder.startswith("world:") else _recorded(source, data))
+        examples += found * source.repeat
+    if not examples:
+        raise DepthRosError(f"nothing to train on below {data}")
+    return examples
+
+
+def _recorded(source: Source, data: Path) -> Iterator[Example]:
+    folder = open_folder(data / source.folder)
+    indices = range(len(folder)) if source.part == "all" else training(folder)
+    for index in indices:
+        sample = folder[index]
+        yield example_of(sample, source.stereo)
+        if source.right_eye and sample.right is not None and sample.depth is not None:
+            yield right_example_of(sample, source.stereo)
+
+
+def example_of(sample: Sample, stereo: float) -> Example:
+    """The left image with its truth, filled by stereo matching of the given weight where there is none."""
+    image, camera = rectify(sample.left.image, sample.left.camera)
+    right = None if sample.right is None else rectify(sample.right.image, sample.right.camera)[0]
+    depth = np.full(image.shape[:2], np.nan, np.float32) if sample.depth is None else sample.depth
+    weight = np.isfinite(depth).astype(np.float32)
+    if stereo > 0 and right is not None and sample.right is not None:
+        matched = _fx_baseline(sample) / match(image, right)
+        weight = np.where(weight > 0, weight, np.where(np.isfinite(matched), stereo, 0)).astype(np.float32)
+        depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
+    return Example(image, camera, depth, weight, right)
+
+
+def right_example_of(sample: Sample, stereo: float) -> Example:
+    """The right image with the left truth carried over: nearer points win, covered ones stay unknown."""
+    assert sample.right is not None and sample.depth is not None
+    disparity = _fx_baseline(sample) / sample.depth
+    rows, columns = np.nonzero(np.isfinite(disparity))
+    values = disparity[rows, columns]
+    order = np.argsort(values)  # written last = nearest
+    rows, values = rows[order], values[order]
+    target = np.rint(columns[order] - values).astype(int)
+    inside = target >= 0
+    depth = np.full_like(sample.depth, np.nan)
+    depth[rows[inside], target[inside]] = _fx_baseline(sample) / values[inside]
+    image = sample.right.image
+    weight = np.isfinite(depth).astype(np.float32)
+    if stereo > 0:  # mirrored, the right eye is the left one
+        matched = match(image[:, ::-1].copy(), sample.left.image[:, ::-1].copy())[:, ::-1]
+        filled = _fx_baseline(sample) / matched
+        hidden = np.isfinite(depth) & (filled < 0.8 * depth)  # background seen through sparse foreground
+        depth = np.where(np.isfinite(depth) & ~hidden, depth, filled).astype(np.float32)
+        weight = np.where((weight > 0) & ~hidden, 1.0, stereo * np.isfinite(filled)).astype(np.float32)
+    return Example(image, sample.right.camera.rectified(), depth, weight)
+
+
+def match(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Disparity (H, W) float32 px of the left image by semi-global matching.
+
+    NaN where the eyes disagree and where there is nothing to match (sky, overexposure: made-up disparities).
+    """
+    matcher = cv2.StereoSGBM.create(
+        minDisparity=1, numDisparities=128, blockSize=5, P1=8 * 75, P2=32 * 75, disp12MaxDiff=1,
+        uniquenessRatio=10, speckleWindowSize=100, speckleRange=2, mode=cv2.STEREO_SGBM_MODE_SGBM_3WAY,
+    )  # fmt: skip
+    disparity = matcher.compute(left, right).astype(np.float32) / 16
+    steps = np.abs(cv2.Sobel(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.CV_32F, 1, 0))
+    return np.where((disparity >= 1) & (cv2.blur(steps, (15, 15)) > TEXTURE), disparity, np.nan)
+
+
+def _fx_baseline(sample: Sample) -> float:
+    assert sample.right is not None
+    return sample.left.camera.P[0, 0] * sample.right.camera.baseline
+
+
+def _rendered(source: Source) -> Iterator[Example]:
+    from depth_ros.world import World, WorldSettings
+
+    kind = source.folder.partition(":")[2]
+    size = {"street": (640, 192), "room": (320, 240)}
+    width, height = size[kind]
+    for seed in range(source.count):
+        focal = width * float(np.random.default_rng(seed).uniform(0.5, 0.95))
+        settings = WorldSettings(kind=kind, seed=seed, width=width, height=height, frames=1, focal=focal)
+        sample = World(settings)[0]
+        assert sample.depth is not None
+        sky = ~np.isfinite(sample.depth)
+        depth = np.where(sky, SKY, sample.depth).astype(np.float32)
+        weight = np.where(sky, 0.3, 1.0).astype(np.float32)
+        right = None if sample.right is None else sample.right.image
+        yield Example(sample.left.image, sample.left.camera, depth, weight, right)

@@ -1,0 +1,66 @@
+"""A trained module becomes a model: card, safetensors and check image, compared with the module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from depth_ros.card import Card, checksum, load_model, write_card
+from depth_ros.errors import DepthRosError
+from depth_ros.networks import family
+from depth_ros.training.recipes import Recipe
+
+
+def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
+    """Write the model into `path`; raises DepthRosError if what was written computes anything else."""
+    from depth_ros.world import World, WorldSettings
+
+    path.mkdir(parents=True, exist_ok=True)
+    model = model.to("cpu").eval()
+    state = {key: value.contiguous() for key, value in model.state_dict().items() if "num_batches" not in key}
+    save_file(state, path / "weights.safetensors")
+    card = Card(
+        name=recipe.name,
+        task=family(recipe.family).TASK,
+        family=recipe.family,
+        width=recipe.width,
+        height=recipe.height,
+        scale="metric",
+        licence=recipe.licence,
+        sha256=checksum(path / "weights.safetensors"),
+        description=recipe.description,
+        settings=recipe.settings,
+        training_data=[describe(source) for source in recipe.sources],
+        terms=recipe.terms,
+        recipe=f"depth_ros train {recipe.name} --steps {recipe.steps}",
+        path=path,
+    )
+    write_card(card)
+    kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
+    size = {"width": recipe.width, "height": recipe.height}
+    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, **size))[0].left
+    cv2.imwrite(str(card.check_image), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+    image = torch.from_numpy(frame.image)[None]
+    intrinsics = torch.from_numpy(frame.camera.K).float()[None]
+    with torch.inference_mode():
+        ours, theirs = model(image, intrinsics), load_model(card)(image, intrinsics)
+    if not torch.allclose(ours, theirs, rtol=1e-4, equal_nan=True):
+        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module")
+    return path
+
+
+def describe(source) -> str:
+    """One line about a source for the card."""
+    if source.folder.startswith("world:"):
+        return f"{source.count} {source.folder.partition(':')[2]} scenes of the built-in renderer (exact depth)"
+    part = "all frames" if source.part == "all" else "without the held-out part"
+    kinds = [part]
+    if source.right_eye:
+        kinds.append("both eyes")
+    if source.stereo:
+        kinds.append(f"semi-global stereo matches, weight {source.stereo}, where there is no truth")
+    return f"{source.folder}: {', '.join(kinds)}"

@@ -1,0 +1,182 @@
+"""The training loop: sample -> family.loss -> step -> checkpoint -> validation -> export.
+
+Killed at any moment, the same command goes on from the last checkpoint with the same crops in the same
+order. `training.csv` holds the losses and the validation figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from depth_ros.config import settings_from
+from depth_ros.datasets import Sample, open_folder
+from depth_ros.datasets.split import held_out
+from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rectify
+from depth_ros.networks import family
+from depth_ros.training.augment import Crops
+from depth_ros.training.examples import load
+from depth_ros.training.recipes import Recipe
+
+CHECKPOINT_EVERY = 100
+
+
+def train(recipe: Recipe, data: Path, out: Path) -> Path:
+    """Train `recipe` on the folders below `data`; returns the folder of the exported model.
+
+    out: working folder with checkpoint.pt, training.csv and, at the end, the model (card and weights).
+    """
+    from depth_ros.training.export import export
+
+    out.mkdir(parents=True, exist_ok=True)
+    module = family(recipe.family)
+    torch.manual_seed(recipe.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = module.Model(settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}"))
+    module.initialise(model)
+    model = model.to(device, memory_format=torch.channels_last)
+    average = AveragedModel(
+        model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
+    )
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
+    )
+    parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
+    step = resume(out / "checkpoint.pt", recipe, parts, device)
+    unseen = validation_samples(recipe, data)
+    batches = DataLoader(
+        Crops(load(recipe.sources, data), recipe),
+        batch_size=recipe.batch,
+        sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
+        num_workers=1,
+        pin_memory=device == "cuda",
+    )
+    progress = tqdm(batches, initial=step, total=recipe.steps, desc=recipe.name, mininterval=2.0)
+    for batch in progress:
+        terms = train_step(module, model, optimiser, _to(batch, device))
+        schedule.step()
+        average.update_parameters(model)
+        step += 1
+        progress.set_postfix(loss=f"{terms['loss']:.3f}")
+        last = step == recipe.steps
+        if step % recipe.validate_every == 0 or last:
+            log(out / "training.csv", {"step": step, **terms, **validate(average.module, unseen, recipe)})
+        if step % CHECKPOINT_EVERY == 0 or last:
+            checkpoint(out / "checkpoint.pt", recipe, parts, step)
+    return export(average.module, recipe, out / recipe.name)
+
+
+def train_step(module, model: nn.Module, optimiser, batch: dict[str, Tensor]) -> dict[str, float]:
+    """One step of the optimiser in bfloat16 where the processor gains from it; returns the loss terms."""
+    model.train()
+    if hasattr(module, "augment"):
+        batch = module.augment(batch, None)
+    device = batch["image"].device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16_pays(device)):
+        terms = module.loss(model, batch)
+    optimiser.zero_grad(set_to_none=True)
+    terms["loss"].backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    if not torch.isfinite(norm):
+        raise DepthRosError(
+            "the loss is no longer finite: lower the learning rate, or look for bad depth in the data"
+        )
+    optimiser.step()
+    return {key: value.item() for key, value in terms.items()}
+
+
+def bfloat16_pays(device: str) -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()  # AMX implies it
+
+
+def checkpoint(file: Path, recipe: Recipe, parts: dict, step: int) -> None:
+    """Write the whole state beside the old file, then replace it: a kill leaves one or the other whole."""
+    state = {key: part.state_dict() for key, part in parts.items()}
+    fresh = file.with_suffix(".new")
+    torch.save({**state, "step": step, "recipe": recipe.name}, fresh)
+    os.replace(fresh, file)
+
+
+def resume(file: Path, recipe: Recipe, parts: dict, device: str) -> int:
+    """Load the state if there is one; returns the step to go on from."""
+    if not file.is_file():
+        return 0
+    try:
+        state = torch.load(file, map_location=device, weights_only=True)
+        if state["recipe"] != recipe.name:
+            raise DepthRosError(f"{file} is of recipe '{state['recipe']}', not '{recipe.name}': give another --out")
+        for key, part in parts.items():
+            part.load_state_dict(state[key])
+    except (RuntimeError, KeyError, ValueError, EOFError) as error:
+        raise DepthRosError(f"{file} cannot be resumed ({error}): delete it or give another --out") from error
+    return int(state["step"])
+
+
+def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
+    """The samples of each validation folder that training never sees."""
+    found = {}
+    for name in recipe.validation:
+        folder = open_folder(data / name)
+        found[name] = [folder[index] for index in held_out(folder)]
+    return found
+
+
+def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
+    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling."""
+    from depth_ros.evaluation.depth import figures
+
+    model.eval()
+    result = {}
+    for name, samples in unseen.items():
+        rows = [figures(predict(model, sample, recipe), sample.depth) for sample in samples]
+        for key in ("abs_rel", "delta1"):
+            result[f"{name} {key}"] = float(np.mean([row[key] for row in rows]))
+    return result
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, sample: Sample, recipe: Recipe) -> np.ndarray:
+    """Depth (H, W) m of the left image, computed at the recipe's size."""
+    image, camera = rectify(sample.left.image, sample.left.camera)
+    small = cv2.resize(image, (recipe.width, recipe.height), interpolation=cv2.INTER_AREA)
+    K = camera.resized(recipe.width, recipe.height).K.astype(np.float32)
+    device = next(model.parameters()).device
+    depth = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))[0]
+    height, width = image.shape[:2]
+    return 1 / cv2.resize(1 / depth.cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def log(file: Path, row: dict[str, float]) -> None:
+    """Append one row to a CSV file; the first row brings the header."""
+    new = not file.is_file()
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
+
+
+def shortened(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with another number of steps."""
+    return dataclasses.replace(recipe, steps=steps, validate_every=min(recipe.validate_every, steps))
+
+
+def _to(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:
+    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}

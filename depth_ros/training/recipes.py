@@ -1,0 +1,131 @@
+"""Recipes: what is trained, on what, for how long. One function each; `recipes()` lists them.
+
+A recipe names folders relative to the data folder that the user gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from depth_ros.errors import DepthRosError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One origin of training images.
+
+    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them).
+    part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
+    stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
+    """
+
+    folder: str
+    part: str = "training"
+    right_eye: bool = False
+    stereo: float = 0.0
+    count: int = 0
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `loop.train` needs. width, height: px of the training crops. zoom: widest crop / narrowest crop."""
+
+    name: str
+    family: str
+    width: int
+    height: int
+    sources: tuple[Source, ...]
+    validation: tuple[str, ...]
+    description: str
+    licence: str
+    terms: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    steps: int = 3000
+    batch: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    zoom: float = 1.6
+    seed: int = 0
+    supervision: str = "depth"
+    validate_every: int = 250
+    average: float = 0.998
+
+
+def mono_driving() -> Recipe:
+    """Metric depth on the road from one camera."""
+    return Recipe(
+        name="mono_driving",
+        family="compact",
+        width=640,
+        height=192,
+        sources=(
+            Source("kitti2015_stereo", right_eye=True, stereo=0.2, repeat=2),
+            Source("kitti_raw_jam"),
+            Source("kitti_odometry_06", part="all", stereo=0.3),
+            Source("world:street", count=240),
+        ),
+        validation=("kitti2015_stereo",),
+        description="Metric depth from one camera on roads, trained on KITTI and rendered streets",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015).",
+        steps=2800,
+    )
+
+
+def mono_indoor() -> Recipe:
+    """Metric depth in rooms from one camera."""
+    return Recipe(
+        name="mono_indoor",
+        family="compact",
+        width=320,
+        height=224,
+        sources=(
+            Source("hololens_office", repeat=2),
+            Source("tum_fr1_rpy"),
+            Source("world:room", count=240),
+        ),
+        validation=("hololens_office", "tum_fr1_rpy"),
+        description="Metric depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
+        licence="Apache-2.0",
+        terms=(
+            "Trained on hololens_office (MIT, deep-video-mvs repository, Duzceker et al. 2021) and "
+            "TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
+        ),
+        steps=2800,
+    )
+
+
+def monodepth_kitti() -> Recipe:
+    """monodepth from stereo pairs alone, as published (Godard et al. 2017), at the published size."""
+    return Recipe(
+        name="monodepth_kitti",
+        family="monodepth",
+        width=512,
+        height=256,
+        sources=(Source("kitti2015_stereo"), Source("kitti_odometry_06", part="all")),
+        validation=("kitti2015_stereo",),
+        description="monodepth (VGG encoder), learned from stereo pairs without depth truth",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); see the note on patents",
+        terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0).",
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        supervision="stereo",
+    )
+
+
+_ALL = (mono_driving, mono_indoor, monodepth_kitti)
+
+
+def recipes() -> list[str]:
+    """The names of all recipes."""
+    return [make.__name__ for make in _ALL]
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe by name. Raises DepthRosError naming the known ones."""
+    for make in _ALL:
+        if make.__name__ == name:
+            return make()
+    raise DepthRosError(f"unknown recipe '{name}'; known are {', '.join(recipes())}")
