@@ -1,0 +1,74 @@
+"""Any folder of samples, written in the generic layout that `datasets.open_folder` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_ros.datasets import Folder, Sample
+from depth_ros.errors import DepthRosError
+
+DEPTH_SCALES = (5000, 1000, 256, 100)
+"""Stored units a metre; the first that holds the depths up to `HELD` of the first sample is taken."""
+
+HELD = 0.99
+"""Share of the depths that must fit into 16 bits; those beyond are stored as 0, unknown."""
+
+
+def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Path:
+    """Write `folder` to `path`: camera.yaml, left/, right/, depth/ (uint16, 0 = unknown), poses.txt.
+
+    poses.txt has one row a frame, the upper 3x4 of T_world_camera. Folders of what the samples do not have are
+    left out. extension: "png" (exact) or "jpg" of the images. Raises DepthRosError where a file cannot be written.
+    """
+    path = Path(path)
+    first = folder[0]
+    if not first.left.camera.is_rectified:
+        raise DepthRosError("write_folder: the images are not rectified; the generic layout holds rectified ones only")
+    scale = _depth_scale(first)
+    poses = []
+    for index in range(len(folder)):
+        sample = folder[index]
+        name = f"{index:06d}"
+        for eye, frame in (("left", sample.left), ("right", sample.right)):
+            if frame is not None:
+                _write(path / eye / f"{name}.{extension}", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+        if sample.depth is not None:
+            units = np.round(np.nan_to_num(sample.depth, nan=0.0, posinf=0.0) * scale)
+            _write(path / "depth" / f"{name}.png", np.where(units <= 65535, units, 0).astype(np.uint16))
+        if sample.T_world_camera is not None:
+            poses.append(sample.T_world_camera[:3].reshape(-1))
+    if poses and len(poses) != len(folder):
+        raise DepthRosError(f"write_folder: {len(poses)} of {len(folder)} frames have a pose; give all or none")
+    if poses:
+        np.savetxt(path / "poses.txt", np.array(poses), fmt="%.9f")
+    _write_camera(path / "camera.yaml", first, folder.rate, scale)
+    return path
+
+
+def _depth_scale(sample: Sample) -> int:
+    if sample.depth is None or not np.isfinite(sample.depth).any():
+        return DEPTH_SCALES[-1]
+    reach = np.nanquantile(sample.depth, HELD)
+    return next((scale for scale in DEPTH_SCALES if 2 * reach * scale <= 65535), 256)
+
+
+def _write_camera(path: Path, sample: Sample, rate: float, scale: int) -> None:
+    camera = sample.left.camera
+    values = {"width": camera.width, "height": camera.height, "fx": camera.fx, "fy": camera.fy, "cx": camera.cx,
+              "cy": camera.cy}  # fmt: skip
+    if sample.right is not None:
+        values["baseline"] = sample.right.camera.baseline
+    values["rate_hz"] = rate
+    if sample.depth is not None:
+        values["depth_scale"] = scale
+    path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), image, quality):
+        raise DepthRosError(f"could not write '{path}': check the folder's rights and the free space")
