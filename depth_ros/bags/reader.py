@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,16 +18,21 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, pose_from
 
+T = TypeVar("T")
+
 _WINDOW = 8
 """So many stamps wait for their truth, right eye or camera_info, which may be recorded a little later."""
 
 _NO_CAMERA = ("depth", "disparity", "ground_truth", "mask", "label")
 """Topics with such a word hold images that no camera took."""
 
+_UNFINISHED = "metadata.yaml is missing, the recorder was killed"
+
 _MEND = {
-    ".mcap": "`mcap recover {0}` makes a whole file of it",
-    ".bag": "`rosbag reindex {0}` makes a whole bag of it",
-    "": "`ros2 bag reindex {0}` makes a whole bag of it, if its files are whole",
+    ".mcap": "to mend it: mcap recover {0} -o whole.mcap",
+    ".db3": "to mend it: sqlite3 {0} .recover | sqlite3 whole.db3, then ros2 bag reindex",
+    ".bag": "to mend it: rosbag reindex {0}",
+    ".active": "to mend it: rosbag reindex {0}",
 }
 
 
@@ -80,7 +85,6 @@ class BagReader:
         """Through rosbags where the bag is whole, else by scanning it once for what can be recovered."""
         from rosbags import rosbag1, rosbag2
 
-        reader: Any = None
         try:
             reader = (rosbag1 if ros1 else rosbag2).Reader(self.path)
             reader.open()
@@ -92,12 +96,16 @@ class BagReader:
             TypeError,
             ValueError,
         ) as error:
-            self.damage = str(error) or type(error).__name__
-            for topic, kind, _ in recover(self.path):
+            unfinished = self.path.is_dir() and not (self.path / "metadata.yaml").exists()
+            self.damage = _UNFINISHED if unfinished else str(error) or type(error).__name__
+            for topic, kind, _ in self._until_damage(recover(self.path)):
                 self.topics[topic] = kind
                 self._counts[topic] += 1
             if not self.topics:
-                raise DepthRosError(f"{self.path} is no readable bag: {self.damage}") from error
+                raise DepthRosError(
+                    f"{self.path} is no readable bag ({self.damage}): give a rosbag2 directory or a .mcap, .db3 "
+                    "or .bag file; a folder of images becomes one with: depth_ros bag FOLDER BAG"
+                ) from error
             return
         self._reader = reader
         for connection in reader.connections:
@@ -121,37 +129,36 @@ class BagReader:
 
     def _chosen(self, what: str, wanted: str, topics: list[str], likely: list[str]) -> str:
         found = ", ".join(sorted(topics)) or "none"
+        bag = f"{self.path} (cut or damaged: {self.damage})" if self.damage else str(self.path)
         if wanted:
             for topic in (wanted, f"{wanted}/compressed"):
                 if topic in topics:
                     return topic
-            raise DepthRosError(f"{self.path} has no {what} topic '{wanted}'; it has {found}")
+            raise DepthRosError(f"{bag} has no {what} topic '{wanted}'; it has {found}")
         if len(likely) == 1:
             return likely[0]
         if not topics:
             held = ", ".join(sorted(self.topics)) or "none"
-            raise DepthRosError(f"{self.path} has no {what} topic; its topics are {held}")
+            raise DepthRosError(f"{bag} has no {what} topic; its topics are {held}")
         raise DepthRosError(
-            f"{self.path} has several {what} topics or none of a camera: choose one of {found}"
+            f"{bag} has several {what} topics or none of a camera: choose one of {found}"
         )
 
     def _messages(self) -> Iterator[tuple[str, Any]]:
-        """Role and message of the chosen topics. DepthRosError where the bag turns out to be damaged."""
+        """Role and message of the chosen topics, up to the first damage."""
         if self._reader:
             connections = [c for c in self._reader.connections if c.topic in self._roles]
-            stream = ((c.topic, c.msgtype, data) for c, _, data in self._reader.messages(connections))
+            raw = ((c.topic, c.msgtype, data) for c, _, data in self._reader.messages(connections))
         else:
-            stream = (message for message in recover(self.path) if message[0] in self._roles)
-        while True:
-            try:
-                topic, kind, data = next(stream)
-                message = self._deserialize(data, kind)
-            except StopIteration:
-                return
-            except Exception as error:  # noqa: BLE001 rosbags lets through what sqlite, zstd, lz4 and struct raise
-                self.damage = f"{type(error).__name__}: {error}"
-                return
-            yield self._roles[topic], message
+            raw = (message for message in recover(self.path) if message[0] in self._roles)
+        read = ((self._roles[topic], self._deserialize(data, kind)) for topic, kind, data in raw)
+        yield from self._until_damage(read)
+
+    def _until_damage(self, stream: Iterator[T]) -> Iterator[T]:
+        try:
+            yield from stream
+        except Exception as error:  # noqa: BLE001 damaged bytes make sqlite, zstd, lz4, struct, ... raise
+            self.damage = self.damage or f"{type(error).__name__}: {error}"
 
     def __iter__(self) -> Iterator[Sample]:
         cameras = self._first_cameras()
@@ -170,11 +177,16 @@ class BagReader:
                 frames += 1
                 yield self._sample(parts, cameras)
         if self.damage:
-            mend = _MEND.get(self.path.suffix, _MEND[""]).format(self.path)
             raise DepthRosError(
-                f"{self.path} is cut or damaged ({self.damage}): {frames} frames were read, what follows is lost; "
-                f"{mend}"
+                f"{self.path} is cut or damaged ({self.damage}): {frames} frames could be read; {self._mend()}"
             )
+
+    def _mend(self) -> str:
+        if self.damage == _UNFINISHED:
+            return f"to mend it: ros2 bag reindex {self.path}"
+        files = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
+        file = next(file for file in files if file.suffix in _MEND)
+        return _MEND[file.suffix].format(file)
 
     def _first_cameras(self) -> dict[str, Camera]:
         """Cameras for images that are recorded before the first camera_info."""

@@ -26,11 +26,8 @@ _TYPE = re.compile(r"\w+/msg/\w+")
 
 def recover(path: Path) -> Iterator[Message]:
     """Every whole message of a damaged bag (directory or file) in the order of its bytes."""
-    files = (
-        [path]
-        if path.is_file()
-        else sorted((file for file in path.iterdir() if file.suffix in _READERS), key=_split_number)
-    )
+    files = [path] if path.is_file() else list(path.iterdir())
+    files = sorted((file for file in files if file.suffix in _READERS), key=_split_number)
     for file in files:
         if file.stat().st_size:  # an empty file cannot be mapped
             with file.open("rb") as stream:
