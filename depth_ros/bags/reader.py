@@ -140,9 +140,7 @@ class BagReader:
         if not topics:
             held = ", ".join(sorted(self.topics)) or "none"
             raise DepthRosError(f"{bag} has no {what} topic; its topics are {held}")
-        raise DepthRosError(
-            f"{bag} has several {what} topics or none of a camera: choose one of {found}"
-        )
+        raise DepthRosError(f"{bag} has several {what} topics or none of a camera: choose one of {found}")
 
     def _messages(self) -> Iterator[tuple[str, Any]]:
         """Role and message of the chosen topics, up to the first damage."""
@@ -220,7 +218,7 @@ class BagReader:
         depth = messages.depth_from(parts["depth"]) if "depth" in parts else None
         T = _pose_of(parts["odometry"]) @ T_BODY_OPTICAL if "odometry" in parts else None
         right = self._frame(parts["right"], cameras["right_info"]) if pair else None
-        return Sample(str(left.stamp), left, right, depth, T)
+        return Sample(f"{left.stamp:019d}", left, right, depth, T)
 
     def _frame(self, image: Any, camera: Camera) -> Frame:
         """image_rect and image_raw share one camera_info; of the rectified image only its P is true."""

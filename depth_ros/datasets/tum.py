@@ -46,6 +46,7 @@ class Recording:
             raise DepthRosError(
                 f"{path}/associations.txt must hold rows of: seconds rgb/FILE seconds depth/FILE"
             )
+        self.names = [Path(row[1]).stem for row in self._rows]
         self.stamps = [stamp_from_seconds(row[0]) for row in self._rows]
         gaps = np.diff(self.stamps)
         self.rate = float(NS / np.median(gaps)) if len(gaps) else c.rate_hz
@@ -60,7 +61,7 @@ class Recording:
         stamp = self.stamps[index]
         image = read_image(self.path / colour, self.camera)
         return Sample(
-            Path(colour).stem,
+            self.names[index],
             Frame(stamp, "camera_optical_frame", image, self.camera),
             depth=read_depth(self.path / depth, self.camera, self.depth_scale),
             T_world_camera=self._trajectory.at(stamp) if self._trajectory else None,
