@@ -1,0 +1,40 @@
+"""AOTInductor: a shared library made by torch's own compiler; CPU (needs a C++ compiler) and GPU."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+FILE = "engine.pt2"
+
+
+def unavailable(device: str) -> str:
+    if not hasattr(torch._inductor, "aoti_compile_and_package"):
+        return f"torch {torch.__version__} has no AOTInductor packages; 2.6 or newer is needed"
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        return "no C++ compiler: apt install g++"
+    return ""
+
+
+def precisions(device: str) -> list[str]:
+    if device == "cuda":
+        return ["float16", "float32"]
+    return ["bfloat16", "float32"] if torch.cpu._is_avx512_bf16_supported() else ["float32"]
+
+
+def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
+    """Compile `model` for exactly these input shapes into folder/engine.pt2."""
+    model = model.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        program = torch.export.export(model, inputs)
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(folder / FILE), inductor_configs={"freezing": True}
+        )
+
+
+def load(folder: Path, device: str) -> Callable:
+    return torch._inductor.aoti_load_package(str(folder / FILE))

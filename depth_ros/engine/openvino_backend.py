@@ -1,0 +1,65 @@
+"""OpenVINO: the fastest found on x86 processors. Optional: pip install openvino."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+FILE = "engine.xml"
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def unavailable(device: str) -> str:
+    if device == "cuda":
+        return "it runs on CPUs only"
+    if importlib.util.find_spec("openvino") is None:
+        return "not installed: pip install openvino"
+    return ""
+
+
+def precisions(device: str) -> list[str]:
+    native = platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
+    return ["bfloat16", "float32"] if native else ["float32"]
+
+
+def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
+    """Convert `model` to folder/engine.xml and .bin; the precision of its parameters becomes a hint."""
+    import openvino
+
+    lowest = {p.dtype for p in model.parameters()}
+    precision = "bfloat16" if torch.bfloat16 in lowest else "float32"
+    # OpenVINO lowers a float32 program itself and keeps the decoding after the last convolution in float32
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(model.float(), inputs)
+        converted = openvino.convert_model(program)
+    openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
+    (folder / "precision").write_text(HINTS[precision])
+
+
+def load(folder: Path, device: str) -> Callable:
+    import openvino
+
+    hint = (folder / "precision").read_text()
+    compiled = openvino.Core().compile_model(
+        folder / FILE,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": hint,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def run(image: Tensor, intrinsics: Tensor) -> Tensor:
+        result = request.infer([image.numpy(), intrinsics.numpy()], share_inputs=True)
+        return torch.from_numpy(result[0])
+
+    return run
