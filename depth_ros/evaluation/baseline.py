@@ -56,6 +56,9 @@ class MeanInverseDepth:
         overall = rows.sum() / counts.sum()
         row_means = np.divide(rows, counts, out=np.full(rows.shape, overall), where=counts > 0)
         inverse = np.divide(
-            self.total, self.count, out=np.tile(row_means[:, None], self.total.shape[1:]), where=self.count > 0
+            self.total,
+            self.count,
+            out=np.tile(row_means[:, None], self.total.shape[1:]),
+            where=self.count > 0,
         )
         return 1 / cv2.resize(inverse.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -87,7 +87,9 @@ PROTOCOLS = {
         Protocol("kitti2015", max_depth=80.0),
         # lidar truth, Garg et al. (ECCV 2016); median scaling for networks without metric scale
         Protocol("eigen", crop="garg", truth_min=1e-3, truth_max=80.0, max_depth=80.0),
-        Protocol("eigen_median", crop="garg", truth_min=1e-3, truth_max=80.0, max_depth=80.0, scaling="median"),
+        Protocol(
+            "eigen_median", crop="garg", truth_min=1e-3, truth_max=80.0, max_depth=80.0, scaling="median"
+        ),
         # depth cameras: what they report beyond 0.1 to 10 m is no measurement
         Protocol("indoor", truth_min=0.1, truth_max=10.0, min_depth=0.1, max_depth=10.0),
         # Laina et al. (3DV 2016): full frame, nothing masked, capped or scaled

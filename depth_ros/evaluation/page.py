@@ -27,7 +27,7 @@ p { margin: 0; max-width: 76ch; }
 .tile { padding: 16px 20px; display: flex; flex-direction: column; border-left: 1px solid var(--line); }
 .tile:first-child { border-left: 0; padding-left: 0; }
 .name, .words, .beside { font-size: 14px; color: var(--soft); }
-.value { font-size: 42px; line-height: 1.15; font-weight: 650; color: var(--strong);
+.value { white-space: nowrap; font-size: 42px; line-height: 1.15; font-weight: 650; color: var(--strong);
   font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
 .beside { color: var(--ink); margin-top: 4px; }
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: 4px 8px; margin-top: 20px;
@@ -57,7 +57,7 @@ svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
   main { padding: 24px 16px 40px; } h1 { font-size: 22px; } .verdict { font-size: 16px; }
   .tile { padding: 12px 0 12px 12px; } .value { font-size: 25px; } .name, .words, .beside { font-size: 12px; }
   .strip { grid-template-columns: repeat(2, 1fr); } .strip.wide { grid-template-columns: 1fr; }
-  td.text, th.text { display: none; } .legend { width: 100%; }
+  td.text, th.text { display: none; } .legend { width: 100%; } svg text { font-size: 24px; }
 }
 @media print { main { max-width: none; padding: 0; } h2 { break-after: avoid; } section { break-inside: auto; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
@@ -91,7 +91,7 @@ def legend(colours: np.ndarray, ticks: Sequence[str], caption: str) -> str:
 
 def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int = 180) -> str:
     """An SVG of latency, ms, by image; values far above the rest are cut at the top and marked."""
-    left, bottom, top = 44, 24, 10
+    left, bottom, top = 84, 28, 16
     values = np.asarray(milliseconds, float)
     limit = _round_up(1.2 * max(float(np.percentile(values, 98)), 1e-3))
     step = (width - left) / max(len(values) - 1, 1)
@@ -106,7 +106,7 @@ def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int 
     grid = "".join(
         f'<line x1="{left}" x2="{width}" y1="{_level(share, height):.1f}" y2="{_level(share, height):.1f}" '
         f'stroke="#e2e2de"/><text x="{left - 8}" y="{_level(share, height) + 4:.1f}" text-anchor="end">'
-        f"{share * limit:g}</text>"
+        f"{share * limit:g} ms</text>"
         for share in (0, 0.5, 1)
     )
     return (
@@ -117,7 +117,7 @@ def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int 
     )
 
 
-def _level(share: float, height: int, top: int = 10, bottom: int = 24) -> float:
+def _level(share: float, height: int, top: int = 16, bottom: int = 28) -> float:
     return top + (height - top - bottom) * (1 - share)
 
 

@@ -41,13 +41,17 @@ class Strip:
 
 @dataclass(frozen=True)
 class Report:
-    """result: what `evaluate_depth` returns. latencies: ms, in order. facts: rows of the last table."""
+    """result: what `evaluate_depth` returns. latencies: ms, in order. facts: rows of the last table.
+
+    truth: what the strips call it.
+    """
 
     result: dict[str, Any]
     strips: tuple[Strip, ...]
     latencies: tuple[float, ...]
     cloud: Depth | None = None
     facts: dict[str, str] | None = None
+    truth: str = "truth"
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -57,7 +61,7 @@ def write_report(path: Path, report: Report) -> None:
     parts = [
         f"<header><h1>{escape(title)}</h1>{_verdict(result)}</header>",
         _headline(result, report.latencies),
-        _strips(report.strips),
+        _strips(report.strips, report.truth),
         _cloud(report.cloud),
         _table(result),
         _latency(report.latencies, result["engine"]),
@@ -106,8 +110,15 @@ def _headline(result: dict[str, Any], latencies: Sequence[float]) -> str:
         tiles.append(_tile(FIGURES[name].name, shown(name, ours), words, f"baseline {shown(name, theirs)}"))
     latency = summarise(latencies)
     if latency:
-        rate = f"{latency.rate:.0f} images per second"
-        tiles.append(_tile("Latency", f"{latency.median:.1f} ms", "per image, median", rate))
+        rate = f"{latency.rate:.{0 if latency.rate >= 10 else 1}f} images per second"
+        tiles.append(
+            _tile(
+                "Latency",
+                f"{latency.median:.{1 if latency.median < 100 else 0}f} ms",
+                "per image, median",
+                rate,
+            )
+        )
     return f'<section class="tiles">{"".join(tiles)}</section>'
 
 
@@ -118,13 +129,17 @@ def _tile(name: str, value: str, words: str, beside: str) -> str:
     )
 
 
-def _strips(strips: Sequence[Strip]) -> str:
+def _strips(strips: Sequence[Strip], truth: str) -> str:
     if not strips:
         return ""
     span = depth_range([s.truth if s.truth is not None else s.depth for s in strips])
-    figures = "".join(_strip(strip, span) for strip in strips)
+    figures = "".join(_strip(strip, span, truth) for strip in strips)
     metres = np.geomspace(*span, 64)
-    scales = legend(depth_picture(metres[None], span), [f"{m:.2g}" for m in np.geomspace(*span, 5)], "depth, m")
+    scales = legend(
+        depth_picture(metres[None], span),
+        [f"{m:.{0 if m >= 10 else 1}f}" for m in np.geomspace(*span, 5)],
+        "depth, m",
+    )
     if any(strip.truth is not None for strip in strips):
         ticks = [f"{100 * share * LARGEST_ERROR:.0f} %" for share in (0, 0.5, 1)]
         ticks[-1] += " or more"
@@ -135,21 +150,20 @@ def _strips(strips: Sequence[Strip]) -> str:
     )
 
 
-def _strip(strip: Strip, span: tuple[float, float]) -> str:
-    size = f"{strip.title}"
+def _strip(strip: Strip, span: tuple[float, float], truth: str) -> str:
+    fitted = resized(strip.depth.astype(np.float32), *strip.image.shape[:2])
     pictures = [
         picture(strip.image, "image", WIDTH),
-        picture(depth_picture(shrunk(strip.depth, WIDTH), span), "depth", WIDTH),
+        picture(depth_picture(shrunk(fitted, WIDTH), span), "depth", WIDTH),
     ]
     if strip.truth is not None:
-        fitted = resized(strip.depth.astype(np.float64), *strip.truth.shape)
-        both = np.where(np.isfinite(strip.truth), fitted, np.nan)
-        small, truth = shrunk(both, WIDTH), shrunk(strip.truth, WIDTH)
-        pictures.append(picture(depth_picture(truth, span), "truth", WIDTH))
-        pictures.append(picture(error_picture(small, truth), "error", WIDTH))
+        known = np.where(np.isfinite(strip.truth), fitted, np.nan)
+        g = shrunk(strip.truth, WIDTH)
+        pictures.append(picture(depth_picture(g, span), truth, WIDTH))
+        pictures.append(picture(error_picture(shrunk(known, WIDTH), g), "error", WIDTH))
     error = "" if strip.abs_rel is None else f", AbsRel {strip.abs_rel:.3f}"
     wide = " wide" if strip.image.shape[1] > 2 * strip.image.shape[0] else ""
-    return f'<div class="strip{wide}"><h3>{escape(size + error)}</h3>{"".join(pictures)}</div>'
+    return f'<div class="strip{wide}"><h3>{escape(strip.title + error)}</h3>{"".join(pictures)}</div>'
 
 
 def _cloud(depth: Depth | None) -> str:
