@@ -1,1 +1,1 @@
-"""Figures that say how good a result is, under protocols that say what they mean, and the page that shows them."""
+"""How good a result is: figures under named protocols, next to a baseline, and the page that shows them."""
