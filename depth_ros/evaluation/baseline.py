@@ -16,7 +16,7 @@ from depth_ros.errors import DepthRosError
 
 @dataclass(frozen=True)
 class MeanInverseDepth:
-    """Sums over images: total (H, W) of inverse depth, 1/m, and count (H, W) of images that knew the pixel."""
+    """Sums over images: total (H, W) of inverse depth, 1/m, count (H, W) of images that knew the pixel."""
 
     total: np.ndarray
     count: np.ndarray
@@ -55,10 +55,6 @@ class MeanInverseDepth:
         rows, counts = self.total.sum(1), self.count.sum(1)
         overall = rows.sum() / counts.sum()
         row_means = np.divide(rows, counts, out=np.full(rows.shape, overall), where=counts > 0)
-        inverse = np.divide(
-            self.total,
-            self.count,
-            out=np.tile(row_means[:, None], self.total.shape[1:]),
-            where=self.count > 0,
-        )
+        inverse = np.tile(row_means[:, None], self.total.shape[1:])
+        np.divide(self.total, self.count, out=inverse, where=self.count > 0)
         return 1 / cv2.resize(inverse.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -15,8 +15,8 @@ _LARGEST = 9  # px, side of the square that a point may cover
 def cloud_picture(depth: Depth, width: int = 1280, height: int = 560) -> np.ndarray:
     """(height, width, 3) uint8 RGB: every known pixel of `depth` as a point in space, in its own colour.
 
-    The farthest 2 % are left out, they would shrink the rest. A point is a square somewhat larger than its pixel is
-    at its distance; nearer ones cover farther ones.
+    The farthest 2 % are left out, they would shrink the rest. A point is a square somewhat larger than its
+    pixel is at its distance; nearer ones cover farther ones.
     """
     picture = np.full((height, width, 3), BACKGROUND, np.uint8)
     known = np.isfinite(depth.depth) & (depth.depth > 0)

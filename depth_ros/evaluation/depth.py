@@ -1,7 +1,7 @@
 """Depth figures and the protocols under which they are comparable.
 
-With prediction d and truth g (m) on the valid pixels and e = ln d - ln g, the figures are those of Eigen et al.
-(NIPS 2014, section 4.2) and the KITTI benchmarks. Shares (delta, D1, coverage) are numbers from 0 to 1.
+With prediction d and truth g (m) on the valid pixels and e = ln d - ln g, the figures are those of Eigen et
+al. (NIPS 2014, section 4.2) and the KITTI benchmarks. Shares (delta, D1, coverage) are numbers from 0 to 1.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Tally:
         valid = (g > p.truth_min) & (g < p.truth_max)
         known = valid & np.isfinite(d)
         if not valid.any():
-            return _finish({}, 0.0)
+            return _finish({}, None)
         d, g = d[known], g[known]
         if p.scaling == "median" and len(d):
             d = d * (np.median(g) / np.median(d))
@@ -161,15 +161,15 @@ class Tally:
     def figures(self) -> dict[str, float | None]:
         """The figures of all images so far; None where there was nothing to measure."""
         if not self._valid:
-            return _finish({}, 0.0) | {"coverage": None}
+            return _finish({}, None)
         if self.protocol.averaging == "pooled":
             weights = [n for n in self._known if n]
             rows = [means for means in self._means if means]
-            pooled = {key: float(np.average([row[key] for row in rows], weights=weights))
-                      for key in (rows[0] if rows else ()) if all(key in row for row in rows)}  # fmt: skip
+            shared = [key for key in (rows[0] if rows else ()) if all(key in row for row in rows)]
+            pooled = {key: float(np.average([row[key] for row in rows], weights=weights)) for key in shared}
             return _finish(pooled, sum(self._known) / sum(self._valid))
-        images = [_finish(means, known / valid)
-                  for means, known, valid in zip(self._means, self._known, self._valid, strict=True)]  # fmt: skip
+        pixels = zip(self._means, self._known, self._valid, strict=True)
+        images = [_finish(means, known / valid) for means, known, valid in pixels]
         columns = {key: [row[key] for row in images if row[key] is not None] for key in FIGURES}
         return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
@@ -210,7 +210,7 @@ def _disparity_means(d: np.ndarray, g: np.ndarray) -> dict[str, float]:
     return {"d1_all": float(((error > 3) & (error > 0.05 * g)).mean()), "epe": float(error.mean())}
 
 
-def _finish(means: dict[str, float], coverage: float) -> dict[str, float | None]:
+def _finish(means: dict[str, float], coverage: float | None) -> dict[str, float | None]:
     """Figures, in the order of FIGURES, from means over pixels."""
     found: dict[str, float | None] = dict.fromkeys(FIGURES)
     found["coverage"] = coverage

@@ -31,6 +31,8 @@ TRUTHS = {
     "stereo": "NO GROUND TRUTH: g is semi-global matching of the stereo pair, itself off by about 4 %",
     "none": "NO GROUND TRUTH: nothing to compare with",
 }
+STEPS = {"typical": 0.5, "best": 0.0, "better half": 0.25, "worse half": 0.75, "worst": 1.0}
+"""The images of the page, by their place in the ranking."""
 INDOOR_RANGE = 10.0
 """m; where 95 % of the truth is nearer, a single camera is indoors."""
 
@@ -78,6 +80,8 @@ def evaluate_depth(
     estimator = DepthEstimator(model, engine_settings or EngineSettings())
     chosen = choose_protocol(protocol, folder, indices, truth, estimator.card.scale)
     baseline, baseline_text = choose_baseline(folder, split, baseline_data, truth)
+    if indices:
+        estimator.estimate(folder[indices[0]].left)  # builds the engine, which is no latency
     comparison = compare(estimator.estimate, folder, indices, chosen, baseline, truth, progress)
     spread = f", {len(indices)} evenly spread" if limit else ""
     text = [TRUTHS[truth], chosen.text, f"images: {split}{spread}", f"baseline: {baseline_text}"]
@@ -128,8 +132,8 @@ def choose_protocol(
 ) -> Protocol:
     """The protocol of that name; `auto` takes the one that suits the recording.
 
-    A pair is measured as KITTI 2015, a single camera indoors as `indoor`, outdoors as `eigen`; a model without
-    metric scale is scaled by the median of each image.
+    A pair is measured as KITTI 2015, a single camera indoors as `indoor`, outdoors as `eigen`; a model
+    without metric scale is scaled by the median of each image.
     """
     if name != "auto":
         if name not in PROTOCOLS:
@@ -148,7 +152,7 @@ def choose_protocol(
 def choose_baseline(
     folder: Folder, split: str, data: Path | None, truth: str
 ) -> tuple[Callable[[np.ndarray], np.ndarray | None], str]:
-    """A function that guesses the depth of an image, given its truth (to leave it out), and how it does so."""
+    """A function that guesses the depth of an image, given its truth to leave it out, and words for it."""
     source = folder if data is None else open_folder(data)
     others = data is not None or split == "held_out"
     seen = training(source) if others else list(range(len(source)))
@@ -173,9 +177,7 @@ def truth_of(sample: Sample, truth: str) -> np.ndarray | None:
     if truth == "stereo":
         return stereo_reference(sample)
     if sample.depth is not None and not sample.left.camera.is_rectified:
-        raise DepthRosError(
-            f"the truth of '{sample.name}' belongs to a distorted image: rectify the recording"
-        )
+        raise DepthRosError(f"the truth of '{sample.name}' belongs to a distorted image: rectify it first")
     return sample.depth if truth == "measured" else None
 
 
@@ -224,17 +226,16 @@ def report_of(
     truth: str,
     facts: dict[str, str],
 ) -> Report:
-    """The page's content: from the best to the worst image in even steps, and the cloud of the middle one."""
+    """The page's content: a typical image, the range from the best to the worst, the typical one's cloud."""
     ranked = [index for _, index in comparison.ranking] or list(indices)
-    steps = ("best", "better half", "typical", "worse half", "worst") if comparison.ranking else ("",) * 5
-    places = np.linspace(0, len(ranked) - 1, len(steps)).round().astype(int)
     error_of = {index: error for error, index in comparison.ranking}
     strips, depths = [], []
-    for step, index in zip(steps, (ranked[place] for place in places), strict=True):
+    for step, share in STEPS.items():
+        index = ranked[round(share * (len(ranked) - 1))]
         sample = folder[index]
         depths.append(estimate(sample.left))
         image, _ = geometry.rectify(sample.left.image, sample.left.camera)
-        title = f"{sample.name}, {step}" if step else sample.name
+        title = f"{step}: {sample.name}" if error_of else sample.name
         strips.append(Strip(title, image, depths[-1].depth, truth_of(sample, truth), error_of.get(index)))
     name = "stereo matching" if truth == "stereo" else "truth"
-    return Report(result, tuple(strips), comparison.latencies, depths[len(depths) // 2], facts, name)
+    return Report(result, tuple(strips), comparison.latencies, depths[0], facts, name)

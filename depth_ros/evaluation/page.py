@@ -59,8 +59,8 @@ svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
   .strip { grid-template-columns: repeat(2, 1fr); } .strip.wide { grid-template-columns: 1fr; }
   td.text, th.text { display: none; } .legend { width: 100%; } svg text { font-size: 24px; }
 }
-@media print { main { max-width: none; padding: 0; } h2 { break-after: avoid; } section { break-inside: auto; }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+@media print { main { max-width: none; padding: 0; } h2 { break-after: avoid; } table { break-inside: avoid; }
+  .value { font-size: 32px; }  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 
 

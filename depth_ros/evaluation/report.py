@@ -110,21 +110,16 @@ def _headline(result: dict[str, Any], latencies: Sequence[float]) -> str:
         tiles.append(_tile(FIGURES[name].name, shown(name, ours), words, f"baseline {shown(name, theirs)}"))
     latency = summarise(latencies)
     if latency:
+        value = f"{latency.median:.{1 if latency.median < 100 else 0}f} ms"
         rate = f"{latency.rate:.{0 if latency.rate >= 10 else 1}f} images per second"
-        tiles.append(
-            _tile(
-                "Latency",
-                f"{latency.median:.{1 if latency.median < 100 else 0}f} ms",
-                "per image, median",
-                rate,
-            )
-        )
+        tiles.append(_tile("Latency", value, "per image, median", rate))
     return f'<section class="tiles">{"".join(tiles)}</section>'
 
 
 def _tile(name: str, value: str, words: str, beside: str) -> str:
     return (
-        f'<div class="tile"><span class="name">{escape(name)}</span><span class="value">{escape(value)}</span>'
+        f'<div class="tile"><span class="name">{escape(name)}</span>'
+        f'<span class="value">{escape(value)}</span>'
         f'<span class="words">{escape(words)}</span><span class="beside">{escape(beside)}</span></div>'
     )
 
@@ -135,11 +130,8 @@ def _strips(strips: Sequence[Strip], truth: str) -> str:
     span = depth_range([s.truth if s.truth is not None else s.depth for s in strips])
     figures = "".join(_strip(strip, span, truth) for strip in strips)
     metres = np.geomspace(*span, 64)
-    scales = legend(
-        depth_picture(metres[None], span),
-        [f"{m:.{0 if m >= 10 else 1}f}" for m in np.geomspace(*span, 5)],
-        "depth, m",
-    )
+    ticks = [f"{m:.{0 if m >= 10 else 1}f}" for m in np.geomspace(*span, 5)]
+    scales = legend(depth_picture(metres[None], span), ticks, "depth, m")
     if any(strip.truth is not None for strip in strips):
         ticks = [f"{100 * share * LARGEST_ERROR:.0f} %" for share in (0, 0.5, 1)]
         ticks[-1] += " or more"
@@ -180,7 +172,8 @@ def _table(result: dict[str, Any]) -> str:
     return (
         "<section><h2>Figures</h2><table><thead><tr><th>figure</th><th>model</th><th>baseline</th>"
         f'<th class="text">meaning</th></tr></thead><tbody>{rows}</tbody></table>'
-        f'<p class="note">d: prediction, g: truth, e = ln d \u2212 ln g. {escape(result["protocol"])}.</p></section>'
+        '<p class="note">d: prediction, g: truth, e = ln d \u2212 ln g. '
+        f"{escape(result['protocol'])}.</p></section>"
     )
 
 
@@ -211,4 +204,5 @@ def _latency(latencies: Sequence[float], engine: str) -> str:
 def _facts(result: dict[str, Any], facts: dict[str, str]) -> str:
     rows = {"data": f"{result['data']}, {result['images']} images", "engine": result["engine"]} | facts
     cells = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items() if v)
-    return f'<section><h2>Where this comes from</h2><table class="facts"><tbody>{cells}</tbody></table></section>'
+    table = f'<table class="facts"><tbody>{cells}</tbody></table>'
+    return f"<section><h2>Where this comes from</h2>{table}</section>"

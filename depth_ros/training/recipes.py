@@ -70,7 +70,7 @@ def mono_driving() -> Recipe:
         description="Metric depth from one camera on roads, trained on KITTI and rendered streets",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015).",
-        steps=2800,
+        steps=2200,
     )
 
 
@@ -93,7 +93,7 @@ def mono_indoor() -> Recipe:
             "Trained on hololens_office (MIT, deep-video-mvs repository, Duzceker et al. 2021) and "
             "TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
         ),
-        steps=2800,
+        steps=2200,
     )
 
 

@@ -119,7 +119,7 @@ class World:
         size, fine = (view.camera.width, view.camera.height), self.settings.supersample
         if fine > 1:
             view = self.look(index, eye, view.camera.resized(fine * size[0], fine * size[1]))
-        image = 255 * paint(self.scene, view)
+        image = 255 * paint(self.scene, view, index / self.rate)
         if fine > 1:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         if self.settings.noise:

@@ -188,7 +188,8 @@ def build(rng: np.random.Generator, moving: int) -> Scene:
         room.glider()
     x, y = max(room.length / 2 - 1.3, 0.3), max(room.width / 2 - 1.3, 0.3)
     rate, phase = rng.choice([-1, 1]) * rng.uniform(0.1, 0.3), rng.uniform(0, 2 * np.pi)
-    reach, height, tilt, heading = rng.uniform(0.3, 1), rng.uniform(1.2, 1.75), rng.normal(0.22, 0.18), rng.uniform(0, 6)
+    reach, height, tilt = rng.uniform(0.6, 1), rng.uniform(1.2, 1.75), rng.normal(0.22, 0.18)
+    heading = np.arctan2(-y * np.sin(phase), -x * np.cos(phase)) + rng.normal(0, 0.7)  # starts towards the middle
     turn = rng.choice([-1, 1]) * rng.uniform(0.05, 0.35)
     yaw, pitch, roll = wobble(rng, 0.25, 6, 2), wobble(rng, 0.12, 5, 1.5), wobble(rng, 0.06, 4, 1.2)
     sway = [wobble(rng, 0.03, 2, 0.6) for _ in range(3)]
@@ -199,9 +200,10 @@ def build(rng: np.random.Generator, moving: int) -> Scene:
                       heading + turn * t + yaw(t), tilt + pitch(t), roll(t))  # fmt: skip
         return T @ T_BODY_OPTICAL
 
-    side = rng.uniform(0, 2 * np.pi)
-    lamp = np.array([np.cos(side) * 0.6, np.sin(side) * 0.6, 0.53])
     tint = np.array([1.0, rng.uniform(0.9, 1.0), rng.uniform(0.75, 1.0)])
-    light = Light(lamp / np.linalg.norm(lamp), rng.uniform(0.55, 0.8), rng.uniform(0.25, 0.6), tint * rng.uniform(0.7, 1.1),
-                  np.ones(3), np.zeros(3), 1e6)  # fmt: skip
+    bright, even = rng.uniform(1.0, 1.7), rng.uniform(0.35, 0.65)
+    side = rng.uniform(0, 2 * np.pi)
+    sun = np.array([0.8 * np.cos(side), 0.8 * np.sin(side), 0.6])
+    lamps = np.array([[s * room.length / 4, 0, room.height - 0.3, 3.0 * bright * (1 - even)] for s in (-1, 1)])
+    light = Light(sun, bright * even, 0.35 * bright, tint, np.ones(3), np.zeros(3), 1e6, lamps)
     return Scene(Mesh.of(room.solids), tuple(room.bodies), camera, light, far=100.0)

@@ -105,7 +105,7 @@ class Mesh:
 
     planes: (F, 4); surfaces: (F, 2, 4); extent: (F, 2); solid: (F,) index; first: (S + 1,) faces of solid k are
     first[k] to first[k + 1]; T: (S, 4, 4); half: (S, 3); body: (S,); seed: (F,); texture: (F,) index into
-    `names`; colours: (F, 9).
+    `names`; colours: (3, F, 3).
     """
 
     planes: np.ndarray
@@ -139,7 +139,7 @@ class Mesh:
             seed=np.array([s.seed for s in solids])[solid] * 7 + np.arange(len(solid)) % 7,
             texture=np.array([names.index(paint.texture) for paint in paints]),
             names=names,
-            colours=np.array([paint.colours for paint in paints], np.float32).reshape(-1, 9),
+            colours=np.array([paint.colours for paint in paints], np.float32).swapaxes(0, 1).copy(),
         )
 
 

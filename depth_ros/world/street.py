@@ -91,11 +91,12 @@ class _Builder:
             hsv(rng, (0.0, 0.1), (0.1, 0.5), (0.25, 0.6)),
             hsv(rng, (0, 1), (0, 0.15), (0.5, 0.9)),
         )
+        front = "brick_house" if rng.random() < 0.33 else "plaster_house"
         left = side * (left + depth / 2)
         yaw = 0.0 if tall else rng.normal(0, 0.05)
         T = place(self.road, along + length / 2, left, height / 2, yaw)
         top = hsv(rng, (0.0, 0.08), (0.1, 0.6), (0.2, 0.5))
-        self.box((length, depth, height), T, *[Paint("facade", colours)] * 4, Paint("plain", (top,) * 3))
+        self.box((length, depth, height), T, *[Paint(front, colours)] * 4, Paint("plain", (top,) * 3))
         if not tall or rng.random() < 0.4:
             rise = rng.uniform(1.5, 3.5)
             size = (length + 0.6, depth + 0.6, rise)
@@ -174,10 +175,13 @@ class _Builder:
         T = transform(0, 0, 0.2 + size[2] / 2)
         self.add(planes, size, base @ T, front, back, side, side, plain, body=body)
         size = (length * (0.75 if van else 0.62), width - 0.1, top - waist)
-        slope = 0.45 if van else rng.uniform(0.5, 0.8)
-        planes = tapered_planes(size, slope, 0.1 if van else rng.uniform(0.2, 0.6), 0.18)
+        slope, rear = (0.45, 0.1) if van else (rng.uniform(0.5, 0.8), rng.uniform(0.2, 0.6))
+        planes = tapered_planes(size, slope, rear, 0.18)
         T = transform(-length * (0.1 if van else rng.uniform(0.04, 0.1)), 0, waist + size[2] / 2)
         self.add(planes, size, base @ T, glass, glass, glass, glass, plain, body=body)
+        lid = (size[0] - slope - rear + 0.08, size[1] - 0.30, 0.07)
+        T = T @ transform((rear - slope) / 2, 0, size[2] / 2)
+        self.add(tapered_planes(lid, 0.05, 0.05, 0.05), lid, base @ T, plain, body=body)
         tyre, rim = Paint("plain", ((0.04,) * 3,) * 3), Paint("wheel", ((rng.uniform(0.35, 0.75),) * 3,) * 3)
         size = (0.64, 0.2, 0.64)
         planes = prism_planes(size, 1, 12)
@@ -216,10 +220,11 @@ def _sides(builder: _Builder, start: float, stop: float, setback: float, style: 
             builder.add(crown_planes(size, rng), tuple(size), T, builder.green())
 
 
-def _cars(builder: _Builder, start: float, stop: float, lane: float, speed: float, moving: int) -> None:
+def _cars(builder: _Builder, start: float, stop: float, lane: float, speed: float, moving: int, parked: bool) -> None:
+    """Cars at the kerbs, and every other moving one ahead in the camera's lane, the others oncoming."""
     rng, road = builder.rng, builder.road
     for side in (-1, 1):
-        if rng.random() < 0.75:
+        if parked and rng.random() < 0.75:
             along = start + rng.uniform(0, 8)
             while along < stop - 20:
                 yaw = (0 if side * lane > 0 else np.pi) + rng.normal(0, 0.02)
@@ -244,12 +249,12 @@ def daylight(rng: np.random.Generator) -> Light:
     clear = rng.uniform(0, 1)
     azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.4, 1.2)
     sun = np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)])
-    bright = rng.uniform(0.8, 1.1)
-    zenith = np.array([0.35, 0.55, 0.9]) * clear + np.array([0.82, 0.84, 0.87]) * (1 - clear)
-    horizon = np.array([0.85, 0.9, 0.96]) * rng.uniform(0.9, 1.0)
-    return Light(sun, (0.75 - 0.3 * clear) * bright, (0.25 + 0.75 * clear) * bright,
-                 np.array([1, rng.uniform(0.95, 1.0), rng.uniform(0.88, 1.02)]), zenith, horizon,
-                 rng.uniform(250, 1200))  # fmt: skip
+    bright = rng.uniform(0.95, 1.35)
+    zenith = np.array([0.4, 0.62, 1.0]) * clear + np.array([0.92, 0.94, 0.96]) * (1 - clear)
+    horizon = np.array([0.94, 0.98, 1.03]) * rng.uniform(0.9, 1.05)
+    tint = np.array([1, rng.uniform(0.95, 1.0), rng.uniform(0.88, 1.02)])
+    ambient, diffuse = (0.95 - 0.5 * clear) * bright, (0.1 + 1.1 * clear) * bright
+    return Light(sun, ambient, diffuse, tint, zenith, horizon, rng.uniform(250, 1200), shadows=bool(clear > 0.25))
 
 
 def build(rng: np.random.Generator, duration: float, moving: int) -> Scene:
@@ -268,8 +273,7 @@ def build(rng: np.random.Generator, duration: float, moving: int) -> Scene:
     if style != "country":
         builder.pavements(start, stop, pavement)
     _sides(builder, start, stop, half_width + pavement, style)
-    if parking or style == "country":
-        _cars(builder, start, stop, lane, speed, moving) if parking else None
+    _cars(builder, start, stop, lane, speed, moving, parking)
     yaw, pitch, roll = wobble(rng, 0.03, 9, 4), wobble(rng, 0.012, 3, 0.7), wobble(rng, 0.01, 4, 1)
     drift, heave = wobble(rng, 0.3, 9, 5), wobble(rng, 0.03, 3, 0.8)
     height, tilt = rng.uniform(1.5, 1.75), rng.normal(0.0, 0.02)

@@ -64,7 +64,8 @@ def noise(u: np.ndarray, v: np.ndarray, du: np.ndarray, dv: np.ndarray, seed: np
     for k in range(OCTAVES):
         cells = 0.7 * 2.3**k
         weight = 0.75 ** (k % 3) * np.clip(1.6 - 1.6 * pixel * cells, 0, 1)
-        x, y = np.mod(u * cells + 37 * seed, 256), np.mod(v * cells + 11 * seed + 29 * k, 256)
+        x, y = u * cells + 37 * seed, v * cells + (11 * seed + 29 * k)
+        x, y = x - 256 * np.floor(x / 256), y - 256 * np.floor(y / 256)
         sums[k // 3] += weight * cv2.remap(TILE, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return sums[0] * 0.8, sums[1] * 0.8
 
@@ -146,9 +147,16 @@ def brick(s: Surface) -> np.ndarray:
     return mix(grained(s.a, s, 0.10, 0.12) * (1 + tone)[:, None], s.b, joint)
 
 
-def facade(s: Surface) -> np.ndarray:
-    """A house front: storeys of windows with frames, sills and curtains on plaster or brick."""
-    wall = np.where((s.seed % 3 == 0)[:, None], brick(s), plaster(s))
+def plaster_house(s: Surface) -> np.ndarray:
+    return _house(s, plaster(s))
+
+
+def brick_house(s: Surface) -> np.ndarray:
+    return _house(s, brick(s))
+
+
+def _house(s: Surface, wall: np.ndarray) -> np.ndarray:
+    """A house front: storeys of windows with frames and ledges on a wall (P, 3), doors at the bottom."""
     across = s.width / np.maximum(np.round(s.width / (2.0 + 0.35 * (s.seed % 5))), 1)
     storey = s.height / np.maximum(np.round(s.height / 2.9), 1)
     i, j = np.floor(s.u / across), np.floor(s.v / storey)
@@ -226,9 +234,9 @@ def wheel(s: Surface) -> np.ndarray:
 
 
 def wood(s: Surface) -> np.ndarray:
-    rings = np.sin(2 * np.pi * (s.v * 9 + 1.2 * s.rough + 0.15 * s.u))
-    fade = np.clip(1.5 - 9 * 2 * s.dv, 0, 1)
-    return grained(mix(s.a, s.b, 0.5 + 0.35 * rings * fade), s, 0.05, 0.1)
+    rings = np.sin(2 * np.pi * (s.v * 11 + 0.9 * np.sin(0.8 * s.u + s.seed) + 0.25 * s.rough))
+    fade = np.clip(1.5 - 22 * s.dv, 0, 1)
+    return grained(mix(s.a, s.b, 0.5 + 0.22 * rings * fade + 0.3 * s.fine), s, 0.05, 0.1)
 
 
 def planks(s: Surface) -> np.ndarray:
@@ -259,7 +267,7 @@ def wall(s: Surface) -> np.ndarray:
     framed = inside(np.abs(x), -1.0, half, s.du) * inside(np.abs(s.v - middle), -1.0, high, s.dv) * hung
     inner = inside(np.abs(x), -1.0, half - 0.03, s.du) * inside(np.abs(s.v - middle), -1.0, high - 0.03, s.dv) * hung
     hue = np.stack([hashed(i, i * 0 + 5 + k, s.seed) for k in range(3)], axis=-1)
-    motif = np.sin(x[:, None] * (9 + 6 * hue) + s.v[:, None] * 8 * hue[:, ::-1])
+    motif = np.sin(x[:, None] * (9 + 6 * hue[:, :1]) + s.v[:, None] * 8 * hue[:, 2:] + 0.4 * hue)
     picture = np.clip(0.5 + 0.3 * hue + 0.3 * motif + 0.15 * s.fine[:, None], 0.03, 1)
     colour = mix(mix(colour, s.c * 0.6, framed), picture, inner)
     door = inside(np.abs(x), -1.0, 0.45, s.du) * inside(s.v, -1.0, 2.05, s.dv) * (kind > 0.75)

@@ -1,0 +1,96 @@
+"""`depth_ros bench`: every backend interleaved in one run, and the node over real DDS.
+
+Machines are noisy, so the figures to compare are ratios within one run: the calls of all engines take
+turns, and each engine's median is divided by that of eager float32.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from typing import Any
+
+import numpy as np
+
+from depth_ros.card import find_card
+from depth_ros.engine import BACKENDS, EngineSettings, backend, open_engine, pick_device
+from depth_ros.engine.check import check_inputs
+
+WARM_UP = 5
+
+
+def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
+    """{"model", "device", "size", "engines": [{backend, precision, ms_*, speedup, difference}], "node": [...]}.
+
+    difference: median relative difference of the depth from eager float32 on the check image.
+    """
+    from depth_ros.engine.cache import device_name
+
+    card, device = find_card(model), pick_device("auto")
+    engines = []
+    for name in BACKENDS:
+        module = backend(name)
+        if module.unavailable(device):
+            continue
+        for precision in module.precisions(device):
+            wish = EngineSettings(backend=name, precision=precision, device=device)
+            engine = open_engine(card, card.width, card.height, wish)
+            if (engine.backend, engine.precision) == (name, precision):  # else it failed the check
+                engines.append(engine)
+    inputs = check_inputs(card, card.width, card.height, "cpu")
+    image, K = inputs[0][0].numpy(), inputs[1][0].numpy()
+    times: list[list[float]] = [[] for _ in engines]
+    depths = [engine(image, K) for engine in engines]
+    for turn in range(WARM_UP + rounds):
+        for engine, taken in zip(engines, times, strict=True):
+            start = time.perf_counter()
+            engine(image, K)
+            if turn >= WARM_UP:
+                taken.append(1000 * (time.perf_counter() - start))
+    names = [(engine.backend, engine.precision) for engine in engines]
+    eager = names.index(("eager", "float32"))
+    rows = [
+        {
+            "backend": engine.backend,
+            "precision": engine.precision,
+            "ms_median": float(np.median(taken)),
+            "ms_min": float(np.min(taken)),
+            "ms_p95": float(np.percentile(taken, 95)),
+            "speedup": float(np.median(times[eager]) / np.median(taken)),
+            "difference": float(np.nanmedian(np.abs(depth - depths[eager]) / depths[eager])),
+        }
+        for engine, taken, depth in zip(engines, times, depths, strict=True)
+    ]
+    result = {
+        "model": card.name,
+        "device": device_name(device),
+        "size": f"{card.width}x{card.height}",
+        "engines": sorted(rows, key=lambda row: row["ms_median"]),
+    }
+    if ros and importlib.util.find_spec("rclpy") is not None:
+        result["node"] = node_rows(model)
+    return result
+
+
+def node_rows(model: str) -> list[dict[str, Any]]:
+    """1280x720 at 30 Hz through the real node: with the model, and with inference made to take 200 ms."""
+    from depth_ros.nodes.latency import node_latency
+
+    cases = {"the model": {"model": model}, "200 ms of inference": {"inference_ms": 200.0}}
+    return [{"case": case, **node_latency(**options)} for case, options in cases.items()]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result for a person."""
+    lines = [f"{result['model']} {result['size']} on {result['device']}"]
+    for row in result["engines"]:
+        lines.append(
+            "  {backend:<14} {precision:<9} {ms_median:7.1f} ms  {speedup:5.1f} times eager float32, "
+            "depth differs by {percent:.2f} % (median)".format(**row, percent=100 * row["difference"])
+        )
+    for row in result.get("node", []):
+        lines.append(
+            "  node, 1280x720 at 30 Hz, {case}: {processed} of {sent} processed, {stale} stale, backlog {backlog}, "
+            "own share of the latency {own_median:.1f} ms (p95 {own_p95:.1f})".format(**row)
+        )
+    return "\n".join(lines)

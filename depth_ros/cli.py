@@ -1,0 +1,272 @@
+"""The `depth_ros` command: parses, imports what the subcommand needs, calls one function, prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from depth_ros.engine import BACKENDS
+from depth_ros.errors import DepthRosError
+
+EPILOG = "Every command has --help. Models, recipes and folders: README.md."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; 0 on success, 1 on an error that the user can mend, printed as one line."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="depth_ros: %(message)s")
+    logging.getLogger("depth_ros").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
+    try:
+        return arguments.run(arguments) or 0
+    except DepthRosError as error:
+        print(f"depth_ros: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("depth_ros: stopped", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Parser of all subcommands, without heavy imports."""
+    top = argparse.ArgumentParser(prog="depth_ros", description=__doc__, epilog=EPILOG)
+    top.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    models = _command(commands, "models", run_models, "list the models, or the families they belong to")
+    models.add_argument("--families", action="store_true", help="families with the parameters of each network")
+    models.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
+
+    compile_ = _command(commands, "compile", run_compile, "build the engine of a model for this machine")
+    compile_.add_argument("model")
+    compile_.add_argument("--width", type=int, default=0, help="px of the camera's images; 0 = the card's")
+    compile_.add_argument("--height", type=int, default=0, help="px of the camera's images; 0 = the card's")
+    _engine_options(compile_)
+
+    replay = _command(commands, "replay", run_replay, "run a model on a bag, faster than real time")
+    replay.add_argument("bag", type=Path)
+    replay.add_argument("--model", default="mono_driving")
+    replay.add_argument("--out", type=Path, help="folder for the depth images, uint16 mm")
+    replay.add_argument("--limit", type=int, default=0, help="only so many frames; 0 = all")
+    replay.add_argument("--image-topic", default="", help="where the bag has more than one camera")
+    replay.add_argument("--through-ros", action="store_true", help="play it through the real node over DDS")
+    replay.add_argument("--rate", type=float, default=1.0, help="with --through-ros: times the recorded rate")
+    _engine_options(replay)
+
+    evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
+    evaluate.add_argument("task", choices=("depth",))
+    evaluate.add_argument("--model", required=True)
+    evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
+                          help="held_out: only what training leaves out of this folder")  # fmt: skip
+    evaluate.add_argument("--protocol", default="auto")
+    evaluate.add_argument("--baseline-data", type=Path, metavar="FOLDER", help="training pairs of the baseline")
+    evaluate.add_argument("--limit", type=int, default=0, help="at most so many images; 0 = all")
+    evaluate.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
+    evaluate.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page")
+    _engine_options(evaluate)
+
+    train = _command(commands, "train", run_train, "train a recipe; goes on where it was stopped")
+    train.add_argument("recipe")
+    train.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER")
+    train.add_argument("--out", type=Path, help="working folder; default runs/RECIPE")
+    train.add_argument("--steps", type=int, default=0, help="instead of the recipe's")
+
+    bench = _command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
+    bench.add_argument("--model", default="mono_driving")
+    bench.add_argument("--rounds", type=int, default=60, help="timed calls of each backend, interleaved")
+    bench.add_argument("--no-ros", action="store_true", help="leave the node out")
+    bench.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
+
+    _command(commands, "doctor", run_doctor, "what works here, what is missing and what to type")
+
+    demo = _command(commands, "demo", run_demo, "a clip through the node, measured, on one page")
+    demo.add_argument("--data", type=Path, metavar="FOLDER", help="a recorded folder; default: a rendered street")
+    demo.add_argument("--model", default="", help="default: mono_driving")
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER")
+
+    bag = _command(commands, "bag", run_bag, "turn a recorded folder into a rosbag2")
+    bag.add_argument("folder", type=Path)
+    bag.add_argument("bag", type=Path)
+    bag.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
+    bag.add_argument("--compressed", action="store_true", help="lossless CompressedImage instead of raw")
+
+    render = _command(commands, "render", run_render, "write a clip of the built-in world as a folder")
+    render.add_argument("kind", choices=("street", "room"))
+    render.add_argument("folder", type=Path)
+    render.add_argument("--frames", type=int, default=40)
+    render.add_argument("--seed", type=int, default=0)
+    return top
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+def _engine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--backend", choices=("auto", *BACKENDS), default="auto")
+    command.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def _engine_settings(arguments: argparse.Namespace) -> Any:
+    from depth_ros.engine import EngineSettings
+
+    return EngineSettings(arguments.backend, arguments.precision, arguments.device)
+
+
+def write_json(content: Any, target: str) -> None:
+    """Write to a file, or to standard output for `-`."""
+    text = json.dumps(content, indent=1)
+    if target == "-":
+        print(text)
+    else:
+        Path(target).write_text(text + "\n")
+
+
+def run_models(arguments: argparse.Namespace) -> None:
+    from depth_ros.inventory import list_families, list_models
+
+    rows = list_families() if arguments.families else list_models()
+    if arguments.json:
+        return write_json(rows, arguments.json)
+    for row in rows:
+        if arguments.families:
+            counts = ", ".join(f"{name} {count:,}" for name, count in row["parameters"].items())
+            print(f"{row['family']:<12} {counts}")
+        else:
+            print("{name:<14} {task:<6} {family:<10} {scale:<8} {width}x{height}  "
+                  "{megabytes:.1f} MB  {engine}".format(**row))  # fmt: skip
+    return None
+
+
+def run_compile(arguments: argparse.Namespace) -> None:
+    from depth_ros.card import find_card
+    from depth_ros.engine import engine_size, open_engine
+
+    card = find_card(arguments.model)
+    width, height = arguments.width or card.width, arguments.height or card.height
+    engine = open_engine(card, *engine_size(card, width, height), _engine_settings(arguments))
+    print(f"{card.name}: {engine.name}, {engine.reason}")
+
+
+def run_replay(arguments: argparse.Namespace) -> None:
+    from depth_ros.bags import BagReader
+    from depth_ros.estimators.depth import DepthEstimator
+    from depth_ros.evaluation.latency import summarise
+    from depth_ros.replay import replay, replay_through_ros
+
+    with BagReader(arguments.bag, arguments.image_topic) as bag:
+        if arguments.through_ros:
+            parameters = {key: getattr(arguments, key) for key in ("backend", "precision", "device")}
+            result = replay_through_ros(
+                bag, arguments.model, arguments.out, arguments.limit, arguments.rate, parameters
+            )
+        else:
+            estimator = DepthEstimator(arguments.model, _engine_settings(arguments))
+            result = replay(bag, estimator, arguments.out, arguments.limit)
+            print(f"engine: {estimator.engine_name}, {estimator.reason}")
+    latency = summarise(result.latencies)
+    if latency:
+        speed = f"{result.span / result.seconds:.1f} times real time" if result.seconds else ""
+        print(f"{result.frames} frames, median {latency.median:.1f} ms, p95 {latency.p95:.1f} ms, {speed}")
+    if result.figures:
+        print(f"{result.compared} frames with truth; {result.protocol}")
+        print(_figures_line(result.figures))
+    if result.damage:
+        raise DepthRosError(result.damage)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from depth_ros.evaluation.folder import evaluate_depth
+
+    with tqdm(unit="image", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = evaluate_depth(
+            arguments.model, arguments.data, split=arguments.split, protocol=arguments.protocol,
+            baseline_data=arguments.baseline_data, engine_settings=_engine_settings(arguments),
+            limit=arguments.limit, report=arguments.report, command=" ".join(["depth_ros", *sys.argv[1:]]),
+            progress=progress,
+        )  # fmt: skip
+    if arguments.json:
+        write_json(result, arguments.json)
+    if arguments.json != "-":
+        print(f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}")
+        print(f"model     {_figures_line(result['figures'])}")
+        print(f"baseline  {_figures_line(result['baseline'])}")
+    if arguments.report and arguments.json != "-":
+        print(f"page: {arguments.report}")
+
+
+def _figures_line(figures: dict[str, float | None]) -> str:
+    known = (f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
+    return "  ".join(known) or "no truth to compare with"
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    from depth_ros.training.loop import shortened, train
+    from depth_ros.training.recipes import recipe
+
+    chosen = recipe(arguments.recipe)
+    if arguments.steps:
+        chosen = shortened(chosen, arguments.steps)
+    path = train(chosen, arguments.data, arguments.out or Path("runs") / chosen.name)
+    print(f"model: {path}; measure it: depth_ros evaluate depth --model {path} --data FOLDER --split held_out")
+
+
+def run_bench(arguments: argparse.Namespace) -> None:
+    from depth_ros.bench import bench, table
+
+    result = bench(arguments.model, arguments.rounds, ros=not arguments.no_ros)
+    if arguments.json:
+        write_json(result, arguments.json)
+    if arguments.json != "-":
+        print(table(result))
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    from depth_ros.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(f"[{'ok' if finding.ok else '--'}] {finding.text}")
+        if finding.advice:
+            print(f"     {finding.advice}")
+    return 0 if all(finding.ok or not finding.needed for finding in findings) else 1
+
+
+def run_demo(arguments: argparse.Namespace) -> None:
+    from depth_ros.demo import demo
+
+    demo(arguments.data, arguments.model or "mono_driving", arguments.out, say=print)
+
+
+def run_bag(arguments: argparse.Namespace) -> None:
+    from depth_ros.bags import write_bag
+    from depth_ros.datasets import open_folder
+
+    write_bag(open_folder(arguments.folder), arguments.bag, arguments.storage, arguments.compressed, True)
+    print(f"bag: {arguments.bag}")
+
+
+def run_render(arguments: argparse.Namespace) -> None:
+    from depth_ros.world import World, WorldSettings, write_folder
+
+    settings = WorldSettings(kind=arguments.kind, frames=arguments.frames, seed=arguments.seed)
+    write_folder(World(settings), arguments.folder)
+    print(f"folder: {arguments.folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
