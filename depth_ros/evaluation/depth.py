@@ -141,8 +141,10 @@ class Tally:
         the truth, turns depth into disparity; 0 = there is no second eye, and d1_all and epe are None.
         """
         p = self.protocol
-        g = truth[crop(p.crop, *truth.shape)].astype(np.float64)
-        d = resized(depth.astype(np.float64), *truth.shape, p.resize)[crop(p.crop, *truth.shape)]
+        height, width = truth.shape
+        window = crop(p.crop, height, width)
+        g = truth[window].astype(np.float64)
+        d = resized(depth.astype(np.float64), height, width, p.resize)[window]
         valid = (g > p.truth_min) & (g < p.truth_max)
         known = valid & np.isfinite(d)
         if not valid.any():
@@ -170,7 +172,7 @@ class Tally:
             return _finish(pooled, sum(self._known) / sum(self._valid))
         pixels = zip(self._means, self._known, self._valid, strict=True)
         images = [_finish(means, known / valid) for means, known, valid in pixels]
-        columns = {key: [row[key] for row in images if row[key] is not None] for key in FIGURES}
+        columns = {key: [v for row in images if (v := row[key]) is not None] for key in FIGURES}
         return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
 

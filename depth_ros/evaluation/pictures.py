@@ -72,4 +72,4 @@ def encoded(picture: np.ndarray, kind: str = "jpeg") -> str:
     """A data URL of a picture, for pages that stand alone. kind: jpeg for photographs, png for scales."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 86] if kind == "jpeg" else []
     _, data = cv2.imencode("." + kind, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
+    return f"data:image/{kind};base64," + base64.b64encode(data.tobytes()).decode()

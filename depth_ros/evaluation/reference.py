@@ -39,7 +39,7 @@ def stereo_reference(sample: Sample) -> np.ndarray | None:
 def _disparity(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(H, W) float32 px of the left of two grey images, negative = unknown."""
     count = 16 * max(1, round(_RANGE * left.shape[1] / 16))
-    matcher = cv2.StereoSGBM_create(
+    matcher = cv2.StereoSGBM.create(
         minDisparity=0, numDisparities=count, blockSize=_WINDOW, P1=8 * _WINDOW**2, P2=32 * _WINDOW**2,
         uniquenessRatio=10, speckleWindowSize=100, speckleRange=2, preFilterCap=31,
         mode=cv2.STEREO_SGBM_MODE_SGBM_3WAY,
