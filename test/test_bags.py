@@ -1,0 +1,476 @@
+"""Bags written and read back bit for bit, bags of other people, and bags that were cut."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from rosbags import rosbag1, rosbag2
+from rosbags.typesys import Stores, get_typestore
+
+from depth_ros import messages
+from depth_ros.bags import BagReader, write_bag
+from depth_ros.bags.recovery import recover
+from depth_ros.bags.writer import _zeros
+from depth_ros.datasets import Sample, open_folder
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.errors import DepthRosError
+from depth_ros.geometry import T_BODY_OPTICAL, inverse, pose_from
+
+WIDTH, HEIGHT = 160, 90
+JAZZY, NOETIC = get_typestore(Stores.ROS2_JAZZY), get_typestore(Stores.ROS1_NOETIC)
+
+
+class Made:
+    """A recording of random pixels: every second frame has depth; poses turn and move."""
+
+    layout, rate = "made", 10.0
+
+    def __init__(self, count: int = 30, stereo: bool = False) -> None:
+        self.count, self.stereo = count, stereo
+        self.camera = Camera.pinhole(WIDTH, HEIGHT, 130.0, 131.0, 80.5, 44.25)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng(index)
+        stamp = 1403715273262142976 + index * 50_000_001
+        left, right = (rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(2))
+        depth = rng.uniform(0.3, 80, (HEIGHT, WIDTH)).astype(np.float32)
+        depth[rng.random(depth.shape) < 0.2] = np.nan
+        K = np.array([[128.0, 0, 79], [0, 129, 45], [0, 0, 1]])
+        R = cv2.Rodrigues(np.array([0.01, 0.02, -0.03]))[0]
+        P = np.hstack([self.camera.K, [[-130 * 0.25], [0], [0]]])
+        raw = Camera(WIDTH, HEIGHT, K, P, R, (-0.28, 0.07, 2e-4, 1e-5))
+        pair = Frame(stamp, "right_optical_frame", right, raw) if self.stereo else None
+        name = "left_optical_frame" if self.stereo else "camera_optical_frame"
+        T = pose_from(np.array([1.0, 2.0, 3.0 + index]), np.array([0.1 * index, 0.2, 0.3, 0.9]))
+        return Sample(
+            str(stamp), Frame(stamp, name, left, self.camera), pair, depth if index % 2 else None, T
+        )
+
+
+def assert_same(read: Sample, made: Sample) -> None:
+    assert (read.right is None) == (made.right is None) and (read.depth is None) == (made.depth is None)
+    for a, b in ((read.left, made.left), (read.right, made.right)):
+        if b is not None:
+            assert (a.stamp, a.frame_id) == (b.stamp, b.frame_id)
+            assert np.array_equal(a.image, b.image)
+            assert all(np.array_equal(getattr(a.camera, m), getattr(b.camera, m)) for m in "KRP")
+            assert not np.any(b.camera.distortion) or tuple(a.camera.distortion) == b.camera.distortion
+    if made.depth is not None:
+        assert np.array_equal(read.depth, made.depth, equal_nan=True)
+
+
+def read_whole(path, **topics) -> list[Sample]:
+    with BagReader(path, **topics) as bag:
+        samples = list(bag)
+        assert len(samples) == len(bag)
+    return samples
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("stereo", [False, True])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_round_trip_is_exact(tmp_path, storage, stereo, compressed):
+    folder = Made(stereo=stereo)
+    write_bag(folder, tmp_path / "bag", storage, compressed)
+    samples = read_whole(tmp_path / "bag")
+    assert len(samples) == len(folder)
+    for index, sample in enumerate(samples):
+        made = folder[index]
+        assert_same(sample, made)
+        # relative to the first frame, whose base_link is the origin of odom
+        T = inverse(folder[0].T_world_camera @ inverse(T_BODY_OPTICAL)) @ made.T_world_camera
+        assert np.allclose(sample.T_world_camera, T, atol=1e-12)
+    file = next((tmp_path / "bag").glob("bag.*"))
+    assert [s.left.stamp for s in read_whole(file)] == [s.left.stamp for s in samples]
+
+
+@pytest.mark.parametrize("stereo, expected", [
+    (False, {"/camera/image_raw", "/camera/camera_info"}),
+    (True, {f"/stereo/{eye}/{name}" for eye in ("left", "right") for name in ("image_raw", "camera_info")}),
+])  # fmt: skip
+def test_topics_types_and_frames(tmp_path, stereo, expected):
+    write_bag(Made(4, stereo), tmp_path / "bag")
+    with rosbag2.Reader(tmp_path / "bag") as reader:
+        topics = {connection.topic: connection for connection in reader.connections}
+        raw = {c.topic: bytes(data) for c, _, data in reader.messages()}
+        times = {time for _, time, _ in reader.messages()}
+    truth = {"depth/image_rect", "depth/camera_info", "odometry"}
+    assert set(topics) == expected | {"/tf_static"} | {f"/ground_truth/{name}" for name in truth}
+    assert times == {Made()[i].left.stamp for i in range(4)}
+    static = topics["/tf_static"]
+    assert static.ext.offered_qos_profiles[0].durability.name == "TRANSIENT_LOCAL"
+    transforms = JAZZY.deserialize_cdr(raw["/tf_static"], static.msgtype).transforms
+    assert [t.header.frame_id for t in transforms] == ["base_link"] * len(transforms)
+    for transform, baseline in zip(transforms, (0.0, 0.25), strict=False):
+        p, q = transform.transform.translation, transform.transform.rotation
+        T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
+        assert np.allclose(T[:3, :3] @ [0, 0, 1], [1, 0, 0])  # the camera looks along +x
+        assert np.allclose(T[:3, 3], [0, -baseline, 0])  # and the right eye is to the right, -y
+    assert len(transforms) == 1 + stereo
+    odometry = JAZZY.deserialize_cdr(raw["/ground_truth/odometry"], "nav_msgs/msg/Odometry")
+    assert (odometry.header.frame_id, odometry.child_frame_id) == ("odom", "base_link")
+    image = JAZZY.deserialize_cdr(raw["/ground_truth/depth/image_rect"], "sensor_msgs/msg/Image")
+    assert image.encoding == "32FC1"
+
+
+def test_forward_motion_is_along_x(tmp_path):
+    class Forward(Made):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            world = pose_from(np.array([5.0, 6.0, 7.0]), np.array([0.3, 0.1, -0.2, 0.7]))
+            ahead = pose_from(np.array([0.0, 0.0, 2.0 * index]), np.array([0.0, 0.0, 0.0, 1.0]))
+            return Sample(sample.name, sample.left, T_world_camera=world @ ahead)
+
+    write_bag(Forward(3), tmp_path / "bag")
+    positions = [sample.T_world_camera[:3, 3] for sample in read_whole(tmp_path / "bag")]
+    assert np.allclose(positions, [[0, 0, 0], [2, 0, 0], [4, 0, 0]], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["kitti2015_stereo", "tum_fr1_rpy", "euroc_v1_01", "hololens_office"])
+def test_recorded_data_round_trip(data_root, tmp_path, name):
+    if not (data_root / name).is_dir():
+        pytest.skip(f"{data_root} has no {name}")
+    folder = open_folder(data_root / name)
+
+    class Few:
+        layout, rate = folder.layout, folder.rate
+        __len__ = staticmethod(lambda: 3)
+        __getitem__ = staticmethod(lambda index: folder[index])
+
+    write_bag(Few(), tmp_path / "bag")
+    samples = read_whole(tmp_path / "bag")
+    for index in range(3):
+        assert_same(samples[index], folder[index])
+
+
+def test_write_errors_leave_nothing(tmp_path):
+    with pytest.raises(DepthRosError, match="storage is 'zip'; allowed: mcap, sqlite3"):
+        write_bag(Made(), tmp_path / "bag", "zip")
+
+    class Broken(Made):
+        def __getitem__(self, index):
+            if index == 3:
+                raise DepthRosError("image 3 is damaged")
+            return super().__getitem__(index)
+
+    for storage in ("mcap", "sqlite3"):
+        with pytest.raises(DepthRosError, match="image 3 is damaged"):
+            write_bag(Broken(), tmp_path / "bag", storage)
+        assert not (tmp_path / "bag").exists()
+    write_bag(Made(1), tmp_path / "bag")
+    with pytest.raises(DepthRosError, match="exists already"):
+        write_bag(Made(1), tmp_path / "bag")
+    assert len(read_whole(tmp_path / "bag")) == 1
+
+
+# Bags of others: topics are chosen, messages come in any order
+
+
+def blank(types, kind, stamp, frame_id="cam"):
+    message = _zeros(types, kind)
+    messages.fill_header(message.header, stamp, frame_id)
+    return message
+
+
+def image_of(types, frame, stamp=None):
+    message = blank(types, "sensor_msgs/msg/Image", frame.stamp if stamp is None else stamp)
+    messages.fill_image(message, frame.image[..., ::-1], "bgr8")
+    return message
+
+
+def info_of(frame, stamp=None):
+    message = blank(JAZZY, "sensor_msgs/msg/CameraInfo", frame.stamp if stamp is None else stamp)
+    messages.fill_camera_info(message, frame.camera)
+    return message
+
+
+def write_messages(path, content) -> None:
+    """content: (topic, log time, message) in order."""
+    with rosbag2.Writer(path, version=9, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
+        connections = {}
+        for topic, time, message in content:
+            kind = message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=JAZZY)
+            writer.write(connections[topic], time, JAZZY.serialize_cdr(message, kind))
+
+
+def write_topics(path, *topics) -> None:
+    """One image or camera_info on each topic."""
+    frame = Made()[0].left
+    write_messages(path, [
+        (topic, 1, info_of(frame) if topic.endswith("camera_info") else image_of(JAZZY, frame)) for topic in topics
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("topics, image, info", [
+    (["/a/image_raw", "/a/camera_info", "/b/camera_info"], "/a/image_raw", "/a/camera_info"),
+    (["/a/image_raw", "/a/image_rect", "/a/camera_info"], "/a/image_rect", "/a/camera_info"),
+    (["/a/left/image_raw", "/a/right/image_raw", "/a/left/camera_info", "/a/right/camera_info"],
+     "/a/left/image_raw", "/a/left/camera_info"),
+    (["/cam/color/image_raw", "/cam/depth/image_rect_raw", "/cam/color/camera_info", "/cam/depth/camera_info"],
+     "/cam/color/image_raw", "/cam/color/camera_info"),
+    (["/picture", "/somewhere/camera_info"], "/picture", "/somewhere/camera_info"),
+])  # fmt: skip
+def test_finds_the_camera(tmp_path, topics, image, info):
+    write_topics(tmp_path / "bag", *topics)
+    with BagReader(tmp_path / "bag") as bag:
+        assert (bag.image_topic, bag.camera_info_topic) == (image, info)
+        assert (next(iter(bag)).right is None) == ("/a/right/image_raw" not in topics)
+
+
+def test_topics_that_cannot_be_found(tmp_path):
+    write_topics(tmp_path / "two", "/a/image_raw", "/b/image_raw", "/a/camera_info", "/b/camera_info")
+    with (
+        pytest.raises(DepthRosError, match=r"several image topics.*/a/image_raw, /b/image_raw"),
+        BagReader(tmp_path / "two"),
+    ):
+        pass
+    with BagReader(tmp_path / "two", "/b/image_raw") as bag:
+        assert bag.camera_info_topic == "/b/camera_info" and len(list(bag)) == 1
+    with (
+        pytest.raises(DepthRosError, match=r"no image topic '/c'; it has /a/image_raw"),
+        BagReader(tmp_path / "two", "/c"),
+    ):
+        pass
+    write_topics(tmp_path / "none", "/a/camera_info")
+    with (
+        pytest.raises(DepthRosError, match="no image topic; its topics are /a/camera_info"),
+        BagReader(tmp_path / "none"),
+    ):
+        pass
+    write_topics(tmp_path / "no_info", "/a/image_raw")
+    with pytest.raises(DepthRosError, match="no camera_info topic"), BagReader(tmp_path / "no_info"):
+        pass
+
+
+def test_partners_may_come_late_and_camera_info_once(tmp_path):
+    """Depth is logged three frames after its image; camera_info once, in the middle."""
+    made, content = Made(12), []
+    for i in range(12):
+        sample, depth = made[i], blank(JAZZY, "sensor_msgs/msg/Image", made[i].left.stamp)
+        content.append(("/cam/image_raw", 10 * i, image_of(JAZZY, sample.left)))
+        if sample.depth is not None:
+            messages.fill_depth(depth, sample.depth, "32FC1")
+            content.append(("/ground_truth/depth/image_rect", 10 * i + 35, depth))
+    content.append(("/cam/camera_info", 65, info_of(made[0].left)))
+    write_messages(tmp_path / "bag", sorted(content, key=lambda entry: entry[1]))
+    samples = read_whole(tmp_path / "bag")
+    assert len(samples) == 12
+    for i, sample in enumerate(samples):
+        assert np.array_equal(sample.left.image, made[i].left.image)
+        assert (sample.depth is None) == (i % 2 == 0)
+        assert i % 2 == 0 or np.array_equal(sample.depth, made[i].depth, equal_nan=True)
+
+
+def test_image_rect_uses_the_rectified_camera(tmp_path):
+    frame = Made(stereo=True)[0].right
+    write_messages(tmp_path / "bag", [
+        ("/cam/image_rect", 1, image_of(JAZZY, frame)), ("/cam/camera_info", 1, info_of(frame))
+    ])  # fmt: skip
+    camera = read_whole(tmp_path / "bag")[0].left.camera
+    assert camera.is_rectified and camera.fx == 130.0
+
+
+def write_ros1(path, compression=None, jpeg=False) -> Made:
+    folder = Made(12)
+    writer = rosbag1.Writer(path)
+    writer.chunk_threshold = 100_000
+    if compression:
+        writer.set_compression(compression)
+    with writer:
+        kind = "sensor_msgs/msg/CompressedImage" if jpeg else "sensor_msgs/msg/Image"
+        topic = "/cam/image_raw/compressed" if jpeg else "/cam/image_raw"
+        images = writer.add_connection(topic, kind, typestore=NOETIC)
+        infos = writer.add_connection("/cam/camera_info", "sensor_msgs/msg/CameraInfo", typestore=NOETIC)
+        for frame in (folder[i].left for i in range(len(folder))):
+            info = blank(NOETIC, "sensor_msgs/msg/CameraInfo", frame.stamp)
+            info.width, info.height, info.distortion_model = WIDTH, HEIGHT, "plumb_bob"
+            info.K, info.R, info.P = frame.camera.K.ravel(), np.eye(3).ravel(), frame.camera.P.ravel()
+            writer.write(infos, frame.stamp, NOETIC.serialize_ros1(info, info.__msgtype__))
+            image = blank(NOETIC, kind, frame.stamp) if jpeg else image_of(NOETIC, frame)
+            if jpeg:
+                image.format, image.data = "jpeg", cv2.imencode(".jpg", frame.image[..., ::-1])[1].ravel()
+            writer.write(images, frame.stamp, NOETIC.serialize_ros1(image, kind))
+    return folder
+
+
+COMPRESSIONS = (None, rosbag1.Writer.CompressionFormat.BZ2, rosbag1.Writer.CompressionFormat.LZ4)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_ros1_bag(tmp_path, compression):
+    folder = write_ros1(tmp_path / "old.bag", compression)
+    samples = read_whole(tmp_path / "old.bag")
+    assert len(samples) == len(folder)
+    for i, sample in enumerate(samples):
+        assert np.array_equal(sample.left.image, folder[i].left.image)
+        assert sample.left.stamp == folder[i].left.stamp
+        assert np.array_equal(sample.left.camera.K, folder.camera.K)
+
+
+def test_ros1_bag_of_jpeg(tmp_path):
+    folder = write_ros1(tmp_path / "old.bag", jpeg=True)
+    first = read_whole(tmp_path / "old.bag")[0].left.image.astype(int)
+    stored = cv2.imdecode(cv2.imencode(".jpg", folder[0].left.image[..., ::-1])[1], cv2.IMREAD_COLOR)
+    assert np.array_equal(first, stored[..., ::-1])
+
+
+# Cut bags: every whole frame, then one error
+
+
+def read_damaged(path) -> tuple[list[Sample], str]:
+    samples: list[Sample] = []
+    with pytest.raises(DepthRosError) as error, BagReader(path) as bag:
+        samples.extend(bag)
+    return samples, str(error.value)
+
+
+@pytest.mark.parametrize("share", [0.08, 0.25, 0.5, 0.75, 0.999])
+@pytest.mark.parametrize("storage, suffix", [("mcap", "mcap"), ("sqlite3", "db3")])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_cut_rosbag2_gives_what_is_whole(tmp_path, storage, suffix, compressed, share):
+    folder = Made(60)
+    write_bag(folder, tmp_path / "bag", storage, compressed)
+    file = tmp_path / f"bag/bag.{suffix}"
+    data = file.read_bytes()
+    cut = int(len(data) * share)
+    file.write_bytes(data[:cut])
+    for unfinished in (False, True):
+        if unfinished:
+            (tmp_path / "bag/metadata.yaml").unlink()
+        samples, error = read_damaged(tmp_path / "bag")
+        assert int(60 * share) - 3 <= len(samples) <= int(60 * share) + 2
+        for i, sample in enumerate(samples):
+            assert np.array_equal(sample.left.image, folder[i].left.image)
+            assert sample.depth is None or np.array_equal(sample.depth, folder[i].depth, equal_nan=True)
+        assert str(tmp_path / "bag") in error and f"{len(samples)} frames could be read" in error
+        assert ("metadata.yaml is missing" in error) == unfinished
+        assert ("ros2 bag reindex" if unfinished or suffix == "db3" else "mcap recover") in error
+
+
+def test_last_message_of_a_cut_chunk_counts(tmp_path):
+    """Cut one byte behind the pixels of the first image: that one is there. One byte before: it is not."""
+    folder = Made(8)
+    write_bag(folder, tmp_path / "bag", "mcap")
+    file = tmp_path / "bag/bag.mcap"
+    data = file.read_bytes()
+    pixels = folder[5].left.image.tobytes()
+    end = data.index(pixels) + len(pixels)
+    for cut, expected in ((end, 6), (end - 1, 5)):
+        file.write_bytes(data[:cut])
+        assert len(read_damaged(file)[0]) == expected
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_cut_ros1_bag(tmp_path, compression, share):
+    folder = write_ros1(tmp_path / "old.bag", compression)
+    data = (tmp_path / "old.bag").read_bytes()
+    (tmp_path / "old.bag").write_bytes(data[: int(len(data) * share)])
+    samples, error = read_damaged(tmp_path / "old.bag")
+    assert int(12 * share) - 6 < len(samples) <= 12 and samples
+    assert all(np.array_equal(s.left.image, folder[i].left.image) for i, s in enumerate(samples))
+    assert "rosbag reindex" in error
+
+
+def test_whole_files_of_a_killed_recorder(tmp_path):
+    """No metadata.yaml, three parts in a row, the last one cut, as after a crash."""
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    for part, name in enumerate(("bag_2", "bag_9", "bag_10")):
+
+        class Part(Made):
+            def __getitem__(self, index, part=part):
+                return super().__getitem__(index + 5 * part)
+
+        write_bag(Part(5), tmp_path / name)
+        shutil.move(tmp_path / name / f"{name}.mcap", bag)
+    file = bag / "bag_10.mcap"
+    file.write_bytes(file.read_bytes()[:-400_00])
+    samples, error = read_damaged(bag)
+    stamps = [sample.left.stamp for sample in samples]
+    assert stamps == [Made()[i].left.stamp for i in range(len(samples))] and 10 < len(samples) <= 15
+    assert "metadata.yaml is missing" in error
+
+
+def test_damage_in_the_middle_of_a_whole_index(tmp_path):
+    """A flipped bit in a compressed chunk: frames before it, then the error."""
+    path = tmp_path / "old.bag"
+    write_ros1(path, rosbag1.Writer.CompressionFormat.BZ2)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    samples, error = read_damaged(path)
+    assert 2 <= len(samples) < 12 and "cut or damaged" in error
+
+
+@pytest.mark.parametrize("suffix", ["mcap", "db3", "bag"])
+def test_any_damage_ends_in_one_error(tmp_path, suffix):
+    """Random cuts and random bytes: nothing but samples and DepthRosError comes out."""
+    rng = random.Random(1)
+    if suffix == "bag":
+        write_ros1(tmp_path / "x.bag")
+        file = tmp_path / "x.bag"
+    else:
+        write_bag(Made(6), tmp_path / "x", {"db3": "sqlite3"}.get(suffix, suffix))
+        file = tmp_path / f"x/x.{suffix}"
+    data = file.read_bytes()
+    for _ in range(25):
+        damaged = bytearray(data[: rng.randrange(len(data))])
+        for _ in range(rng.choice((0, 3))):
+            if damaged:
+                damaged[rng.randrange(min(len(damaged), 2000))] = rng.randrange(256)
+        file.write_bytes(damaged)
+        _, error = read_damaged(file)
+        assert str(file) in error
+
+
+def test_not_a_bag(tmp_path):
+    with pytest.raises(DepthRosError, match="no bag"):
+        BagReader(tmp_path / "nothing")
+    for name in ("notes.txt", "empty.mcap", "empty.db3", "empty.bag"):
+        (tmp_path / name).write_bytes(b"hello" if name == "notes.txt" else b"")
+        with pytest.raises(DepthRosError, match="is no readable bag"), BagReader(tmp_path / name):
+            pass
+    with pytest.raises(DepthRosError, match="depth_ros bag FOLDER BAG"), BagReader(tmp_path):
+        pass
+
+
+def test_pages_of_a_deep_sqlite_tree(tmp_path):
+    """5000 rows of all sizes around the overflow limits: pages give what SQL gives, even without a root."""
+    write_bag(Made(1), tmp_path / "bag", "sqlite3")
+    file = tmp_path / "bag/bag.db3"
+    database = sqlite3.connect(file)
+    rng = random.Random(2)
+    rows = [
+        (rng.choice((1, 2)), 10**18 + i, rng.randbytes(rng.choice((0, 1, 4000, 4051, 4060, 4070, 9000))))
+        for i in range(5000)
+    ]
+    with database:
+        database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)", rows)
+    whole = [bytes(data) for (data,) in database.execute("SELECT data FROM messages ORDER BY id")]
+    database.close()
+    data = file.read_bytes()
+    assert [content for _, _, content in recover(file)] == whole  # through SQL
+    file.write_bytes(data[: len(data) - 4096])
+    found = [content for _, _, content in recover(file)]  # SQLite refuses; page by page
+    assert len(found) >= len(whole) - 10 and set(found) <= set(whole)
+    file.write_bytes(data[: int(0.6 * len(data))])
+    assert len(list(recover(file))) > 0.55 * len(whole)
+
+
+def test_metadata_is_readable_yaml(tmp_path):
+    write_bag(Made(3), tmp_path / "bag")
+    info = yaml.safe_load((tmp_path / "bag/metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert info["storage_identifier"] == "mcap"
+    assert info["duration"]["nanoseconds"] == 2 * 50_000_001
