@@ -37,6 +37,12 @@ class DepthEstimator:
         self._settings, self._background = settings, background
         self._engines: dict[tuple[int, int], Engine] = {}
         self._engine: Engine | None = None
+        self._building = 0
+
+    @property
+    def building(self) -> bool:
+        """Whether a thread is at work on an engine that will take over."""
+        return self._building > 0
 
     @property
     def engine_name(self) -> str:
@@ -69,6 +75,7 @@ class DepthEstimator:
         size = engine_size(self.card, width, height)
         if not self._background or self._settings.backend == "eager":
             return open_engine(self.card, *size, self._settings)
+        self._building += 1
         threading.Thread(target=self._build, args=(width, height, size), daemon=True).start()
         eager = EngineSettings(backend="eager", precision="float32", device=self._settings.device)
         return open_engine(self.card, *size, eager)
@@ -78,3 +85,5 @@ class DepthEstimator:
             self._engines[width, height] = open_engine(self.card, *size, self._settings)
         except DepthRosError as error:
             log.error("stays on eager PyTorch: %s", error)
+        finally:
+            self._building -= 1
