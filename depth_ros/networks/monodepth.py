@@ -195,7 +195,7 @@ class Model(nn.Module):
                 f"monodepth with encoder {self.settings.encoder} takes images whose sides are multiples of "
                 f"{step} px; got {width}x{height}: resize to {near[0]}x{near[1]}"
             )
-        images = [left, right] if self.settings.stereo else [left]
+        images = [left] if right is None or not self.settings.stereo else [left, right]
         x = torch.cat(images, dim=3).permute(0, 3, 1, 2)
         return self.network(x.to(next(self.parameters()).dtype) / 255)
 
@@ -305,4 +305,5 @@ def initialise(model: Model) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import monodepth, parameter_counts
+from depth_ros.networks.blocks.photometric import appearance
 from depth_ros.networks.monodepth import (
     LossSettings,
     Model,
@@ -90,6 +91,18 @@ def test_disparities_reach_from_none_to_three_tenths_of_the_width():
         left, right = network(torch.rand(1, 3, 128, 128))[0][0]
     torch.testing.assert_close(left, torch.full((128, 128), 0.3))
     assert not right.any()
+
+
+def test_images_enter_as_planes_between_nought_and_one():
+    image = images(1, 128, 128)
+    with torch.no_grad():
+        expected = built().network(image.permute(0, 3, 1, 2) / 255)
+        torch.testing.assert_close(built().disparities(image), expected)
+
+
+def test_doubling_repeats_pixels():
+    doubled = monodepth.double(torch.tensor([[[[1.0, 2.0]]]]))
+    assert doubled.tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
 
 
 def test_only_the_last_unit_of_a_residual_stage_strides():
@@ -224,6 +237,7 @@ def test_bfloat16_parameters_give_nearly_the_same_depth():
     model.load_state_dict(built().state_dict())
     with torch.no_grad():
         exact, rounded = built()(image, K), model.bfloat16()(image, K)
+        assert model.disparities(image)[0].dtype == torch.float32  # the sigmoid is not rounded
     assert rounded.dtype == torch.float32
     assert ((rounded - exact).abs() / exact).median() < 0.005
 
@@ -264,6 +278,16 @@ def test_smoothness_counts_less_at_coarser_scales_and_both_axes_on_request():
     assert loss(model, flat)["smoothness"].item() == pytest.approx(across)
     both = LossSettings(smoothness_axes="xy")
     assert loss(model, flat, both)["smoothness"].item() == pytest.approx(3 * across)
+
+
+def test_the_pyramid_averages_areas():
+    """Stripes of one pixel about a grey differ from that grey at full size and at no coarser scale."""
+    stripes = torch.full((1, 64, 128, 3), 100, dtype=torch.uint8)
+    stripes[:, :, ::2] = 156
+    pair = {"image": stripes, "right": torch.full_like(stripes, 128)}
+    left, right = (pair[key].permute(0, 3, 1, 2) / 255 for key in ("image", "right"))
+    found = loss(Disparities(0.0), pair)["appearance"].item()
+    assert found == pytest.approx(2 * appearance(left, right).item(), rel=1e-4)
 
 
 def test_the_true_disparity_has_the_least_appearance_loss():

@@ -56,7 +56,7 @@ def test_the_samplers_gradients_are_those_of_finite_differences():
 
 def test_true_disparities_of_a_recorded_pair_turn_the_right_image_into_the_left(data_root):
     folder = data_root / "kitti2015_stereo"
-    name = sorted((folder / "left").iterdir())[0].stem
+    name = min((folder / "left").iterdir()).stem
     left, right = (
         torch.from_numpy(cv2.imread(str(folder / eye / f"{name}.jpg"))).permute(2, 0, 1)[None] / 255
         for eye in ("left", "right")

@@ -17,7 +17,7 @@ def sample_horizontal(image: torch.Tensor, offset: torch.Tensor) -> torch.Tensor
     channels, width = image.shape[1], image.shape[3]
     columns = torch.arange(1, width + 1, dtype=offset.dtype, device=offset.device)  # in the padded image
     x = (columns + offset * width).clamp(0, width + 1)
-    x_left = x.detach().floor().clamp(max=width)
+    x_left = x.floor().clamp(max=width)
     right_share = x - x_left
     index = x_left.long().expand(-1, channels, -1, -1)
     padded = F.pad(image, (1, 1))
