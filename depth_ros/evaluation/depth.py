@@ -80,9 +80,11 @@ class Protocol:
         ))  # fmt: skip
 
 
+PLAIN = Protocol("plain")
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
+        PLAIN,
         # 200 training pairs of Menze and Geiger 2015 as Godard et al. (CVPR 2017) use them
         Protocol("kitti2015", max_depth=80.0),
         # lidar truth, Garg et al. (ECCV 2016); median scaling for networks without metric scale
@@ -177,9 +179,9 @@ class Tally:
 
 
 def figures(
-    depth: np.ndarray, truth: np.ndarray, protocol: Protocol, fx_baseline: float = 0.0
+    depth: np.ndarray, truth: np.ndarray, protocol: Protocol = PLAIN, fx_baseline: float = 0.0
 ) -> dict[str, float | None]:
-    """The figures of one image; arguments and result as in `Tally.add`."""
+    """The figures of one image, by default of every pixel with truth; all as in `Tally.add`."""
     return Tally(protocol).add(depth, truth, fx_baseline)
 
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from depth_ros.evaluation.depth import FIGURES, PROTOCOLS, Protocol, Tally, crop, figures, resized
+from depth_ros.evaluation.depth import FIGURES, PLAIN, PROTOCOLS, Protocol, Tally, crop, figures, resized
 
-PLAIN = Protocol("plain")
 TRUTH = np.array([[10.0, 20.0, 40.0, 0.0, np.nan]])
 DEPTH = np.array([[11.0, 20.0, 30.0, 5.0, 5.0]])
 FX_BASELINE = 400.0  # disparities: truth 40, 20, 10 px; prediction 36.364, 20, 13.333 px
