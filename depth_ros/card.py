@@ -124,6 +124,22 @@ def checksum(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def build(card: Card) -> torch.nn.Module:
+    """The module of a card, with the weights that its constructor gives it."""
+    from depth_ros.networks import family
+
+    module = family(card.family)
+    return module.Model(settings_from(module.Settings, card.settings, f"{card.path}/card.yaml, settings"))
+
+
+def size_multiple(card: Card) -> int:
+    """Width and height of what the model takes are multiples of so many px."""
+    import torch
+
+    with torch.device("meta"):
+        return build(card).size_multiple
+
+
 def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
     """The eager float32 module of a card, in evaluation mode.
 
@@ -132,10 +148,6 @@ def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from depth_ros.networks import family
-
-    module = family(card.family)
-    settings = settings_from(module.Settings, card.settings, f"{card.path}/card.yaml, settings")
     if not card.weights.is_file():
         raise DepthRosError(f"{card.weights} is missing: restore it (git checkout, or reinstall the package)")
     if checksum(card.weights) != card.sha256:
@@ -143,7 +155,7 @@ def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
             f"{card.weights} is damaged: its sha256 is not the card's {card.sha256[:12]}...; "
             "restore it (git checkout, or reinstall the package)"
         )
-    model = module.Model(settings)
+    model = build(card)
     try:
         model.load_state_dict(load_file(card.weights, device=device), strict=True)
     except (SafetensorError, RuntimeError) as error:

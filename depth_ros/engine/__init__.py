@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
-from depth_ros.card import Card, load_model
+from depth_ros.card import Card, load_model, size_multiple
 from depth_ros.config import setting
 from depth_ros.engine import cache
 from depth_ros.engine.check import check_inputs, disagreement
@@ -82,14 +83,21 @@ def pick_device(wanted: str) -> str:
 
 
 def engine_size(card: Card, width: int, height: int) -> tuple[int, int]:
-    """Width and height (px) of the engine for images of width x height: the card's number of pixels in the
-    shape of the image, in multiples that the family can take, and never larger than the image needs."""
-    from depth_ros.networks import family
+    """Width and height (px) of the engine for images of width x height.
 
-    multiple = family(card.family).Model.size_multiple
-    shrink = (card.width * card.height / (width * height)) ** 0.5
-    wide, high = (max(multiple, round(side * shrink / multiple) * multiple) for side in (width, height))
-    return wide, high
+    Multiples that the family can take, near the shape of the image first (a stretched image is a lie about
+    the camera) and the card's number of pixels second.
+    """
+    step = size_multiple(card)
+    budget, aspect = card.width * card.height, width / height
+    highest = int((4 * budget / aspect) ** 0.5 / step) + 1
+    sizes = [(max(step, round(h * step * aspect / step) * step), h * step) for h in range(1, highest + 1)]
+
+    def badness(size: tuple[int, int]) -> float:
+        w, h = size
+        return 4 * abs(math.log(w / h / aspect)) + abs(math.log(w * h / budget))
+
+    return min(sizes, key=badness)
 
 
 def open_engine(card: Card, width: int, height: int, settings: EngineSettings = EngineSettings()) -> Engine:  # noqa: B008

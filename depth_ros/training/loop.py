@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import os
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     )
     progress = tqdm(batches, initial=step, total=recipe.steps, desc=recipe.name, mininterval=2.0)
     for batch in progress:
-        terms = train_step(module, model, optimiser, _to(batch, device))
+        terms = train_step(module, model, optimiser, _to(batch, device), step)
         schedule.step()
         average.update_parameters(model)
         step += 1
@@ -80,11 +81,13 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     return export(average.module, recipe, out / recipe.name)
 
 
-def train_step(module, model: nn.Module, optimiser, batch: dict[str, Tensor]) -> dict[str, float]:
+def train_step(
+    module: ModuleType, model: nn.Module, optimiser: torch.optim.Optimizer, batch: dict[str, Tensor], step: int
+) -> dict[str, float]:
     """One step of the optimiser in bfloat16 where the processor gains from it; returns the loss terms."""
     model.train()
     if hasattr(module, "augment"):
-        batch = module.augment(batch, None)
+        batch = module.augment(batch, torch.Generator().manual_seed(step))
     device = batch["image"].device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16_pays(device)):
         terms = module.loss(model, batch)

@@ -1,0 +1,97 @@
+"""The command line as a user types it: real processes' worth of work, called in this one."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from depth_ros import __version__
+from depth_ros.cli import main, parser
+from depth_ros.networks import families
+
+
+@pytest.fixture(autouse=True)
+def own_cache(engine_cache, monkeypatch, small_model):
+    monkeypatch.setenv("DEPTH_ROS_MODELS", str(small_model.parent))
+
+
+def test_models(capsys):
+    assert main(["models", "--json", "-"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["small"]["family"] == "compact" and rows["small"]["engine"] == "not compiled"
+    assert rows["small"]["width"] == 128 and rows["small"]["megabytes"] == pytest.approx(13.5, abs=0.5)
+
+
+def test_families(capsys, tmp_path):
+    assert main(["models", "--families", "--json", str(tmp_path / "f.json")]) == 0
+    rows = json.loads((tmp_path / "f.json").read_text())
+    assert [row["family"] for row in rows] == families()
+    counts = next(row for row in rows if row["family"] == "monodepth")["parameters"]
+    assert counts["vgg"] == 31_600_072 and counts["resnet50"] == 58_452_008
+
+
+def test_compile_then_models_shows_the_engine(capsys):
+    assert main(["compile", "small", "--backend", "openvino", "--device", "cpu"]) == 0
+    assert "small: openvino" in capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert "128x64 openvino" in capsys.readouterr().out
+
+
+def test_unknown_model_is_one_line(capsys):
+    assert main(["compile", "nothing"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("depth_ros: no model 'nothing'; known are ") and error.count("\n") == 1
+
+
+def test_render_bag_replay_evaluate(capsys, tmp_path):
+    """A folder, a bag of it, the bag replayed, the folder measured: the way of a new user."""
+    clip, bag = str(tmp_path / "clip"), str(tmp_path / "bag")
+    assert main(["render", "room", clip, "--frames", "3"]) == 0
+    assert main(["bag", clip, bag]) == 0
+    assert main(["replay", bag, "--model", "small", "--backend", "eager", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "3 frames" in printed and "abs_rel" in printed and "times real time" in printed
+    assert len(list((tmp_path / "out/depth").iterdir())) == 3
+    command = ["evaluate", "depth", "--model", "small", "--data", clip, "--backend", "eager", "--json", "-"]
+    assert main([*command, "--report", str(tmp_path / "page.html")]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) >= {"model", "data", "protocol", "images", "figures", "baseline", "engine", "ms_per_image"}
+    assert result["images"] == 3 and set(result["figures"]) == set(result["baseline"])
+    wanted = "abs_rel sq_rel rmse rmse_log log10 delta1 delta2 delta3 silog d1_all epe"
+    assert set(wanted.split()) <= set(result["figures"])
+    assert "<html" in (tmp_path / "page.html").read_text()
+
+
+def test_broken_card_is_named(capsys, small_model, tmp_path, monkeypatch):
+    copy = shutil.copytree(small_model, tmp_path / "models/small")
+    content = yaml.safe_load((copy / "card.yaml").read_text())
+    (copy / "card.yaml").write_text(yaml.safe_dump({**content, "family": "unheard_of"}))
+    assert main(["evaluate", "depth", "--model", str(copy), "--data", str(tmp_path)]) == 1
+    assert "depth_ros: " in capsys.readouterr().err
+
+
+def test_doctor_says_what_to_type(capsys, monkeypatch):
+    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
+    main(["doctor"])
+    printed = capsys.readouterr().out
+    for word in ("torch", "backend eager", "backend torch_tensorrt", "ROS 2", "DDS", "engines:", "model small"):
+        assert word in printed
+
+
+def test_bench_compares_backends_in_one_run(capsys, tmp_path):
+    target = str(tmp_path / "bench.json")
+    assert main(["bench", "--model", "small", "--rounds", "2", "--no-ros", "--json", target]) == 0
+    result = json.loads((tmp_path / "bench.json").read_text())
+    eager = next(r for r in result["engines"] if (r["backend"], r["precision"]) == ("eager", "float32"))
+    assert eager["speedup"] == 1.0 and eager["difference"] == 0.0
+    assert all(row["difference"] < 0.01 for row in result["engines"])
+    assert len(result["engines"]) >= 3
+
+
+def test_every_command_has_help(capsys):
+    for command in parser()._subparsers._group_actions[0].choices:
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+    assert __version__

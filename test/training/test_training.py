@@ -1,0 +1,175 @@
+"""Training: the loss falls, a killed run goes on as if nothing had happened, what is exported is what was trained."""
+
+import dataclasses
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from depth_ros.card import load_model, read_card
+from depth_ros.datasets import Sample
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.errors import DepthRosError
+from depth_ros.networks import compact
+from depth_ros.training import loop
+from depth_ros.training.augment import Crops, crop
+from depth_ros.training.examples import Example, load, right_example_of
+from depth_ros.training.recipes import Recipe, Source, recipe, recipes
+from depth_ros.world import World, WorldSettings, write_folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A rendered clip of ten frames as a folder: the data of the runs below."""
+    root = tmp_path_factory.mktemp("data")
+    write_folder(World(WorldSettings(kind="room", frames=10, width=128, height=96)), root / "clip")
+    return root
+
+
+def small(**changes) -> Recipe:
+    base = Recipe(
+        name="small", family="compact", width=96, height=64, sources=(Source("clip"),), validation=("clip",),
+        description="a test", licence="Apache-2.0", terms="rendered", steps=6, batch=2, validate_every=3,
+        average=0.5,
+    )  # fmt: skip
+    return dataclasses.replace(base, **changes)
+
+
+def test_run_ends_with_a_model_and_a_log(clip, tmp_path):
+    path = loop.train(small(), clip, tmp_path / "run")
+    card = read_card(path)
+    assert card.training_data == ["clip: without the held-out part"]
+    load_model(card)
+    rows = list(csv.DictReader((tmp_path / "run/training.csv").open()))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert 0 <= float(rows[-1]["clip delta1"]) <= 1 and float(rows[-1]["clip abs_rel"]) > 0
+
+
+def test_killed_run_goes_on_with_the_same_result(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
+    whole = loop.train(small(), clip, tmp_path / "whole")
+    real = loop.train_step
+    calls = []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(small(), clip, tmp_path / "run")
+    monkeypatch.setattr(loop, "train_step", real)
+    resumed = loop.train(small(), clip, tmp_path / "run")
+    one, other = load_model(read_card(whole)).state_dict(), load_model(read_card(resumed)).state_dict()
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_checkpoint_of_another_recipe_is_refused(clip, tmp_path):
+    loop.train(small(), clip, tmp_path / "run")
+    with pytest.raises(DepthRosError, match="of recipe 'small', not 'other'"):
+        loop.train(small(name="other"), clip, tmp_path / "run")
+
+
+def test_damaged_checkpoint_is_named(clip, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(DepthRosError, match=r"checkpoint\.pt cannot be resumed.*delete it"):
+        loop.train(small(), clip, tmp_path)
+
+
+def test_loss_that_is_no_number_stops_the_run(clip):
+    module = compact
+    model = compact.Model(compact.Settings())
+    with torch.no_grad():
+        model.network.head.bias.fill_(torch.nan)
+    batch = torch.utils.data.default_collate([Crops(load(small().sources, clip), small())[i] for i in range(2)])
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(DepthRosError, match="no longer finite"):
+        loop.train_step(module, model, optimiser, batch, 0)
+
+
+def test_loss_falls_on_one_batch(clip):
+    torch.manual_seed(0)
+    model = compact.Model(compact.Settings())
+    compact.initialise(model)
+    crops = Crops(load(small().sources, clip), small())
+    batch = torch.utils.data.default_collate([crops[i] for i in range(4)])
+    optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
+    losses = [loop.train_step(compact, model, optimiser, batch, step)["l1"] for step in range(15)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_held_out_part_is_never_loaded(clip):
+    assert len(load((Source("clip"),), clip)) == 8
+    assert len(load((Source("clip", part="all"),), clip)) == 10
+
+
+def plane_example(camera: Camera, distance: float = 7.0) -> Example:
+    shape = (camera.height, camera.width)
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    return Example(image, camera, np.full(shape, distance, np.float32), np.ones(shape, np.float32))
+
+
+def test_crop_keeps_rays_and_depth():
+    """A crop of a slanted plane: depth and intrinsics of the crop still describe that plane."""
+    from depth_ros.geometry import back_project
+
+    camera = Camera.pinhole(160, 120, 110.0, 112.0, 83.0, 55.0)
+    u, v = np.meshgrid(np.arange(160), np.arange(120))
+    normal, offset = np.array([0.1, -0.3, 1.0]), 5.0
+    rays = np.stack([(u - 83.0) / 110.0, (v - 55.0) / 112.0, np.ones_like(u)], -1)
+    depth = (offset / (rays @ normal)).astype(np.float32)
+    example = dataclasses.replace(plane_example(camera), depth=depth)
+    for seed in range(6):
+        item = crop(example, small(zoom=2.0), np.random.default_rng(seed))
+        K = item["intrinsics"]
+        found = Camera.pinhole(96, 64, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
+        points = back_project(np.ascontiguousarray(item["depth"]), found)
+        mirrored = np.abs(points @ normal - offset).mean() > np.abs(points @ (normal * [-1, 1, 1]) - offset).mean()
+        plane = normal * ([-1, 1, 1] if mirrored else [1, 1, 1])
+        assert np.abs(points @ plane - offset).max() < 0.06  # nearest pixel of the depth image
+
+
+def test_items_depend_on_their_number_alone(clip):
+    examples = load(small().sources, clip)
+    one, other = Crops(examples, small())[5], Crops(examples, small())[5]
+    torch.testing.assert_close(one["image"], other["image"])
+    assert not torch.equal(one["image"], Crops(examples, small())[4]["image"])
+
+
+def test_truth_of_the_right_eye():
+    """A near square before a wall: in the right eye it stands f B / Z px further left and hides the wall."""
+    left, right = (Camera.pinhole(64, 16, 40.0, 40.0, 32, 8, baseline) for baseline in (0.0, 0.5))
+    depth = np.full((16, 64), 10.0, np.float32)  # disparity 2
+    depth[:, 30:40] = 2.5  # disparity 8
+    image = np.zeros((16, 64, 3), np.uint8)
+    sample = Sample("0", Frame(0, "l", image, left), Frame(0, "r", image, right), depth)
+    found = right_example_of(sample, stereo=0.0)
+    np.testing.assert_allclose(found.depth[3, 22:32], 2.5)
+    np.testing.assert_allclose(found.depth[3, :22], 10.0)
+    assert np.isnan(found.depth[3, 32:38]).all()  # the wall that only the right eye sees
+    assert (found.weight[3, 32:38] == 0).all()
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_is_consistent(name):
+    made = recipe(name)
+    assert made.name == name and made.terms and made.licence
+    model = compact.Model if made.family == "compact" else None
+    if model:
+        assert made.width % model.size_multiple == made.height % model.size_multiple == 0
+    assert "kitti" not in str(made.sources) or "non-commercial" in made.terms.lower()
+
+
+def test_unknown_recipe_lists_the_known():
+    with pytest.raises(DepthRosError, match="unknown recipe 'mono'; known are mono_driving"):
+        recipe("mono")
+
+
+def test_monodepth_learns_from_pairs_alone(clip, tmp_path):
+    made = small(family="monodepth", width=128, height=128, supervision="stereo", steps=1, validate_every=1, batch=1)
+    card = read_card(loop.train(made, clip, tmp_path / "run"))
+    assert card.family == "monodepth"
