@@ -209,6 +209,7 @@ class DepthNode(LifecycleNode):
                 self.get_logger().info(f"engine: {engine} ({self._estimator.reason})")
             self._engine_name = engine
             values |= {"engine": engine, "why this engine": self._estimator.reason}
+            values["engine is being built"] = self._estimator.building
         if self._input:
             arrived, now = self._input.received + self._input.dropped, time.monotonic()
             rate = max(arrived - self._received[0], 0) / (now - self._received[1])

@@ -88,7 +88,7 @@ class _Noting:
     def __init__(self, model: str, settings: EngineSettings, background: bool, sleep: float) -> None:
         self.inner: Any = None
         self.card = SimpleNamespace(scale="metric")
-        self.engine_name, self.reason = "none", "measures the node"
+        self.engine_name, self.reason, self.building = "none", "measures the node", False
         if model:
             from depth_ros.estimators.depth import DepthEstimator
 
@@ -100,6 +100,7 @@ class _Noting:
         begin = time.monotonic()
         time.sleep(self.sleep)
         depth = self.inner.estimate(frame) if self.inner else self._constant(frame)
+        self.building = self.inner.building if self.inner else False
         self.notes.append({"stamp": frame.stamp, "begin": begin, "end": time.monotonic()})
         return depth
 

@@ -24,8 +24,8 @@ from depth_ros import messages
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 
-_START = 120.0
-"""Seconds that a node may take until the first depth: loading torch and building an engine."""
+_START = 300.0
+"""Seconds that a node may take until it is ready: loading torch and building an engine."""
 
 _END = 5.0
 """Seconds of silence after the last frame that end the wait for results."""
@@ -98,7 +98,7 @@ class Player:
         self.namespace, self.process = namespace, process
         self.sent: dict[int, float] = {}
         self._results: list[Played] = []
-        self._failure = ""
+        self._failure, self._ready = "", False
         self._image, self._info = Image(), CameraInfo()
 
     def __enter__(self) -> Player:  # noqa: PYI034 (typing.Self is of Python 3.11)
@@ -143,15 +143,16 @@ class Player:
         yield from results
 
     def _wait_for_node(self, frame: Frame) -> None:
-        """Offer the first frame until its depth comes: only then is every topic of both sides connected."""
+        """Offer the first frame until its depth comes, for only then is every topic of both sides connected,
+        and until the engine is built that will serve the other frames."""
         end = time.monotonic() + _START
-        while not self._results:
+        while not (self._results and self._ready):
             if self.process.poll() is not None or self._failure:
                 raise DepthRosError(
                     self._failure or f"the node ended with status {self.process.returncode}: see its log"
                 )
             if time.monotonic() > end:
-                raise DepthRosError(f"no depth came from the node within {_START:.0f} s: see its log")
+                raise DepthRosError(f"the node was not ready within {_START:.0f} s: see its log")
             self._publish(frame)
             self._spin_until(time.monotonic() + 0.3)
         self._spin_until(time.monotonic() + 0.5)  # answers to offers that are still under way
@@ -178,5 +179,9 @@ class Player:
 
     def _watch(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(self.namespace.lstrip("/")) and status.level == DiagnosticStatus.ERROR:
+            if not status.name.startswith(self.namespace.lstrip("/")):
+                continue
+            if status.level == DiagnosticStatus.ERROR:
                 self._failure = f"the node reports: {status.message}"
+            building = {pair.key: pair.value for pair in status.values}.get("engine is being built")
+            self._ready = bool(self._results) and building == "False"

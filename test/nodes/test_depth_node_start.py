@@ -1,0 +1,73 @@
+"""How the installed node starts: with a model that exists, with one that does not, with bad parameters."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from node_client import Client
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from depth_ros.nodes.depth_node import DepthNode
+from depth_ros.nodes.play import node_process
+
+COMMAND = ["-m", "depth_ros.nodes.depth_node", "--ros-args"]
+
+
+@pytest.mark.parametrize("damage", ["unknown", "truncated"])
+def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
+    damage: str, small_model: Path, tmp_path: Path
+):
+    model, words = "no_such_model", "no model 'no_such_model'; known are"
+    if damage == "truncated":
+        for file in small_model.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        weights = tmp_path / "weights.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+        model, words = str(tmp_path), "weights.safetensors is damaged"
+    with node_process([*COMMAND, "-p", f"model:={model}"]) as (process, namespace):
+        client = Client(namespace)
+        try:
+            error = DiagnosticStatus.ERROR
+            status = client.until(lambda: next((s for s in client.statuses if s.level == error), None))
+            assert status.message.startswith("cannot configure: ") and words in status.message
+            assert client.state() == "unconfigured" and process.poll() is None
+            assert client.set(model=str(small_model))[0].successful  # mended without a new start
+            assert client.change("configure") and client.state() == "inactive"
+        finally:
+            client.close()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ("point_stride:=99", "parameter 'point_stride' is 99 px; it must be at least 1 px and at most 16 px"),
+        ("backend:=abacus", "parameter 'backend' is 'abacus'; allowed: 'auto'"),
+        ("model:=7", "parameter 'model' is 7; it must be a str"),
+    ],
+)
+def test_a_bad_parameter_ends_the_node_with_one_line(given: str, words: str):
+    done = subprocess.run(
+        [sys.executable, *COMMAND, "-p", given], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_relative_models_are_refused_and_unknown_parameters_named():
+    context = rclpy.Context()
+    rclpy.init(context=context, args=["--ros-args", "-p", "modle:=x"])
+    try:
+        estimator = SimpleNamespace(card=SimpleNamespace(scale="affine_inverse"))
+        node = DepthNode(lambda *_, **__: estimator, name="relative", context=context)
+        assert node.parameters.unknown == ["modle"]
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+        assert "'mono_driving' gives relative inverse depth" in node.diagnostics.error
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)

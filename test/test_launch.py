@@ -1,0 +1,139 @@
+"""Every launch and configuration file against the executables, parameters and topics that exist. Without ROS."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from depth_ros.config import settings_from
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
+PARAMETER_FILES = sorted((ROOT / "config").glob("*.yaml"))
+RVIZ_FILES = sorted((ROOT / "config").glob("*.rviz"))
+OF_ROS = {"use_sim_time"}
+
+
+def executables() -> set[str]:
+    return set(re.findall(r'"(\w+) = depth_ros\.', (ROOT / "setup.py").read_text()))
+
+
+def settings_of(executable: str) -> dict[str, object]:
+    """{parameter: default} of a node: the fields of the settings dataclasses that its file declares.
+
+    Read from the source, because importing the node takes ROS.
+    """
+    tree = ast.parse((ROOT / f"depth_ros/nodes/{executable}.py").read_text())
+    call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "Parameters")
+    found: dict[str, object] = {}
+    for name in (ast.unparse(argument) for argument in call.args[1:]):
+        found |= defaults(tree, name)
+    return found
+
+
+def defaults(tree: ast.Module, name: str) -> dict[str, object]:
+    """{field: default} of the settings dataclass `name`, which the module defines or imports."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            fields = (entry for entry in node.body if isinstance(entry, ast.AnnAssign))
+            return {ast.unparse(f.target): ast.literal_eval(f.value.args[0]) for f in fields}
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            folder = ROOT / node.module.replace(".", "/")
+            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            return defaults(ast.parse(file.read_text()), name)
+    raise AssertionError(f"no settings dataclass {name}")
+
+
+def topics_of(executable: str) -> set[str]:
+    """Relative topic names in the source of a node and of what it imports from the room."""
+    sources = [ROOT / f"depth_ros/nodes/{executable}.py", ROOT / "depth_ros/nodes/camera_input.py"]
+    text = "".join(source.read_text() for source in sources)
+    return set(re.findall(r'(?:resolve_topic_name\(|_advertise\(\w+, )"([\w/]+)"', text))
+
+
+def test_there_is_something_to_check():
+    assert LAUNCH_FILES and PARAMETER_FILES and RVIZ_FILES
+    assert {"model", "backend", "point_stride"} <= set(settings_of("depth_node"))
+    assert topics_of("depth_node") == {
+        "image",
+        "camera_info",
+        "depth/image_rect",
+        "depth/camera_info",
+        "points",
+    }
+
+
+@pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda f: f.name)
+def test_launch_file(file: Path):
+    root = ElementTree.parse(file).getroot()
+    arguments = {argument.get("name"): argument for argument in root.iter("arg")}
+    names = set(arguments) | {let.get("name") for let in root.iter("let")}
+    assert set(re.findall(r"\$\(var (\w+)\)", file.read_text())) <= names
+    assert all(argument.get("description") for argument in arguments.values())
+    for path in re.findall(r"\$\(find-pkg-share depth_ros\)/([\w./]+)", file.read_text()):
+        assert (ROOT / path).is_file(), path
+    environment = {entry.get("name"): entry.get("value") for entry in root.iter("set_env")}
+    assert environment["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+    ours = [node for node in root.iter("node") if node.get("pkg") == "depth_ros"]
+    assert ours
+    for node in ours:
+        assert node.get("exec") in executables()
+        check_node(node, arguments)
+
+
+def check_node(node: ElementTree.Element, arguments: dict[str, ElementTree.Element]) -> None:
+    """Parameters and remappings of a node exist; an argument that is passed on repeats the node's default."""
+    settings, topics = settings_of(node.get("exec")), topics_of(node.get("exec"))
+    for parameter in node.iter("param"):
+        name = parameter.get("name")
+        if name is None or name in OF_ROS:
+            continue
+        assert name in settings
+        if parameter.get("value") == f"$(var {name})" and name in arguments:
+            assert arguments[name].get("default") == str(settings[name])
+    assert {remap.get("from") for remap in node.iter("remap")} <= topics
+
+
+def test_depth_launch_needs_one_argument():
+    root = ElementTree.parse(ROOT / "launch/depth.launch.xml").getroot()
+    assert [a.get("name") for a in root.iter("arg") if a.get("default") is None] == ["camera"]
+
+
+@pytest.mark.parametrize("file", PARAMETER_FILES, ids=lambda f: f.name)
+def test_parameter_file_holds_allowed_values_that_are_no_defaults(file: Path):
+    content = yaml.safe_load(file.read_text())
+    assert list(content) == ["/**"]
+    given = content["/**"]["ros__parameters"]
+    known = settings_of(f"{file.stem}_node")
+    for name, value in given.items():
+        assert name in known, f"{file.name}: no parameter {name}"
+        assert type(value) is type(known[name]) and value != known[name]
+
+
+@pytest.mark.parametrize("file", PARAMETER_FILES, ids=lambda f: f.name)
+def test_parameter_file_is_accepted_by_the_node(file: Path):
+    pytest.importorskip("rclpy")
+    from depth_ros.nodes.depth_node import DepthNodeSettings
+
+    given = yaml.safe_load(file.read_text())["/**"]["ros__parameters"]
+    assert settings_from(DepthNodeSettings, given, file.name) != DepthNodeSettings()
+
+
+@pytest.mark.parametrize("file", RVIZ_FILES, ids=lambda f: f.name)
+def test_rviz_topics_are_those_of_the_camera_or_the_node(file: Path):
+    """Every topic is remapped by the launch file that opens the configuration, so any namespace works."""
+    topics = {
+        d["Topic"]["Value"]
+        for d in yaml.safe_load(file.read_text())["Visualization Manager"]["Displays"]
+        if "Topic" in d
+    }
+    launch = ElementTree.parse(ROOT / f"launch/{file.stem}.launch.xml").getroot()
+    (rviz,) = (node for node in launch.iter("node") if node.get("pkg") == "rviz2")
+    assert {remap.get("from") for remap in rviz.iter("remap")} == topics
+    ours = {f"/camera/{topic}" for topic in topics_of("depth_node")} | {"/camera/image_raw"}
+    assert topics <= ours
