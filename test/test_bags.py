@@ -453,7 +453,7 @@ def test_pages_of_a_deep_sqlite_tree(tmp_path):
     database = sqlite3.connect(file)
     rng = random.Random(2)
     rows = [
-        (rng.choice((1, 2)), 10**18 + i, rng.randbytes(rng.choice((0, 1, 4000, 4051, 4060, 4070, 9000))))
+        (rng.choice((1, 2)), 10**18 + i, rng.randbytes(rng.choice((0, 1, rng.randrange(4030, 4070), 9000))))
         for i in range(5000)
     ]
     with database:

@@ -74,6 +74,7 @@ def test_depth_units(tmp_path, name, scale, metres):
 
 def test_stamps_are_exact():
     assert stamp_from_seconds("1305031229.528748") == 1305031229528748000
+    assert stamp_from_seconds("1403715273.123456789") == 1403715273123456789
     assert stamp_from_seconds("1403715273.1") == 1403715273100000000
     assert stamp_of("1403715273262142976") == 1403715273262142976
     assert stamp_of("0000000010") is None and stamp_of("left_3") is None
