@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +158,19 @@ def run_compile(arguments: argparse.Namespace) -> None:
 
 def run_replay(arguments: argparse.Namespace) -> None:
     from depth_ros.bags import BagReader
+    from depth_ros.card import find_card
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.evaluation.latency import summarise
-    from depth_ros.replay import replay, replay_through_ros
+    from depth_ros.replay import replay, replay_through
 
     with BagReader(arguments.bag, arguments.image_topic) as bag:
         if arguments.through_ros:
+            from depth_ros.nodes.play import play
+
             parameters = {key: getattr(arguments, key) for key in ("backend", "precision", "device")}
-            result = replay_through_ros(
-                bag, arguments.model, arguments.out, arguments.limit, arguments.rate, parameters
-            )
+            through = partial(play, model=arguments.model, factor=arguments.rate, parameters=parameters)
+            scale = find_card(arguments.model).scale
+            result = replay_through(bag, through, scale, arguments.out, arguments.limit)
         else:
             estimator = DepthEstimator(arguments.model, _engine_settings(arguments))
             result = replay(bag, estimator, arguments.out, arguments.limit)

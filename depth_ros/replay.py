@@ -1,13 +1,13 @@
-"""A bag through an estimator without ROS, faster than real time: depth, latencies and figures.
+"""A bag through an estimator, without ROS and faster than real time, or through the real node over DDS.
 
-The frames and the estimator are those of the node, so the depth is the same.
+The frames and the estimator are the same both ways, and so is the depth.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 
 from depth_ros.bags import BagReader
-from depth_ros.card import Card
+from depth_ros.card import Card, find_card
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rectify
 
 _UNITS_PER_METRE = 1000  # of the written depth images: mm, as REP-118 has it for uint16
 
@@ -60,25 +61,122 @@ def replay(
     the depth's size, uint16 mm, and camera.yaml. limit: only so many frames; 0 = all. A cut bag is played as
     far as it is whole. Raises DepthRosError if `out` has content or no frame could be read.
     """
+    damage: list[str] = []
+    results = _Results(out, estimator.card.scale)
+    with _bar(bag, limit, progress) as bar:
+        for sample in itertools.islice(_until_cut(bag, damage), limit or None):
+            start = time.perf_counter()
+            depth = estimator.estimate(sample.left)
+            results.add(sample, depth, 1000 * (time.perf_counter() - start))
+            bar.update()
+    return results.summary(bag, damage)
+
+
+def replay_through_ros(
+    bag: BagReader,
+    model: str,
+    out: str | Path | None = None,
+    limit: int = 0,
+    rate: float = 1.0,
+    parameters: Mapping[str, object] | None = None,
+    progress: bool = True,
+) -> Replay:
+    """As `replay`, but through a real depth_node over DDS, `rate` times as fast as recorded.
+
+    parameters: of the node. Frames that the node had no time for are not in the result; latencies are from
+    publishing the image to having received the depth. Raises DepthRosError too where the node cannot start.
+    """
+    from depth_ros.nodes.play import play
+
+    damage: list[str] = []
+    results = _Results(out, find_card(model).scale)
+    waiting: dict[int, Sample] = {}
+
+    def frames() -> Iterator[Frame]:
+        for sample in itertools.islice(_until_cut(bag, damage), limit or None):
+            waiting[sample.left.stamp] = sample
+            yield sample.left
+
+    with _bar(bag, limit, progress) as bar:
+        for played in play(frames(), model, rate, parameters):
+            sample = waiting.pop(played.stamp)
+            for stamp in [
+                stamp for stamp in waiting if stamp < played.stamp
+            ]:  # dropped: results keep the order
+                del waiting[stamp]
+            results.add(sample, _received(sample.left, played.depth), 1000 * played.latency)
+            bar.update()
+    return results.summary(bag, damage)
+
+
+def _bar(bag: BagReader, limit: int, progress: bool) -> Any:
+    damage: list[str] = []
+    samples = itertools.islice(_until_cut(bag, damage), limit or None)
+
+    def results() -> Iterator[Result]:
+        for sample in samples:
+            start = time.perf_counter()
+            depth = estimator.estimate(sample.left)
+            yield sample, depth, 1000 * (time.perf_counter() - start)
+
+    total = min(limit, len(bag)) if limit else len(bag)
+    return _gather(results(), estimator.card.scale, bag, damage, out, total, progress)
+
+
+def replay_through(
+    bag: BagReader,
+    play: Callable[[Iterable[Frame]], Iterable[Recorded]],
+    scale: str,
+    out: str | Path | None = None,
+    limit: int = 0,
+    progress: bool = True,
+) -> Replay:
+    """The same with depth that `play` makes of the frames elsewhere: `nodes.play.play`, the real node over DDS.
+
+    scale: of the model, as its card states it. Frames that the node had no time for are not in the result.
+    """
+    damage: list[str] = []
+    waiting: dict[int, Sample] = {}
+
+    def frames() -> Iterator[Frame]:
+        for sample in itertools.islice(_until_cut(bag, damage), limit or None):
+            waiting[sample.left.stamp] = sample
+            yield sample.left
+
+    def results() -> Iterator[Result]:
+        for recorded in play(frames()):
+            sample = waiting[recorded.stamp]
+            for stamp in [stamp for stamp in waiting if stamp <= recorded.stamp]:
+                del waiting[stamp]
+            yield sample, as_depth(recorded.depth, sample.left), 1000 * recorded.latency
+
+    total = min(limit, len(bag)) if limit else len(bag)
+    return _gather(results(), scale, bag, damage, out, total, progress)
+
+
+def _gather(
+    results: Iterable[Result],
+    scale: str,
+    bag: BagReader,
+    damage: list[str],
+    out: str | Path | None,
+    total: int,
+    progress: bool,
+) -> Replay:
     from tqdm import tqdm
 
     folder = _new_folder(Path(out)) if out else None
-    damage: list[str] = []
     latencies: list[float] = []
     stamps: list[int] = []
     tally: Any = None
-    total = min(limit, len(bag)) if limit else len(bag)
     begin = time.perf_counter()
-    samples = itertools.islice(_until_cut(bag, damage), limit or None)
-    for sample in tqdm(samples, total=total, unit="frame", disable=not progress):
-        start = time.perf_counter()
-        depth = estimator.estimate(sample.left)
-        latencies.append(1000 * (time.perf_counter() - start))
+    for sample, depth, latency in tqdm(results, total=total, unit="frame", disable=not progress):
+        latencies.append(latency)
         stamps.append(sample.left.stamp)
         if folder:
             _write(folder, sample.name, depth)
         if sample.depth is not None:
-            tally = tally or _tally(sample, estimator.card.scale)
+            tally = tally or _tally(sample, scale)
             tally.add(depth.depth, sample.depth, _fx_baseline(sample))
     if not latencies:
         raise DepthRosError(damage[0] if damage else f"{bag.path} has no image on {bag.image_topic}")
@@ -100,6 +198,42 @@ def _until_cut(bag: BagReader, damage: list[str]) -> Iterator[Sample]:
         yield from bag
     except DepthRosError as error:
         damage.append(str(error))
+
+
+class _Results:
+    """Collects what a replay gives, and writes the depth if it has somewhere to."""
+
+    def __init__(self, out: str | Path | None, scale: str) -> None:
+        self._folder = _new_folder(Path(out)) if out else None
+        self._scale = scale
+        self._tally: Any = None
+        self._stamps: list[int] = []
+        self._latencies: list[float] = []
+        self._begin = time.perf_counter()
+
+    def add(self, sample: Sample, depth: Depth, milliseconds: float) -> None:
+        self._stamps.append(sample.left.stamp)
+        self._latencies.append(milliseconds)
+        if self._folder:
+            _write(self._folder, sample.name, depth)
+        if sample.depth is not None:
+            self._tally = self._tally or _tally(sample, self._scale)
+            self._tally.add(depth.depth, sample.depth, _fx_baseline(sample))
+
+    def summary(self, bag: BagReader, damage: list[str]) -> Replay:
+        if not self._stamps:
+            raise DepthRosError(damage[0] if damage else f"{bag.path}: no depth came of {bag.image_topic}")
+        tally = self._tally
+        return Replay(
+            len(self._stamps),
+            time.perf_counter() - self._begin,
+            (max(self._stamps) - min(self._stamps)) / 1e9,
+            tuple(self._latencies),
+            tally.figures() if tally else None,
+            len(tally) if tally else 0,
+            tally.protocol.text if tally else "",
+            damage[0] if damage else "",
+        )
 
 
 def _tally(sample: Sample, scale: str) -> Any:

@@ -106,7 +106,7 @@ def evaluate_recorded(
         )
 
     def estimate(frame: Frame) -> Depth:
-        return _as_depth(by_stamp[frame.stamp].depth, frame)
+        return as_depth(by_stamp[frame.stamp].depth, frame)
 
     card = find_card(model)
     words = f"{len(indices)} of {len(folder)}, those for which depth came back"
@@ -166,7 +166,7 @@ def _facts(card: Card) -> dict[str, str]:
     }
 
 
-def _as_depth(depth: np.ndarray, frame: Frame) -> Depth:
+def as_depth(depth: np.ndarray, frame: Frame) -> Depth:
     """A recorded depth (h, w) with the camera and the pixels that belong to it."""
     height, width = depth.shape
     image, camera = geometry.rectify(frame.image, frame.camera)

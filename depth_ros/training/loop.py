@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -47,9 +48,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     model = module.Model(settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}"))
     module.initialise(model)
     model = model.to(device, memory_format=torch.channels_last)
-    average = AveragedModel(
-        model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
-    )
+    average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -79,6 +78,21 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
     return export(average.module, recipe, out / recipe.name)
+
+
+def moving_average(decay: float) -> Callable:
+    """Exponential moving average of weights that forgets its first values quickly: they are random."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - kept)
+            else:
+                mean.copy_(value)
+
+    return update
 
 
 def train_step(

@@ -50,7 +50,7 @@ class Recipe:
     seed: int = 0
     supervision: str = "depth"
     validate_every: int = 250
-    average: float = 0.998
+    average: float = 0.995
 
 
 def mono_driving() -> Recipe:
