@@ -45,10 +45,10 @@ class Protocol:
     """What is compared with what. Everything is in metres and at the size of the truth.
 
     Order: resize the prediction bilinearly (`resize` names the quantity that is interpolated), take the valid
-    pixels (crop, truth in (truth_min, truth_max)), scale by the median over them, clamp the prediction to
-    [min_depth, max_depth], measure. Disparity figures use the prediction before the clamp. The truth is never
-    clamped. Inverse depth is interpolated by default because it is linear in the image on any plane, so that
-    resizing keeps planes; depth itself bends them.
+    pixels (crop, truth in (truth_min, truth_max)), scale by the median over them, clamp prediction and truth
+    to [min_depth, max_depth], measure. Disparity figures use both before the clamp. Inverse depth is
+    interpolated by default because it is linear in the image on any plane, so that resizing keeps planes;
+    depth itself bends them.
 
     Pixels that the prediction does not know (NaN, infinite, not positive) are left out of all figures and
     counted in `coverage`: a low coverage makes the other figures worthless. They are left unknown, together
@@ -73,7 +73,7 @@ class Protocol:
         return "; ".join((
             f"{self.name}: truth g with {self.truth_min:g} < g{cap}, crop {self.crop}",
             f"prediction resized bilinearly in {self.resize.replace('_', ' ')} to the truth's size, "
-            f"scaling {self.scaling}, clamped to [{self.min_depth:g}, {self.max_depth:g}] m",
+            f"scaling {self.scaling}, both clamped to [{self.min_depth:g}, {self.max_depth:g}] m",
             average,
             "disparity figures before the clamp",
             "unknown predictions left out and counted in coverage",
@@ -154,7 +154,7 @@ class Tally:
         d, g = d[known], g[known]
         if p.scaling == "median" and len(d):
             d = d * (np.median(g) / np.median(d))
-        means = _means(np.clip(d, p.min_depth, p.max_depth), g)
+        means = _means(*(np.clip(each, p.min_depth, p.max_depth) for each in (d, g)))
         if fx_baseline:
             means |= _disparity_means(fx_baseline / d, fx_baseline / g)
         self._means.append(means if len(d) else {})

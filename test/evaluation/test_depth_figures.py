@@ -67,6 +67,12 @@ def test_disparity_figures_are_not_clamped() -> None:
     assert found["epe"] == pytest.approx(6.0)
 
 
+def test_beyond_the_cap_prediction_and_truth_are_equally_far() -> None:
+    found = figures(np.array([[200.0]]), np.array([[100.0]]), PROTOCOLS["kitti2015"])
+    assert (found["abs_rel"], found["delta1"]) == (0.0, 1.0)
+    assert figures(np.array([[200.0]]), np.array([[100.0]]))["abs_rel"] == 1.0
+
+
 def test_without_a_second_eye_there_are_no_disparity_figures() -> None:
     found = figures(DEPTH, TRUTH, PLAIN)
     assert {name for name, value in found.items() if value is None} == {"d1_all", "epe"}

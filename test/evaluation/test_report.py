@@ -19,7 +19,7 @@ from depth_ros.evaluation.folder import compare, evaluate_depth, evaluate_record
 from depth_ros.evaluation.latency import Latency, summarise
 from depth_ros.evaluation.page import latency_chart
 from depth_ros.evaluation.pictures import shrunk
-from depth_ros.evaluation.plan import choose, plan
+from depth_ros.evaluation.plan import choose, choose_protocol, plan
 from depth_ros.evaluation.reference import stereo_reference
 from depth_ros.evaluation.report import shown
 from depth_ros.world import World, WorldSettings, write_folder
@@ -125,15 +125,14 @@ def test_protocols_that_suit_the_recorded_folders(data_root) -> None:
                 "hololens_office": "indoor", "tum_fr1_rpy": "indoor"}  # fmt: skip
     for name, protocol in expected.items():
         folder = open_folder(data_root / name)
-        assert plan(folder, [0, 1], "two").protocol.name == protocol
-    up_to_scale = plan(folder, [0], "one", scale="up_to_scale").protocol
+        assert choose_protocol("auto", folder, [0, 1]).name == protocol
+    up_to_scale = choose_protocol("auto", folder, [0], scale="up_to_scale")
     assert (up_to_scale.name, up_to_scale.scaling) == ("indoor", "median")
 
 
 def test_a_pair_without_truth_is_compared_with_matching_and_says_so(data_root) -> None:
-    folder = open_folder(data_root / "kitti_stereo_clip")
-    text = plan(folder, [10], "one").text
-    assert text.startswith("NO GROUND TRUTH")
+    clip = open_folder(data_root / "kitti_stereo_clip")
+    assert plan([clip[9], clip[10]], [0], "one").text.startswith("NO GROUND TRUTH")
     pairs = open_folder(data_root / "kitti2015_stereo")
     sample = pairs[3]
     found = stereo_reference(sample)
