@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 
 from depth_ros.bags import BagReader
-from depth_ros.card import Card, find_card
+from depth_ros.card import Card
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import rectify
+
+if TYPE_CHECKING:
+    from depth_ros.evaluation.folder import Recorded
+
+Result = tuple[Sample, Depth, float]
+"""A frame with its truth, the depth that came of it and the ms that it took."""
 
 _UNITS_PER_METRE = 1000  # of the written depth images: mm, as REP-118 has it for uint16
 
@@ -30,14 +35,16 @@ class Estimator(Protocol):
 
     card: Card
 
-    def estimate(self, frame: Frame) -> Depth: ...
+    def estimate(self, frame: Frame) -> Depth:
+        """The depth of one frame."""
+        ...
 
 
 @dataclass(frozen=True)
 class Replay:
     """What came of a bag.
 
-    seconds: wall time of everything. span: s from the first to the last stamp. latencies: ms of each estimate.
+    seconds: wall time of everything. span: s from the first to the last stamp. latencies: ms of each frame.
     figures: against the truth in the bag, over `compared` frames under `protocol`, or None without truth.
     damage: what the bag's reader said where the bag is cut; all whole frames are in the result.
     """
@@ -62,55 +69,6 @@ def replay(
     far as it is whole. Raises DepthRosError if `out` has content or no frame could be read.
     """
     damage: list[str] = []
-    results = _Results(out, estimator.card.scale)
-    with _bar(bag, limit, progress) as bar:
-        for sample in itertools.islice(_until_cut(bag, damage), limit or None):
-            start = time.perf_counter()
-            depth = estimator.estimate(sample.left)
-            results.add(sample, depth, 1000 * (time.perf_counter() - start))
-            bar.update()
-    return results.summary(bag, damage)
-
-
-def replay_through_ros(
-    bag: BagReader,
-    model: str,
-    out: str | Path | None = None,
-    limit: int = 0,
-    rate: float = 1.0,
-    parameters: Mapping[str, object] | None = None,
-    progress: bool = True,
-) -> Replay:
-    """As `replay`, but through a real depth_node over DDS, `rate` times as fast as recorded.
-
-    parameters: of the node. Frames that the node had no time for are not in the result; latencies are from
-    publishing the image to having received the depth. Raises DepthRosError too where the node cannot start.
-    """
-    from depth_ros.nodes.play import play
-
-    damage: list[str] = []
-    results = _Results(out, find_card(model).scale)
-    waiting: dict[int, Sample] = {}
-
-    def frames() -> Iterator[Frame]:
-        for sample in itertools.islice(_until_cut(bag, damage), limit or None):
-            waiting[sample.left.stamp] = sample
-            yield sample.left
-
-    with _bar(bag, limit, progress) as bar:
-        for played in play(frames(), model, rate, parameters):
-            sample = waiting.pop(played.stamp)
-            for stamp in [
-                stamp for stamp in waiting if stamp < played.stamp
-            ]:  # dropped: results keep the order
-                del waiting[stamp]
-            results.add(sample, _received(sample.left, played.depth), 1000 * played.latency)
-            bar.update()
-    return results.summary(bag, damage)
-
-
-def _bar(bag: BagReader, limit: int, progress: bool) -> Any:
-    damage: list[str] = []
     samples = itertools.islice(_until_cut(bag, damage), limit or None)
 
     def results() -> Iterator[Result]:
@@ -131,10 +89,13 @@ def replay_through(
     limit: int = 0,
     progress: bool = True,
 ) -> Replay:
-    """The same with depth that `play` makes of the frames elsewhere: `nodes.play.play`, the real node over DDS.
+    """The same with depth that `play` makes of the frames elsewhere: `nodes.play.play`, the node over DDS.
 
     scale: of the model, as its card states it. Frames that the node had no time for are not in the result.
+    Latencies are those of `play`: from publishing the image to having received the depth.
     """
+    from depth_ros.evaluation.folder import as_depth
+
     damage: list[str] = []
     waiting: dict[int, Sample] = {}
 
@@ -163,6 +124,7 @@ def _gather(
     total: int,
     progress: bool,
 ) -> Replay:
+    """Take all results, write and measure them."""
     from tqdm import tqdm
 
     folder = _new_folder(Path(out)) if out else None
@@ -198,42 +160,6 @@ def _until_cut(bag: BagReader, damage: list[str]) -> Iterator[Sample]:
         yield from bag
     except DepthRosError as error:
         damage.append(str(error))
-
-
-class _Results:
-    """Collects what a replay gives, and writes the depth if it has somewhere to."""
-
-    def __init__(self, out: str | Path | None, scale: str) -> None:
-        self._folder = _new_folder(Path(out)) if out else None
-        self._scale = scale
-        self._tally: Any = None
-        self._stamps: list[int] = []
-        self._latencies: list[float] = []
-        self._begin = time.perf_counter()
-
-    def add(self, sample: Sample, depth: Depth, milliseconds: float) -> None:
-        self._stamps.append(sample.left.stamp)
-        self._latencies.append(milliseconds)
-        if self._folder:
-            _write(self._folder, sample.name, depth)
-        if sample.depth is not None:
-            self._tally = self._tally or _tally(sample, self._scale)
-            self._tally.add(depth.depth, sample.depth, _fx_baseline(sample))
-
-    def summary(self, bag: BagReader, damage: list[str]) -> Replay:
-        if not self._stamps:
-            raise DepthRosError(damage[0] if damage else f"{bag.path}: no depth came of {bag.image_topic}")
-        tally = self._tally
-        return Replay(
-            len(self._stamps),
-            time.perf_counter() - self._begin,
-            (max(self._stamps) - min(self._stamps)) / 1e9,
-            tuple(self._latencies),
-            tally.figures() if tally else None,
-            len(tally) if tally else 0,
-            tally.protocol.text if tally else "",
-            damage[0] if damage else "",
-        )
 
 
 def _tally(sample: Sample, scale: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from depth_ros.card import Card
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.replay import replay
+from depth_ros.replay import replay, replay_through
 
 WIDTH, HEIGHT = 80, 60
 
@@ -60,11 +62,14 @@ def test_every_frame_in_order_with_figures(bag):
     with BagReader(bag) as reader:
         result = replay(reader, estimator, progress=False)
     assert estimator.stamps == [Recording()[i].left.stamp for i in range(12)]
-    assert result.frames == len(result.latencies) == 12 and result.compared == 6
-    assert result.span == pytest.approx(1.1) and not result.damage
+    assert result.frames == len(result.latencies) == 12
+    assert result.compared == 6
+    assert result.span == pytest.approx(1.1)
+    assert not result.damage
     assert 0 < sum(result.latencies) / 1000 < result.seconds
     # the resized prediction is blurred at edges, the 10 % are the rest
-    assert 0.1 < result.figures["abs_rel"] < 0.5 and result.figures["coverage"] == 1
+    assert 0.1 < result.figures["abs_rel"] < 0.5
+    assert result.figures["coverage"] == 1
     assert "indoor" in result.protocol
     with BagReader(bag) as reader:
         assert replay(reader, Reading(), progress=False).figures["abs_rel"] < result.figures["abs_rel"]
@@ -95,7 +100,8 @@ def test_unknown_and_far_depth_is_stored_as_unknown(bag, tmp_path):
     with BagReader(bag) as reader:
         replay(reader, Odd(), tmp_path / "out", limit=1, progress=False)
     depth = open_folder(tmp_path / "out")[0].depth
-    assert np.isnan(depth[0, :5]).all() and np.isfinite(depth[0, 5:]).all()
+    assert np.isnan(depth[0, :5]).all()
+    assert np.isfinite(depth[0, 5:]).all()
 
 
 def test_cut_bag_gives_its_frames_and_says_so(bag):
@@ -104,8 +110,10 @@ def test_cut_bag_gives_its_frames_and_says_so(bag):
     file.write_bytes(data[: len(data) * 2 // 3])
     with BagReader(bag) as reader:
         result = replay(reader, Reading(), progress=False)
-    assert 5 <= result.frames < 12 and result.figures
-    assert "cut or damaged" in result.damage and f"{result.frames} frames" in result.damage
+    assert 5 <= result.frames < 12
+    assert result.figures
+    assert "cut or damaged" in result.damage
+    assert f"{result.frames} frames" in result.damage
 
 
 def test_errors_of_the_estimator_are_not_taken_for_a_cut(bag):
@@ -126,3 +134,25 @@ def test_no_truth_no_figures(tmp_path):
     with BagReader(tmp_path / "bag") as reader:
         result = replay(reader, Reading(), limit=3, progress=False)
     assert (result.frames, result.figures, result.compared, result.protocol) == (3, None, 0, "")
+
+
+def test_through_a_player_pairs_depth_with_its_frame(bag, tmp_path):
+    """The player drops every third frame and answers one frame late."""
+
+    def play(frames):
+        late = None
+        for number, frame in enumerate(frames):
+            if late is not None:
+                yield types.SimpleNamespace(stamp=late.stamp, depth=late.depth, latency=0.025)
+            late = Reading().estimate(frame) if number % 3 else None
+
+    with BagReader(bag) as reader:
+        result = replay_through(reader, play, "metric", tmp_path / "out", progress=False)
+    assert result.latencies == (25.0,) * result.frames
+    folder = open_folder(tmp_path / "out")
+    made = {Recording()[i].left.stamp: Reading().estimate(Recording()[i].left) for i in range(12) if i % 3}
+    made.popitem()  # nobody waits for the last
+    assert [sample.left.stamp for sample in folder] == list(made)
+    for sample in folder:
+        assert np.allclose(sample.depth, made[sample.left.stamp].depth, atol=5e-4)
+        assert sample.left.camera.fx == 30.0
