@@ -1,9 +1,9 @@
 """A small built-in world: rendered streets and rooms whose depth, pose, motion and planes are exactly known.
 
-    world = World(WorldSettings(kind="street", seed=3))
-    sample = world[0]                    # as any recorded folder: stereo pair, depth, pose, moving ids
-    image, depth = world.render(0)       # one eye, as cheap as it gets
-    world.planes(0), world.object_motions(1)
+world = World(WorldSettings(kind="street", seed=3))
+sample = world[0]                    # as any recorded folder: stereo pair, depth, pose, moving ids
+image, depth = world.render(0)       # one eye, as cheap as it gets
+world.planes(0), world.object_motions(1)
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ class World:
         stamp = round(index * 1e9 / self.rate)
         left, right = (
             Frame(stamp, f"{eye}_camera_optical_frame", image, self.cameras[eye])
-            for eye, image in (("left", self._image(index, "left", view)), ("right", self.render(index, "right")[0]))
+            for eye, image in (
+                ("left", self._image(index, "left", view)),
+                ("right", self.render(index, "right")[0]),
+            )
         )
         return Sample(f"{index:06d}", left, right, view.depth, view.T_world_camera, self._bodies(view))
 
@@ -133,7 +136,7 @@ class World:
         return np.where(view.face >= 0, mesh.body[mesh.solid][view.face], 0).astype(np.int32)
 
     def object_motions(self, index: int) -> list[ObjectMotion]:
-        """Motion of every visible moving object from frame index - 1 to index, in the newer camera's frame."""
+        """Motion of every visible moving object from frame index - 1 to index, in the newer camera."""
         if not 1 <= index < len(self):
             raise DepthRosError(f"world: frame {index} has no frame before it; ask for 1 to {len(self) - 1}")
         bodies, T_world_camera = self._bodies(self.look(index)), self.pose(index)
@@ -145,7 +148,7 @@ class World:
         return motions
 
     def planes(self, index: int, smallest: int = 50) -> Planes:
-        """The planes of the left image that cover at least `smallest` px; coplanar faces of a body are one."""
+        """Planes of the left image that cover at least `smallest` px; coplanar faces of a body are one."""
         view, mesh = self.look(index), self.scene.mesh
         body = mesh.body[mesh.solid][:, None]
         _, member, plane = np.unique(

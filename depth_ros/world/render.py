@@ -10,16 +10,17 @@ import numpy as np
 
 from depth_ros.datatypes import Camera
 from depth_ros.geometry import inverse
-from depth_ros.world import textures
+from depth_ros.world.patterns import Road, Surface, mix, noise
 from depth_ros.world.shapes import Mesh, cast, windows
 
 
 @dataclass(frozen=True)
 class Light:
-    """Sun, lamps, sky and haze. sun: (3,) unit vector towards it; ambient + diffuse is the light on a face in full sun.
+    """Sun, lamps, sky and haze.
 
-    tint: (3,) colour of all light; zenith, horizon: RGB of the sky in [0, 1]; visibility: m at which 63 % of the
-    light is haze; lamps: (L, 4) places in the world, m, and light on a face 1 m below. They cast no shadows.
+    sun: (3,) unit vector towards it; ambient + diffuse: light on a face in full sun; tint: (3,) colour of all
+    light; zenith, horizon: RGB of the sky; visibility: m at which 63 % of the light is haze; lamps: (L, 4)
+    places in the world, m, and strength, without shadows; shadows: whether the sun casts them.
     """
 
     sun: np.ndarray
@@ -46,7 +47,7 @@ class Scene:
     camera: Callable[[float], np.ndarray]
     light: Light
     far: float
-    road: textures.Road | None = None
+    road: Road | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,7 @@ class View:
             return np.where(self.face >= 0, 1 / self.inverse_depth, np.float32(np.nan))
 
 
-def look(
-    scene: Scene, camera: Camera, T_world_camera: np.ndarray, time: float, far: float = 0.0
-) -> View:
+def look(scene: Scene, camera: Camera, T_world_camera: np.ndarray, time: float, far: float = 0.0) -> View:
     """Cast one ray through every pixel centre, as far as the scene says or `far` m."""
     mesh = scene.mesh
     bodies = np.stack([body(time) for body in scene.bodies])
@@ -88,13 +87,18 @@ def look(
     return View(camera, T_world_camera, inverse_depth, face, planes, surfaces, facing)
 
 
-def _coordinates(view: View, face: np.ndarray, x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> list[np.ndarray]:
+def _coordinates(
+    view: View, face: np.ndarray, x: np.ndarray, y: np.ndarray, depth: np.ndarray
+) -> list[np.ndarray]:
     """u, v, du, dv (H, W) m: place on the face and the size of a pixel there.
 
     With the point t * ray, t = 1 / s: u = t (a . ray) + a3, so du/dx = t (a_x - (u - a3) ds/dx).
     """
     rows = np.concatenate(
-        [view.surfaces.reshape(-1, 8), -view.planes[:, :2] / np.where(view.planes[:, 3:] == 0, 1, view.planes[:, 3:])],
+        [
+            view.surfaces.reshape(-1, 8),
+            -view.planes[:, :2] / np.where(view.planes[:, 3:] == 0, 1, view.planes[:, 3:]),
+        ],
         axis=1,
     ).astype(np.float32)
     rows = np.take(np.ascontiguousarray(rows.T), face, axis=1)
@@ -117,7 +121,7 @@ def paint(scene: Scene, view: View, time: float) -> np.ndarray:
     depth = np.where(view.face >= 0, 1 / np.maximum(view.inverse_depth, 1e-4), np.float32(1))
     u, v, du, dv = _coordinates(view, face, x, y, depth)
     seed = mesh.seed.astype(np.int32)
-    rough, fine = textures.noise(u, v, du, dv, seed.astype(np.float32)[face])
+    rough, fine = noise(u, v, du, dv, seed.astype(np.float32)[face])
     colour = _sky(scene, view, x, y).reshape(-1, 3)
     horizon = light.horizon.astype(np.float32)
     points = np.stack([depth * x, depth * y, depth], axis=-1)
@@ -132,8 +136,8 @@ def paint(scene: Scene, view: View, time: float) -> np.ndarray:
         u_, v_, du_, dv_, rough_, fine_ = (channel[pixels] for channel in flat)
         width, height = mesh.extent[f].astype(np.float32).T
         a, b, c = np.take(mesh.colours, f, axis=1)
-        surface = textures.Surface(u_, v_, du_, dv_, width, height, seed[f], rough_, fine_, a, b, c, scene.road)
-        own = getattr(textures, mesh.names[k])(surface) * light_on[pixels, None] * light.tint.astype(np.float32)
+        surface = Surface(u_, v_, du_, dv_, width, height, seed[f], rough_, fine_, a, b, c, scene.road)
+        own = mesh.textures[k](surface) * light_on[pixels, None] * light.tint.astype(np.float32)
         colour[pixels] = horizon + (own - horizon) * haze[pixels, None]
     return colour.reshape(camera.height, camera.width, 3)
 
@@ -154,7 +158,9 @@ def _illumination(
         place = (inverse(view.T_world_camera) @ [*lamp[:3], 1.0]).astype(np.float32)
         height = (view.planes @ place).astype(np.float32)[face]  # of the lamp above the plane of the face
         distance = np.square(points - place[:3]).sum(axis=-1)
-        total += np.float32(lamp[3]) * np.maximum(height, 0) / (distance * np.sqrt(distance) + np.float32(0.3))
+        total += (
+            np.float32(lamp[3]) * np.maximum(height, 0) / (distance * np.sqrt(distance) + np.float32(0.3))
+        )
     return total
 
 
@@ -169,7 +175,9 @@ def _shadow_map(scene: Scene, east: float, north: float, time: float) -> View:
     right = np.cross(forward, [0, 0, 1.0])
     right /= np.linalg.norm(right)
     T_world_sun = np.eye(4)
-    T_world_sun[:3] = np.column_stack([right, np.cross(forward, right), forward, [east, north, 0] - SUN_AWAY * forward])
+    T_world_sun[:3] = np.column_stack(
+        [right, np.cross(forward, right), forward, [east, north, 0] - SUN_AWAY * forward]
+    )
     focal, centre = SUN_PIXELS / 2 * SUN_AWAY / SUN_REACH, (SUN_PIXELS - 1) / 2
     camera = Camera.pinhole(SUN_PIXELS, SUN_PIXELS, focal, focal, centre, centre)
     return look(scene, camera, T_world_sun, time, far=2 * SUN_AWAY)
@@ -184,12 +192,14 @@ def _sunlit(scene: Scene, view: View, points: np.ndarray, time: float) -> np.nda
     sun = _shadow_map(scene, *(np.round(middle[:2] / 16) * 16).tolist(), time)
     T = (inverse(sun.T_world_camera) @ view.T_world_camera).astype(np.float32)
     seen = (points.reshape(-1, 3) @ T[:3, :3].T + T[:3, 3]).reshape(points.shape)
-    column, row = (seen[..., k] / seen[..., 2] * np.float32(sun.camera.fx) + np.float32(sun.camera.cx) for k in (0, 1))
+    column, row = (
+        seen[..., k] / seen[..., 2] * np.float32(sun.camera.fx) + np.float32(sun.camera.cx) for k in (0, 1)
+    )
     return _closer(sun.inverse_depth, column, row, 1 / (seen[..., 2] - np.float32(0.25)))
 
 
 def _closer(nearest: np.ndarray, column: np.ndarray, row: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Share, bilinear between four map pixels, of `nearest` (inverse depth) that are not nearer than `held`."""
+    """Share, bilinear between four pixels, of `nearest` (inverse depth) that are not nearer than `held`."""
     size = nearest.shape[0]
     left, top = np.floor(column), np.floor(row)
     right_share, low_share = column - left, row - top
@@ -213,8 +223,8 @@ def _sky(scene: Scene, view: View, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     elevation = np.clip(up / np.sqrt(1 + x * x + y * y), 0, 1)
     height = np.maximum(elevation, np.float32(0.02))
     size = 0.05 / height
-    rough, _ = textures.noise(0.8 * east / height, 0.8 * north / height, size, size, np.zeros_like(east))
+    rough, _ = noise(0.8 * east / height, 0.8 * north / height, size, size, np.zeros_like(east))
     cloud = np.clip(0.5 + rough, 0, 1) * np.clip(elevation * 6, 0, 1)
-    sky = textures.mix(light.horizon.astype(np.float32), light.zenith.astype(np.float32), np.sqrt(elevation))
-    out[rows] = textures.mix(sky, np.full(3, light.horizon.max(), np.float32), 0.5 * cloud)
+    sky = mix(light.horizon.astype(np.float32), light.zenith.astype(np.float32), np.sqrt(elevation))
+    out[rows] = mix(sky, np.full(3, light.horizon.max(), np.float32), 0.5 * cloud)
     return out

@@ -1,43 +1,39 @@
-"""Rooms: walls, floor, ceiling, furniture, clutter, a few boxes that glide about, seen by a hand-held camera."""
+"""Rooms: walls, furniture, clutter, a few boxes that glide about, seen by a hand-held camera."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from depth_ros.geometry import T_BODY_OPTICAL
+from depth_ros.world import indoors, patterns
+from depth_ros.world.patterns import Texture
 from depth_ros.world.render import Light, Scene
-from depth_ros.world.shapes import Mesh, Paint, Solid, box_planes, prism_planes, tapered_planes
-from depth_ros.world.street import hsv, transform, wobble
+from depth_ros.world.shapes import Paint, prism_planes, tapered_planes
+from depth_ros.world.stage import Stage, hsv, pick, transform, wobble
 
 THICK = 0.2
 """Walls, m."""
 
 
 class _Builder:
-    """Collects the solids and bodies of one room of length x width x height m with its origin in the middle of the floor."""
+    """Puts a room of length x width x height m onto a stage; its origin is the middle of the floor."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.rng = stage, stage.rng
+        rng = self.rng
         self.length, self.width, self.height = rng.uniform(4, 8), rng.uniform(4, 8), rng.uniform(2.5, 3.0)
-        self.solids: list[Solid] = []
-        self.bodies: list[Callable[[float], np.ndarray]] = [lambda t: np.eye(4)]
-
-    def add(self, planes: np.ndarray, size: tuple, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
-        paints = paints + (paints[-1],) * (len(planes) - len(paints))
-        self.solids.append(Solid(planes, np.asarray(size, float), T, paints, body, int(self.rng.integers(1000))))
-
-    def box(self, size: tuple, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
-        self.add(box_planes(size), size, T, *paints, body=body)
 
     def any_paint(self) -> Paint:
         """Something for small things."""
         rng = self.rng
-        name = str(rng.choice(["plain", "stripes", "carton", "checks", "wood", "carpet"], p=[0.3, 0.15, 0.2, 0.05, 0.15, 0.15]))
+        name = pick(
+            rng,
+            [patterns.plain, indoors.stripes, indoors.carton, patterns.checks, patterns.wood, indoors.carpet],
+            p=[0.3, 0.15, 0.2, 0.05, 0.15, 0.15],
+        )
         return Paint(name, tuple(hsv(rng, (0, 1), (0.05, 0.8), (0.1, 0.9)) for _ in range(3)))
 
-    def timber(self, texture: str) -> Paint:
+    def timber(self, texture: Texture) -> Paint:
         """Wood, or white and grey lacquer."""
         rng = self.rng
         if rng.random() < 0.35:
@@ -48,24 +44,32 @@ class _Builder:
 
     def shell(self) -> None:
         rng, (x, y, z) = self.rng, (self.length, self.width, self.height)
-        floor = str(rng.choice(["planks", "carpet", "tiles", "checks"], p=[0.4, 0.35, 0.15, 0.1]))
+        floor = pick(
+            rng, [indoors.planks, indoors.carpet, patterns.tiles, patterns.checks], p=[0.4, 0.35, 0.15, 0.1]
+        )
         base = np.array(hsv(rng, (0.03, 0.13), (0.1, 0.6), (0.25, 0.65)))
-        self.box((x + 1, y + 1, THICK), transform(0, 0, -THICK / 2), Paint(floor, (tuple(base), tuple(base * 0.8), tuple(base))))
+        self.stage.box(
+            (x + 1, y + 1, THICK),
+            transform(0, 0, -THICK / 2),
+            Paint(floor, (tuple(base), tuple(base * 0.8), tuple(base))),
+        )
         white = rng.uniform(0.75, 0.95)
-        ceiling = Paint(str(rng.choice(["plain", "tiles"])), ((white,) * 3, (white * 0.85,) * 3, (white,) * 3))
-        self.box((x + 1, y + 1, THICK), transform(0, 0, z + THICK / 2), ceiling)
+        ceiling = Paint(
+            pick(rng, [patterns.plain, patterns.tiles]), ((white,) * 3, (white * 0.85,) * 3, (white,) * 3)
+        )
+        self.stage.box((x + 1, y + 1, THICK), transform(0, 0, z + THICK / 2), ceiling)
         paint = hsv(rng, (0, 1), (0.0, 0.25), (0.55, 0.95))
-        leaf, trim = self.timber("wood").colours[0], (rng.uniform(0.3, 0.9),) * 3
-        wall = Paint("brick" if rng.random() < 0.07 else "wall", (paint, leaf, trim))
+        leaf, trim = self.timber(patterns.wood).colours[0], (rng.uniform(0.3, 0.9),) * 3
+        wall = Paint(patterns.brick if rng.random() < 0.07 else indoors.wall, (paint, leaf, trim))
         for side in (-1, 1):
-            self.box((THICK, y + 1, z), transform(side * (x + THICK) / 2, 0, z / 2), wall)
-            self.box((x + 1, THICK, z), transform(0, side * (y + THICK) / 2, z / 2), wall)
+            self.stage.box((THICK, y + 1, z), transform(side * (x + THICK) / 2, 0, z / 2), wall)
+            self.stage.box((x + 1, THICK, z), transform(0, side * (y + THICK) / 2, z / 2), wall)
         for _ in range(rng.integers(0, 3)):
             self.by_wall((rng.uniform(0.9, 2.0), 0.06, rng.uniform(0.9, 1.4)), 1.0,
-                         Paint("pane", ((0.9, 0.95, 1.0), (0.25, 0.4, 0.2), (0.85,) * 3)))  # fmt: skip
+                         Paint(indoors.pane, ((0.9, 0.95, 1.0), (0.25, 0.4, 0.2), (0.85,) * 3)))  # fmt: skip
         for side in (-1, 1):
-            lamp = Paint("plain", ((1.3, 1.3, 1.25),) * 3)
-            self.box((1.2, 0.3, 0.08), transform(side * x / 4, 0, z - 0.04), lamp)
+            lamp = Paint(patterns.plain, ((1.3, 1.3, 1.25),) * 3)
+            self.stage.box((1.2, 0.3, 0.08), transform(side * x / 4, 0, z - 0.04), lamp)
 
     def by_wall(self, size: tuple, bottom: float, *paints: Paint) -> np.ndarray:
         """A box with its back at a random place of a random wall: (4, 4) of its frame, y towards the room."""
@@ -73,86 +77,108 @@ class _Builder:
         wall = int(rng.integers(4))
         across, along = (self.length, self.width) if wall % 2 == 0 else (self.width, self.length)
         shift = rng.uniform(-1, 1) * max(along / 2 - size[0] / 2 - 0.05, 0)
-        T = transform(0, 0, 0, wall * np.pi / 2) @ transform(across / 2 - size[1] / 2, shift, bottom + size[2] / 2, np.pi / 2)
-        self.box(size, T, *paints)
+        T = transform(0, 0, 0, wall * np.pi / 2) @ transform(
+            across / 2 - size[1] / 2, shift, bottom + size[2] / 2, np.pi / 2
+        )
+        self.stage.box(size, T, *paints)
         return T
 
     def cupboard(self) -> None:
-        rng, front = self.rng, self.timber(str(self.rng.choice(["books", "drawers", "drawers"])))
-        size = (rng.uniform(0.6, 2.0), rng.uniform(0.3, 0.6), rng.choice([rng.uniform(0.7, 1.2), rng.uniform(1.6, 2.2)]))
-        side = Paint("wood", front.colours)
+        rng = self.rng
+        front = self.timber(pick(rng, [indoors.books, indoors.drawers, indoors.drawers]))
+        size = (
+            rng.uniform(0.6, 2.0),
+            rng.uniform(0.3, 0.6),
+            rng.choice([rng.uniform(0.7, 1.2), rng.uniform(1.6, 2.2)]),
+        )
+        side = Paint(patterns.wood, front.colours)
         T = self.by_wall(size, 0.0, side, side, front, front, side)
         if size[2] < 1.3:
             self.clutter(T @ transform(0, 0, size[2] / 2), size[0], size[1], rng.integers(1, 4))
 
     def table(self, T: np.ndarray, desk: bool) -> None:
-        rng, wood = self.rng, self.timber("wood")
+        rng, wood = self.rng, self.timber(patterns.wood)
         size, height = (rng.uniform(1.1, 1.9), rng.uniform(0.6, 0.95), 0.04), rng.uniform(0.68, 0.78)
-        self.box(size, T @ transform(0, 0, height - 0.02), wood)
+        self.stage.box(size, T @ transform(0, 0, height - 0.02), wood)
         for x in (-1, 1):
             for y in (-1, 1):
                 leg = T @ transform(x * (size[0] / 2 - 0.05), y * (size[1] / 2 - 0.05), height / 2 - 0.02)
-                self.box((0.05, 0.05, height - 0.04), leg, wood)
+                self.stage.box((0.05, 0.05, height - 0.04), leg, wood)
         top = T @ transform(0, 0, height)
         self.clutter(top, size[0], size[1], rng.integers(2, 8))
         if desk:
             for _ in range(rng.integers(1, 3)):
                 self.monitor(top @ transform(rng.uniform(-0.4, 0.4), -0.15, 0, rng.normal(0, 0.3)))
-            self.chair(T @ transform(rng.uniform(-0.3, 0.3), size[1] / 2 + 0.25, 0, rng.normal(-np.pi / 2, 0.5)))
+            self.chair(
+                T @ transform(rng.uniform(-0.3, 0.3), size[1] / 2 + 0.25, 0, rng.normal(-np.pi / 2, 0.5))
+            )
 
     def monitor(self, T: np.ndarray) -> None:
         dark, page = (0.06, 0.06, 0.07), hsv(self.rng, (0, 1), (0, 0.5), (0.3, 1.0))
-        black, front = Paint("plain", (dark,) * 3), Paint("screen", (dark, page, (0.1, 0.1, 0.2)))
-        self.box((0.55, 0.04, 0.34), T @ transform(0, 0, 0.30), black, black, front, black, black)
-        self.box((0.06, 0.05, 0.2), T @ transform(0, -0.04, 0.1), black)
-        self.box((0.25, 0.18, 0.02), T @ transform(0, -0.02, 0.01), black)
+        black, front = (
+            Paint(patterns.plain, (dark,) * 3),
+            Paint(indoors.screen, (dark, page, (0.1, 0.1, 0.2))),
+        )
+        self.stage.box((0.55, 0.04, 0.34), T @ transform(0, 0, 0.30), black, black, front, black, black)
+        self.stage.box((0.06, 0.05, 0.2), T @ transform(0, -0.04, 0.1), black)
+        self.stage.box((0.25, 0.18, 0.02), T @ transform(0, -0.02, 0.01), black)
 
     def chair(self, T: np.ndarray) -> None:
-        cloth, legs = self.any_paint(), self.timber("plain")
-        self.box((0.45, 0.45, 0.06), T @ transform(0, 0, 0.45), cloth)
-        self.box((0.05, 0.42, 0.4), T @ transform(-0.21, 0, 0.75, 0, -0.12), cloth)
+        cloth, legs = self.any_paint(), self.timber(patterns.plain)
+        self.stage.box((0.45, 0.45, 0.06), T @ transform(0, 0, 0.45), cloth)
+        self.stage.box((0.05, 0.42, 0.4), T @ transform(-0.21, 0, 0.75, 0, -0.12), cloth)
         for x in (-0.19, 0.19):
             for y in (-0.19, 0.19):
-                self.box((0.035, 0.035, 0.42), T @ transform(x, y, 0.21), legs)
+                self.stage.box((0.035, 0.035, 0.42), T @ transform(x, y, 0.21), legs)
 
     def sofa(self, T: np.ndarray) -> None:
         cloth, width = self.any_paint(), self.rng.uniform(1.4, 2.2)
-        self.box((width, 0.8, 0.42), T @ transform(0, 0, 0.21), cloth)
-        self.box((width, 0.2, 0.45), T @ transform(0, -0.3, 0.6), cloth)
+        self.stage.box((width, 0.8, 0.42), T @ transform(0, 0, 0.21), cloth)
+        self.stage.box((width, 0.2, 0.45), T @ transform(0, -0.3, 0.6), cloth)
         for side in (-1, 1):
-            self.box((0.16, 0.8, 0.2), T @ transform(side * (width / 2 - 0.08), 0, 0.5), cloth)
+            self.stage.box((0.16, 0.8, 0.2), T @ transform(side * (width / 2 - 0.08), 0, 0.5), cloth)
 
     def clutter(self, T: np.ndarray, length: float, width: float, count: int) -> None:
         """Small things on a horizontal face whose middle is T."""
         rng = self.rng
         for _ in range(count):
             low = rng.uniform(0.04, 0.3, 3)
-            at = T @ transform(rng.uniform(-0.42, 0.42) * length, rng.uniform(-0.3, 0.3) * width, low[2] / 2, rng.uniform(0, 6))
+            at = T @ transform(
+                rng.uniform(-0.42, 0.42) * length,
+                rng.uniform(-0.3, 0.3) * width,
+                low[2] / 2,
+                rng.uniform(0, 6),
+            )
             if rng.random() < 0.3:
                 size = (low[0] * 0.5, low[0] * 0.5, low[2])
-                self.add(prism_planes(size, 2, 10), size, at, self.any_paint())
+                self.stage.add(prism_planes(size, 2, 10), size, at, self.any_paint())
             elif rng.random() < 0.2:
-                self.add(tapered_planes(low, low[0] / 3, low[0] / 3, low[1] / 3), tuple(low), at, self.any_paint())
+                self.stage.add(
+                    tapered_planes(low, low[0] / 3, low[0] / 3, low[1] / 3), tuple(low), at, self.any_paint()
+                )
             else:
-                self.box(tuple(low), at, self.any_paint())
+                self.stage.box(tuple(low), at, self.any_paint())
 
     def glider(self) -> None:
         """A box that moves on an ellipse about the room and turns."""
         rng = self.rng
         size = (rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6), rng.uniform(0.4, 1.0))
         x, y = rng.uniform(0.15, 0.32) * self.length, rng.uniform(0.15, 0.32) * self.width
-        rate, phase, spin = rng.choice([-1, 1]) * rng.uniform(0.25, 0.7), rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5)
+        rate, phase, spin = (
+            rng.choice([-1, 1]) * rng.uniform(0.25, 0.7),
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(-0.5, 0.5),
+        )
 
         def pose(t: float) -> np.ndarray:
             angle = rate * t + phase
             return transform(x * np.cos(angle), y * np.sin(angle), 0, spin * t)
 
-        self.bodies.append(pose)
-        body = len(self.bodies) - 1
-        self.box(size, transform(0, 0, size[2] / 2 + 0.02), self.any_paint(), body=body)
+        body = self.stage.moving(pose)
+        self.stage.box(size, transform(0, 0, size[2] / 2 + 0.02), self.any_paint(), body=body)
         if rng.random() < 0.5:
             top = (size[0] * 0.6, size[1] * 0.6, 0.3)
-            self.box(top, transform(0, 0, size[2] + 0.17, 0.4), self.any_paint(), body=body)
+            self.stage.box(top, transform(0, 0, size[2] + 0.17, 0.4), self.any_paint(), body=body)
 
 
 def _furnish(room: _Builder) -> None:
@@ -168,20 +194,27 @@ def _furnish(room: _Builder) -> None:
         middle = transform(rng.normal(0, 0.4), rng.normal(0, 0.4), 0, rng.uniform(0, 6))
         room.table(middle, False)
         for side in (-1, 1):
-            room.chair(middle @ transform(rng.uniform(-0.3, 0.3), side * 0.6, 0, -side * np.pi / 2 + rng.normal(0, 0.4)))
+            room.chair(
+                middle
+                @ transform(rng.uniform(-0.3, 0.3), side * 0.6, 0, -side * np.pi / 2 + rng.normal(0, 0.4))
+            )
     if rng.random() < 0.5:
         wall = int(rng.integers(4))
         across = room.length if wall % 2 == 0 else room.width
-        room.sofa(transform(0, 0, 0, wall * np.pi / 2) @ transform(across / 2 - 0.45, rng.normal(0, 0.5), 0, np.pi / 2))
+        room.sofa(
+            transform(0, 0, 0, wall * np.pi / 2)
+            @ transform(across / 2 - 0.45, rng.normal(0, 0.5), 0, np.pi / 2)
+        )
     for _ in range(rng.integers(1, 6)):
         size = rng.uniform(0.2, 0.6, 3)
         x, y = rng.uniform(-0.42, 0.42, 2) * (room.length, room.width)
-        room.box(tuple(size), transform(x, y, size[2] / 2, rng.uniform(0, 6)), room.any_paint())
+        room.stage.box(tuple(size), transform(x, y, size[2] / 2, rng.uniform(0, 6)), room.any_paint())
 
 
 def build(rng: np.random.Generator, moving: int) -> Scene:
     """A room through which a camera is carried, with `moving` boxes that glide about."""
-    room = _Builder(rng)
+    stage = Stage(rng)
+    room = _Builder(stage)
     room.shell()
     _furnish(room)
     for _ in range(moving):
@@ -189,21 +222,26 @@ def build(rng: np.random.Generator, moving: int) -> Scene:
     x, y = max(room.length / 2 - 1.3, 0.3), max(room.width / 2 - 1.3, 0.3)
     rate, phase = rng.choice([-1, 1]) * rng.uniform(0.1, 0.3), rng.uniform(0, 2 * np.pi)
     reach, height, tilt = rng.uniform(0.6, 1), rng.uniform(1.2, 1.75), rng.normal(0.22, 0.18)
-    heading = np.arctan2(-y * np.sin(phase), -x * np.cos(phase)) + rng.normal(0, 0.7)  # starts towards the middle
+    heading = np.arctan2(-y * np.sin(phase), -x * np.cos(phase)) + rng.normal(
+        0, 0.7
+    )  # starts towards the middle
     turn = rng.choice([-1, 1]) * rng.uniform(0.05, 0.35)
     yaw, pitch, roll = wobble(rng, 0.25, 6, 2), wobble(rng, 0.12, 5, 1.5), wobble(rng, 0.06, 4, 1.2)
     sway = [wobble(rng, 0.03, 2, 0.6) for _ in range(3)]
 
     def camera(t: float) -> np.ndarray:
         angle = rate * t + phase
-        T = transform(reach * x * np.cos(angle) + sway[0](t), reach * y * np.sin(angle) + sway[1](t), height + sway[2](t),
-                      heading + turn * t + yaw(t), tilt + pitch(t), roll(t))  # fmt: skip
+        where = np.array([reach * x * np.cos(angle), reach * y * np.sin(angle), height])
+        where += [part(t) for part in sway]
+        T = transform(*where, heading + turn * t + yaw(t), tilt + pitch(t), roll(t))
         return T @ T_BODY_OPTICAL
 
     tint = np.array([1.0, rng.uniform(0.9, 1.0), rng.uniform(0.75, 1.0)])
     bright, even = rng.uniform(1.0, 1.7), rng.uniform(0.35, 0.65)
     side = rng.uniform(0, 2 * np.pi)
     sun = np.array([0.8 * np.cos(side), 0.8 * np.sin(side), 0.6])
-    lamps = np.array([[s * room.length / 4, 0, room.height - 0.3, 3.0 * bright * (1 - even)] for s in (-1, 1)])
+    lamps = np.array(
+        [[s * room.length / 4, 0, room.height - 0.3, 3.0 * bright * (1 - even)] for s in (-1, 1)]
+    )
     light = Light(sun, bright * even, 0.35 * bright, tint, np.ones(3), np.zeros(3), 1e6, lamps)
-    return Scene(Mesh.of(room.solids), tuple(room.bodies), camera, light, far=100.0)
+    return Scene(stage.mesh(), tuple(stage.bodies), camera, light, far=100.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from depth_ros.datatypes import Camera
+from depth_ros.world.patterns import Texture
 
 NEAR = 0.05
 """Nothing closer than this is drawn, m."""
@@ -23,9 +24,9 @@ EDGES = np.array([(i, j) for i in range(8) for j in range(i) if abs(CORNERS[i] -
 
 @dataclass(frozen=True)
 class Paint:
-    """What a face looks like: a function of `textures` by name, three RGB colours in [0, 1] to use in it."""
+    """What a face looks like: a texture and the three RGB colours in [0, 1] that it uses."""
 
-    texture: str
+    texture: Texture
     colours: tuple = ((0.5, 0.5, 0.5), (0.4, 0.4, 0.4), (0.3, 0.3, 0.3))
 
 
@@ -44,7 +45,7 @@ class Solid:
     body: int = 0
     seed: int = 0
     surfaces: np.ndarray = field(init=False)
-    """(K, 2, 4) rows that give the face's coordinates from a point: u rightwards, v upwards from a corner, m."""
+    """(K, 2, 4) rows that give coordinates on the face, m: u rightwards, v upwards from a corner."""
     extent: np.ndarray = field(init=False)
     """(K, 2) width and height of the faces, m."""
 
@@ -75,7 +76,14 @@ def box_planes(size: np.ndarray) -> np.ndarray:
 def tapered_planes(size: np.ndarray, front: float, back: float, side: float) -> np.ndarray:
     """A box whose top is shorter by `front` at +x, `back` at -x and `side` at +y and -y, m: cabins, roofs."""
     (x, y, z), height = np.asarray(size) / 2, size[2]
-    normals = [[height, 0, front], [-height, 0, back], [0, height, side], [0, -height, side], [0, 0, 1], [0, 0, -1]]
+    normals = [
+        [height, 0, front],
+        [-height, 0, back],
+        [0, height, side],
+        [0, -height, side],
+        [0, 0, 1],
+        [0, 0, -1],
+    ]
     return hull(normals, np.array([[x, 0, -z], [-x, 0, -z], [0, y, -z], [0, -y, -z], [0, 0, z], [0, 0, -z]]))
 
 
@@ -103,9 +111,9 @@ def crown_planes(size: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 class Mesh:
     """All solids of a scene side by side, for vectorised work. F faces of S solids.
 
-    planes: (F, 4); surfaces: (F, 2, 4); extent: (F, 2); solid: (F,) index; first: (S + 1,) faces of solid k are
-    first[k] to first[k + 1]; T: (S, 4, 4); half: (S, 3); body: (S,); seed: (F,); texture: (F,) index into
-    `names`; colours: (3, F, 3).
+    planes: (F, 4); surfaces: (F, 2, 4); extent: (F, 2); solid: (F,) index; first: (S + 1,), solid k has the
+    faces first[k] to first[k + 1]; T: (S, 4, 4); half: (S, 3); body: (S,); seed: (F,); texture: (F,) index
+    into `textures`; colours: (3, F, 3).
     """
 
     planes: np.ndarray
@@ -118,15 +126,16 @@ class Mesh:
     body: np.ndarray
     seed: np.ndarray
     texture: np.ndarray
-    names: tuple[str, ...]
+    textures: tuple[Texture, ...]
     colours: np.ndarray
 
     @staticmethod
     def of(solids: list[Solid]) -> Mesh:
+        """The solids in one mesh, in their order."""
         counts = np.array([len(s.planes) for s in solids])
         solid = np.repeat(np.arange(len(solids)), counts)
         paints = [paint for s in solids for paint in s.paints]
-        names = tuple(sorted({paint.texture for paint in paints}))
+        textures = tuple(dict.fromkeys(paint.texture for paint in paints))
         return Mesh(
             planes=np.concatenate([s.planes for s in solids]),
             surfaces=np.concatenate([s.surfaces for s in solids]),
@@ -137,15 +146,16 @@ class Mesh:
             half=np.stack([np.asarray(s.size) / 2 for s in solids]),
             body=np.array([s.body for s in solids]),
             seed=np.array([s.seed for s in solids])[solid] * 7 + np.arange(len(solid)) % 7,
-            texture=np.array([names.index(paint.texture) for paint in paints]),
-            names=names,
+            texture=np.array([textures.index(paint.texture) for paint in paints]),
+            textures=textures,
             colours=np.array([paint.colours for paint in paints], np.float32).swapaxes(0, 1).copy(),
         )
 
 
 def windows(T_camera_solid: np.ndarray, half: np.ndarray, camera: Camera) -> np.ndarray:
-    """(S, 4) int left, top, right, bottom (exclusive) px of the boxes with half sizes `half`; empty if unseen."""
-    corners = (CORNERS * half[:, None]) @ T_camera_solid[:, :3, :3].transpose(0, 2, 1) + T_camera_solid[:, None, :3, 3]
+    """(S, 4) int left, top, right, bottom (exclusive) px of boxes of half size `half`; empty if unseen."""
+    R, t = T_camera_solid[:, :3, :3], T_camera_solid[:, None, :3, 3]
+    corners = (CORNERS * half[:, None]) @ R.transpose(0, 2, 1) + t
     a, b = corners[:, EDGES[:, 0]], corners[:, EDGES[:, 1]]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (NEAR - a[..., 2:]) / (b[..., 2:] - a[..., 2:])
@@ -163,7 +173,7 @@ def windows(T_camera_solid: np.ndarray, half: np.ndarray, camera: Camera) -> np.
 def cast(
     planes: np.ndarray, first: np.ndarray, boxes: np.ndarray, camera: Camera, far: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse depth (H, W) float32 1/m (0 = nothing within `far` m) and face index (H, W) int32 (-1 = nothing).
+    """Inverse depth (H, W) float32 1/m, 0 = nothing within `far` m, and face index (H, W) int32, -1 = none.
 
     planes: (F, 4) in the camera frame; first: (S + 1,) as in Mesh; boxes: (S, 4) from `windows`.
     """

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Callable
-
 import numpy as np
 
 from depth_ros.geometry import T_BODY_OPTICAL
+from depth_ros.world import outdoors, patterns
+from depth_ros.world.cars import add_car
+from depth_ros.world.patterns import Road
 from depth_ros.world.render import Light, Scene
-from depth_ros.world.shapes import Mesh, Paint, Solid, box_planes, crown_planes, prism_planes, tapered_planes
-from depth_ros.world.textures import Road
+from depth_ros.world.shapes import Paint, crown_planes, prism_planes, tapered_planes
+from depth_ros.world.stage import Stage, hsv, pick, transform, wobble
 
 BEHIND, AHEAD = 12.0, 130.0
 """How far the street is built before the first and beyond the last place of the camera, m."""
 
 
-def hsv(rng: np.random.Generator, hue: tuple, saturation: tuple, value: tuple) -> tuple[float, float, float]:
-    """A random colour between the given bounds of hue, saturation and value."""
-    return colorsys.hsv_to_rgb(rng.uniform(*hue) % 1, rng.uniform(*saturation), rng.uniform(*value))
-
-
-def transform(x: float, y: float, z: float, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
-    """(4, 4) of a place and the angles about z, y, x (REP-103: pitch positive is nose down)."""
-    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
-    return np.array([
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr, x],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr, y],
-        [-sp, cp * sr, cp * cr, z],
-        [0, 0, 0, 1],
-    ])  # fmt: skip
-
-
-def place(road: Road, along: float, left: float, z: float = 0.0, yaw: float = 0.0, **angles: float) -> np.ndarray:
+def place(
+    road: Road, along: float, left: float, z: float = 0.0, yaw: float = 0.0, **angles: float
+) -> np.ndarray:
     """(4, 4) of a frame beside the centre line that looks along it."""
     k = road.curvature
     heading = k * along
@@ -40,48 +26,30 @@ def place(road: Road, along: float, left: float, z: float = 0.0, yaw: float = 0.
     return transform(x - left * np.sin(heading), y + left * np.cos(heading), z, heading + yaw, **angles)
 
 
-def wobble(rng: np.random.Generator, amplitude: float, slowest: float, quickest: float) -> Callable[[float], float]:
-    """A smooth random function of time: three sines with periods between `quickest` and `slowest` s."""
-    rates = 2 * np.pi / rng.uniform(quickest, slowest, 3)
-    phases = rng.uniform(0, 2 * np.pi, 3)
-    return lambda t: amplitude * float(np.sin(rates * t + phases).sum()) / 2
-
-
 class _Builder:
-    """Collects the solids and bodies of one street."""
+    """Puts things beside a road onto a stage."""
 
-    def __init__(self, rng: np.random.Generator, road: Road) -> None:
-        self.rng, self.road = rng, road
-        self.solids: list[Solid] = []
-        self.bodies: list[Callable[[float], np.ndarray]] = [lambda t: np.eye(4)]
-
-    def add(self, planes: np.ndarray, size: tuple, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
-        """A solid whose last paint serves all remaining faces."""
-        paints = paints + (paints[-1],) * (len(planes) - len(paints))
-        seed = int(self.rng.integers(1000))
-        self.solids.append(Solid(planes, np.asarray(size, float), T, paints, body, seed))
-
-    def box(self, size: tuple, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
-        self.add(box_planes(size), size, T, *paints, body=body)
+    def __init__(self, stage: Stage, road: Road) -> None:
+        self.stage, self.road, self.rng = stage, road, stage.rng
 
     def ground(self) -> None:
         rng = self.rng
         asphalt = (rng.uniform(0.24, 0.46),) * 3
         grass = hsv(rng, (0.18, 0.30), (0.25, 0.55), (0.25, 0.5))
         marks = (0.85, 0.85, 0.82)
-        self.box((1000, 1000, 2), transform(0, 0, -1), Paint("road", (asphalt, grass, marks)))
+        self.stage.box((1000, 1000, 2), transform(0, 0, -1), Paint(outdoors.road, (asphalt, grass, marks)))
 
     def pavements(self, start: float, stop: float, width: float) -> None:
         rng, step, height = self.rng, 8.0, 0.12
         grey = rng.uniform(0.42, 0.6)
-        slab = Paint("tiles", ((grey, grey * 0.98, grey * 0.94), (grey * 0.7,) * 3, (grey,) * 3))
-        kerb = Paint("plain", ((grey * 1.15,) * 3, (grey,) * 3, (grey,) * 3))
+        slab = Paint(patterns.tiles, ((grey, grey * 0.98, grey * 0.94), (grey * 0.7,) * 3, (grey,) * 3))
+        kerb = Paint(patterns.plain, ((grey * 1.15,) * 3, (grey,) * 3, (grey,) * 3))
         for along in np.arange(start, stop, step):
             for side in (-1, 1):
                 left = side * (self.road.half_width + width / 2)
                 length = step * (1 - self.road.curvature * left) + 0.02
                 T = place(self.road, along + step / 2, left, height / 2 - 0.2)
-                self.box((length, width, height + 0.4), T, kerb, kerb, kerb, kerb, slab, kerb)
+                self.stage.box((length, width, height + 0.4), T, kerb, kerb, kerb, kerb, slab, kerb)
 
     def house(self, along: float, side: int, left: float, length: float, tall: bool) -> None:
         rng = self.rng
@@ -91,12 +59,14 @@ class _Builder:
             hsv(rng, (0.0, 0.1), (0.1, 0.5), (0.25, 0.6)),
             hsv(rng, (0, 1), (0, 0.15), (0.5, 0.9)),
         )
-        front = "brick_house" if rng.random() < 0.33 else "plaster_house"
+        front = outdoors.brick_house if rng.random() < 0.33 else outdoors.plaster_house
         left = side * (left + depth / 2)
         yaw = 0.0 if tall else rng.normal(0, 0.05)
         T = place(self.road, along + length / 2, left, height / 2, yaw)
         top = hsv(rng, (0.0, 0.08), (0.1, 0.6), (0.2, 0.5))
-        self.box((length, depth, height), T, *[Paint(front, colours)] * 4, Paint("plain", (top,) * 3))
+        self.stage.box(
+            (length, depth, height), T, *[Paint(front, colours)] * 4, Paint(patterns.plain, (top,) * 3)
+        )
         if not tall or rng.random() < 0.4:
             rise = rng.uniform(1.5, 3.5)
             size = (length + 0.6, depth + 0.6, rise)
@@ -104,22 +74,29 @@ class _Builder:
             planes = tapered_planes(size, 0, 0, size[1] / 2) if along_ridge else tapered_planes(
                 size, size[0] / 2, size[0] / 2, 0.0)  # fmt: skip
             T = place(self.road, along + length / 2, left, height + rise / 2, yaw)
-            self.add(planes, size, T, Paint("roof", (top,) * 3))
+            self.stage.add(planes, size, T, Paint(outdoors.roof, (top,) * 3))
 
     def hedge(self, along: float, side: int, left: float, length: float) -> None:
         rng = self.rng
         height = rng.uniform(0.9, 2.4)
         T = place(self.road, along + length / 2, side * (left + 0.5), height / 2)
         if rng.random() < 0.65:
-            self.box((length, 1.0, height), T, self.green())
+            self.stage.box((length, 1.0, height), T, self.green())
         else:
             wood = hsv(rng, (0.05, 0.12), (0.1, 0.5), (0.3, 0.8))
-            self.box((length, 0.15, height), T, Paint(rng.choice(["fence", "brick", "plaster"]), (wood,) * 3))
+            self.stage.box(
+                (length, 0.15, height),
+                T,
+                Paint(pick(rng, [outdoors.fence, patterns.brick, patterns.plaster]), (wood,) * 3),
+            )
 
     def green(self) -> Paint:
         rng = self.rng
-        light, dark = hsv(rng, (0.14, 0.33), (0.3, 0.65), (0.35, 0.6)), hsv(rng, (0.2, 0.35), (0.3, 0.7), (0.06, 0.2))
-        return Paint("leaves", (light, dark, dark))
+        light, dark = (
+            hsv(rng, (0.14, 0.33), (0.3, 0.65), (0.35, 0.6)),
+            hsv(rng, (0.2, 0.35), (0.3, 0.7), (0.06, 0.2)),
+        )
+        return Paint(outdoors.leaves, (light, dark, dark))
 
     def tree(self, along: float, left: float) -> None:
         rng = self.rng
@@ -127,69 +104,48 @@ class _Builder:
         thick = rng.uniform(0.18, 0.45)
         brown = hsv(rng, (0.05, 0.12), (0.1, 0.4), (0.2, 0.4))
         size = (thick, thick, trunk + 1)
-        self.add(prism_planes(size, 2), size, place(self.road, along, left, size[2] / 2), Paint("bark", (brown,) * 3))
+        self.stage.add(
+            prism_planes(size, 2),
+            size,
+            place(self.road, along, left, size[2] / 2),
+            Paint(outdoors.bark, (brown,) * 3),
+        )
         paint = self.green()
         for _ in range(3):
             size = np.array([width, width, crown]) * rng.uniform(0.55, 0.9, 3)
             shift = rng.normal(0, 0.16, 3) * [width, width, crown]
-            T = place(self.road, along + shift[0], left + shift[1], trunk + crown / 2 + shift[2], rng.uniform(0, 6))
-            self.add(crown_planes(size, rng), size, T, paint)
+            T = place(
+                self.road, along + shift[0], left + shift[1], trunk + crown / 2 + shift[2], rng.uniform(0, 6)
+            )
+            self.stage.add(crown_planes(size, rng), size, T, paint)
 
     def bush(self, along: float, left: float) -> None:
         size = self.rng.uniform(0.8, 2.4, 3)
         T = place(self.road, along, left, size[2] * 0.3, self.rng.uniform(0, 6))
-        self.add(crown_planes(size, self.rng), size, T, self.green())
+        self.stage.add(crown_planes(size, self.rng), size, T, self.green())
 
     def pole(self, along: float, left: float) -> None:
         rng = self.rng
         thick, height = rng.uniform(0.08, 0.2), rng.uniform(2.5, 8)
         grey = hsv(rng, (0, 1), (0, 0.2), (0.2, 0.7))
         size = (thick, thick, height)
-        self.add(prism_planes(size, 2, 6), size, place(self.road, along, left, height / 2), Paint("plain", (grey,) * 3))
+        self.stage.add(
+            prism_planes(size, 2, 6),
+            size,
+            place(self.road, along, left, height / 2),
+            Paint(patterns.plain, (grey,) * 3),
+        )
         if height < 4:
             sign = hsv(rng, (0, 1), (0.6, 0.9), (0.5, 0.9))
             T = place(self.road, along - thick, left, height - 0.35)
-            self.box((0.03, 0.6, 0.6), T, Paint("checks" if rng.random() < 0.2 else "plain", (sign, (0.9,) * 3, sign)))
+            self.stage.box(
+                (0.03, 0.6, 0.6),
+                T,
+                Paint(patterns.checks if rng.random() < 0.2 else patterns.plain, (sign, (0.9,) * 3, sign)),
+            )
         elif height > 5.5:
             T = place(self.road, along, left - np.sign(left) * 0.8, height)
-            self.box((0.2, 1.8, 0.12), T, Paint("plain", (grey,) * 3))
-
-    def car(self, T_place: Callable[[float], np.ndarray] | np.ndarray) -> None:
-        """A car standing at a pose, or moving by a function of time; its frame is on the ground, x forward."""
-        rng, body, base = self.rng, 0, np.eye(4)
-        if callable(T_place):
-            self.bodies.append(T_place)
-            body = len(self.bodies) - 1
-        else:
-            base = T_place
-        van = rng.random() < 0.15
-        length, width = (rng.uniform(4.6, 5.6), 1.95) if van else (rng.uniform(3.6, 4.7), rng.uniform(1.62, 1.85))
-        waist, top = (1.15, rng.uniform(1.9, 2.4)) if van else (rng.uniform(0.8, 0.95), rng.uniform(1.38, 1.6))
-        lacquer = hsv(rng, (0, 1), (0, 0.15) if rng.random() < 0.65 else (0.5, 0.9), (0.06, 0.9))
-        dark = (0.12, 0.14, 0.16)
-        front, back, side = (Paint(name, (lacquer, dark, lamp)) for name, lamp in (
-            ("car_end", (0.9, 0.9, 0.85)), ("car_end", (0.6, 0.05, 0.05)), ("paintwork", dark)))  # fmt: skip
-        plain, glass = Paint("plain", (lacquer,) * 3), Paint("glass", (lacquer, dark, dark))
-        size = (length, width, waist - 0.2)
-        planes = tapered_planes(size, 0.12, 0.06, 0.04)
-        T = transform(0, 0, 0.2 + size[2] / 2)
-        self.add(planes, size, base @ T, front, back, side, side, plain, body=body)
-        size = (length * (0.75 if van else 0.62), width - 0.1, top - waist)
-        slope, rear = (0.45, 0.1) if van else (rng.uniform(0.5, 0.8), rng.uniform(0.2, 0.6))
-        planes = tapered_planes(size, slope, rear, 0.18)
-        T = transform(-length * (0.1 if van else rng.uniform(0.04, 0.1)), 0, waist + size[2] / 2)
-        self.add(planes, size, base @ T, glass, glass, glass, glass, plain, body=body)
-        lid = (size[0] - slope - rear + 0.08, size[1] - 0.30, 0.07)
-        T = T @ transform((rear - slope) / 2, 0, size[2] / 2)
-        self.add(tapered_planes(lid, 0.05, 0.05, 0.05), lid, base @ T, plain, body=body)
-        tyre, rim = Paint("plain", ((0.04,) * 3,) * 3), Paint("wheel", ((rng.uniform(0.35, 0.75),) * 3,) * 3)
-        size = (0.64, 0.2, 0.64)
-        planes = prism_planes(size, 1, 12)
-        for x in (0.31, -0.30):
-            for y in (1, -1):
-                T = transform(x * length, y * (width / 2 - 0.06), 0.32)
-                self.add(planes, size, base @ T, *[tyre] * 12, rim, body=body)
-        self.box((length * 0.98, width, 0.02), base @ transform(0, 0, 0.01), Paint("plain", ((0.05,) * 3,) * 3), body=body)
+            self.stage.box((0.2, 1.8, 0.12), T, Paint(patterns.plain, (grey,) * 3))
 
 
 def _sides(builder: _Builder, start: float, stop: float, setback: float, style: str) -> None:
@@ -217,10 +173,12 @@ def _sides(builder: _Builder, start: float, stop: float, setback: float, style: 
         for along in np.arange(start, stop + 60, 16):
             size = np.array([rng.uniform(12, 20), rng.uniform(8, 16), rng.uniform(6, 14)])
             T = place(builder.road, along, side * rng.uniform(35, 55), size[2] * 0.35, rng.uniform(0, 6))
-            builder.add(crown_planes(size, rng), tuple(size), T, builder.green())
+            builder.stage.add(crown_planes(size, rng), tuple(size), T, builder.green())
 
 
-def _cars(builder: _Builder, start: float, stop: float, lane: float, speed: float, moving: int, parked: bool) -> None:
+def _cars(
+    builder: _Builder, start: float, stop: float, lane: float, speed: float, moving: int, parked: bool
+) -> None:
     """Cars at the kerbs, and every other moving one ahead in the camera's lane, the others oncoming."""
     rng, road = builder.rng, builder.road
     for side in (-1, 1):
@@ -228,7 +186,10 @@ def _cars(builder: _Builder, start: float, stop: float, lane: float, speed: floa
             along = start + rng.uniform(0, 8)
             while along < stop - 20:
                 yaw = (0 if side * lane > 0 else np.pi) + rng.normal(0, 0.02)
-                builder.car(place(road, along, side * (road.half_width - 1.0 + rng.normal(0, 0.05)), 0, yaw))
+                add_car(
+                    builder.stage,
+                    place(road, along, side * (road.half_width - 1.0 + rng.normal(0, 0.05)), 0, yaw),
+                )
                 along += rng.uniform(5.6, 7) if rng.random() < 0.6 else rng.uniform(9, 40)
     ahead = rng.uniform(9, 30)
     for k in range(moving):
@@ -241,7 +202,7 @@ def _cars(builder: _Builder, start: float, stop: float, lane: float, speed: floa
         def pose(t: float, first: float = first, pace: float = pace, left: float = left) -> np.ndarray:
             return place(road, first + pace * t, left, 0.0, 0.0 if pace > 0 else np.pi)
 
-        builder.car(pose)
+        add_car(builder.stage, pose)
 
 
 def daylight(rng: np.random.Generator) -> Light:
@@ -254,7 +215,9 @@ def daylight(rng: np.random.Generator) -> Light:
     horizon = np.array([0.94, 0.98, 1.03]) * rng.uniform(0.9, 1.05)
     tint = np.array([1, rng.uniform(0.95, 1.0), rng.uniform(0.88, 1.02)])
     ambient, diffuse = (0.95 - 0.5 * clear) * bright, (0.1 + 1.1 * clear) * bright
-    return Light(sun, ambient, diffuse, tint, zenith, horizon, rng.uniform(250, 1200), shadows=bool(clear > 0.25))
+    return Light(
+        sun, ambient, diffuse, tint, zenith, horizon, rng.uniform(250, 1200), shadows=bool(clear > 0.25)
+    )
 
 
 def build(rng: np.random.Generator, duration: float, moving: int) -> Scene:
@@ -267,7 +230,8 @@ def build(rng: np.random.Generator, duration: float, moving: int) -> Scene:
     lane = rng.choice([-1, 1], p=[0.8, 0.2]) * 1.65
     speed = rng.uniform(5, 12)
     start, stop = -BEHIND, speed * duration + AHEAD
-    builder = _Builder(rng, road)
+    stage = Stage(rng)
+    builder = _Builder(stage, road)
     builder.ground()
     pavement = rng.uniform(1.5, 3.5)
     if style != "country":
@@ -279,7 +243,9 @@ def build(rng: np.random.Generator, duration: float, moving: int) -> Scene:
     height, tilt = rng.uniform(1.5, 1.75), rng.normal(0.0, 0.02)
 
     def camera(t: float) -> np.ndarray:
-        T = place(road, speed * t, lane + drift(t), height + heave(t), yaw(t), pitch=tilt + pitch(t), roll=roll(t))
+        T = place(
+            road, speed * t, lane + drift(t), height + heave(t), yaw(t), pitch=tilt + pitch(t), roll=roll(t)
+        )
         return T @ T_BODY_OPTICAL
 
-    return Scene(Mesh.of(builder.solids), tuple(builder.bodies), camera, daylight(rng), far=250.0, road=road)
+    return Scene(stage.mesh(), tuple(stage.bodies), camera, daylight(rng), far=250.0, road=road)

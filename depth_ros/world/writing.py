@@ -20,13 +20,16 @@ HELD = 0.99
 def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Path:
     """Write `folder` to `path`: camera.yaml, left/, right/, depth/ (uint16, 0 = unknown), poses.txt.
 
-    poses.txt has one row a frame, the upper 3x4 of T_world_camera. Folders of what the samples do not have are
-    left out. extension: "png" (exact) or "jpg" of the images. Raises DepthRosError where a file cannot be written.
+    poses.txt has one row a frame, the upper 3x4 of T_world_camera. Folders of what the samples do not have
+    are left out. extension: "png" (exact) or "jpg" of the images. Raises DepthRosError where a file cannot
+    be written.
     """
     path = Path(path)
     first = folder[0]
     if not first.left.camera.is_rectified:
-        raise DepthRosError("write_folder: the images are not rectified; the generic layout holds rectified ones only")
+        raise DepthRosError(
+            "write_folder: the images are not rectified; the generic layout holds rectified ones only"
+        )
     scale = _depth_scale(first)
     poses = []
     for index in range(len(folder)):
@@ -41,7 +44,9 @@ def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Pa
         if sample.T_world_camera is not None:
             poses.append(sample.T_world_camera[:3].reshape(-1))
     if poses and len(poses) != len(folder):
-        raise DepthRosError(f"write_folder: {len(poses)} of {len(folder)} frames have a pose; give all or none")
+        raise DepthRosError(
+            f"write_folder: {len(poses)} of {len(folder)} frames have a pose; give all or none"
+        )
     if poses:
         np.savetxt(path / "poses.txt", np.array(poses), fmt="%.9f")
     _write_camera(path / "camera.yaml", first, folder.rate, scale)
@@ -57,8 +62,7 @@ def _depth_scale(sample: Sample) -> int:
 
 def _write_camera(path: Path, sample: Sample, rate: float, scale: int) -> None:
     camera = sample.left.camera
-    values = {"width": camera.width, "height": camera.height, "fx": camera.fx, "fy": camera.fy, "cx": camera.cx,
-              "cy": camera.cy}  # fmt: skip
+    values = {name: getattr(camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
     if sample.right is not None:
         values["baseline"] = sample.right.camera.baseline
     values["rate_hz"] = rate
