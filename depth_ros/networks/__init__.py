@@ -8,6 +8,7 @@ Every file `networks/<family>.py` holds these names, and nothing else of it is u
     Model       nn.Module: Model(settings)(image, intrinsics) obeys the contract below
     loss        loss(model, batch) -> {"loss": total, and every term by name}: what training minimises
     initialise  initialise(model): loads pretrained parts before training, or does nothing
+    finish      optional: finish(model) -> the model that is deployed, its `settings` with it
     augment     optional: augment(batch, generator) -> batch, where a family needs its own
 
 The contract of a depth model, which is what is exported, compiled and run by everything else:
