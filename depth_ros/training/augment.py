@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -36,6 +37,8 @@ class Crops(Dataset):
 
 def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[str, np.ndarray]:
     """A random window of the example, resized to the recipe's size, perhaps mirrored, in other colours."""
+    if recipe.roll:
+        example = rolled(example, float(random.uniform(-recipe.roll, recipe.roll)))
     height, width = example.image.shape[:2]
     aspect = recipe.width / recipe.height
     widest = min(width, height * aspect)
@@ -53,6 +56,17 @@ def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[
         image, depth, weight = image[:, ::-1], depth[:, ::-1], weight[:, ::-1]
         K[0, 2] = recipe.width - 1 - K[0, 2]
     return {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
+
+
+def rolled(example: Example, degrees: float) -> Example:
+    """The example as a camera turned about its optical axis sees it: depth along the axis does not change."""
+    camera = example.camera
+    size = (camera.width, camera.height)
+    turn = cv2.getRotationMatrix2D((camera.cx, camera.cy), degrees, 1.0)
+    image = cv2.warpAffine(example.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    depth = cv2.warpAffine(example.depth, turn, size, flags=cv2.INTER_NEAREST, borderValue=float("nan"))
+    weight = cv2.warpAffine(example.weight, turn, size, flags=cv2.INTER_NEAREST, borderValue=0.0)
+    return replace(example, image=image, depth=depth, weight=weight)
 
 
 def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

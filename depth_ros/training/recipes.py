@@ -30,7 +30,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `loop.train` needs. width, height: px of the training crops. zoom: widest crop / narrowest crop."""
+    """What `loop.train` needs. width, height: px of the training crops. zoom: widest crop / narrowest crop.
+
+    roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
+    supervision: "depth", or "stereo" for families that learn from pairs alone.
+    """
 
     name: str
     family: str
@@ -47,6 +51,7 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     zoom: float = 1.6
+    roll: float = 0.0
     seed: int = 0
     supervision: str = "depth"
     validate_every: int = 250
@@ -83,7 +88,7 @@ def mono_indoor() -> Recipe:
         height=224,
         sources=(
             Source("hololens_office", repeat=2),
-            Source("tum_fr1_rpy"),
+            Source("tum_fr1_rpy", repeat=2),
             Source("world:room", count=240),
         ),
         validation=("hololens_office", "tum_fr1_rpy"),
@@ -93,7 +98,8 @@ def mono_indoor() -> Recipe:
             "Trained on hololens_office (MIT, deep-video-mvs repository, Duzceker et al. 2021) and "
             "TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
         ),
-        steps=2200,
+        steps=1800,
+        roll=15.0,
     )
 
 

@@ -13,7 +13,7 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import compact
 from depth_ros.training import loop
-from depth_ros.training.augment import Crops, crop
+from depth_ros.training.augment import Crops, crop, rolled
 from depth_ros.training.examples import Example, load, right_example_of
 from depth_ros.training.recipes import Recipe, Source, recipe, recipes
 from depth_ros.world import World, WorldSettings, write_folder
@@ -131,6 +131,20 @@ def test_crop_keeps_rays_and_depth():
         mirrored = np.abs(points @ normal - offset).mean() > np.abs(points @ (normal * [-1, 1, 1]) - offset).mean()
         plane = normal * ([-1, 1, 1] if mirrored else [1, 1, 1])
         assert np.abs(points @ plane - offset).max() < 0.06  # nearest pixel of the depth image
+
+
+def test_roll_turns_about_the_principal_point():
+    camera = Camera.pinhole(64, 48, 60.0, 60.0, 30.0, 20.0)
+    example = plane_example(camera)
+    example.image[:] = 0
+    example.image[18:23, 48:53] = 255  # 20 px to the right of the principal point
+    turned = rolled(example, 90.0)  # counter-clockwise: now 20 px above it, outside; the other way it is inside
+    assert not turned.image[:, 40:].any()
+    turned = rolled(example, -90.0)
+    v, u = np.nonzero(turned.image[..., 0] > 127)
+    assert [u.mean(), v.mean()] == pytest.approx([30.0, 40.0], abs=0.6)
+    assert np.isnan(turned.depth[:, 0]).any() and np.nanmax(turned.depth) == 7.0
+    assert (turned.weight[np.isnan(turned.depth)] == 0).all()
 
 
 def test_items_depend_on_their_number_alone(clip):
