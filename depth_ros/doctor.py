@@ -29,7 +29,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All findings, from the machine up to the models."""
-    return [_machine(), *_backends(), _ros(), _transport(), _cv_bridge(), _cache(), *_models()]
+    return [_machine(), *_backends(), _ros(), _transport(), _cache(), *_models()]
 
 
 def _machine() -> Finding:
@@ -89,16 +89,6 @@ def _transport() -> Finding:
         return Finding(True, f"DDS: {chosen or 'own profile'} carries large images")
     text = "DDS: default transports lose most images above 0.5 MB; depth.launch.xml sets a better one, this shell does not"
     return Finding(False, text, LARGE_DATA)
-
-
-def _cv_bridge() -> Finding:
-    if importlib.util.find_spec("cv_bridge") is None:
-        return Finding(
-            False,
-            "cv_bridge: not found; only the common image encodings can be read",
-            "apt install ros-$ROS_DISTRO-cv-bridge, or pip install cv-bridge",
-        )
-    return Finding(True, "cv_bridge: every image encoding it knows can be read")
 
 
 def _cache() -> Finding:
