@@ -104,6 +104,7 @@ def test_silog_and_median_scaling_are_blind_to_scale() -> None:
 def test_garg_crop_of_a_kitti_image() -> None:
     assert crop("garg", 375, 1242) == (slice(153, 371), slice(44, 1197))
     assert crop("eigen", 375, 1242) == (slice(124, 342), slice(44, 1197))
+    assert crop("garg", 1000, 1000) == (slice(408, 991), slice(35, 964))
     assert crop("none", 375, 1242) == (slice(0, 375), slice(0, 1242))
 
 
