@@ -46,7 +46,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = module.Model(settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}"))
-    module.initialise(model)
+    begin(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
     optimiser = torch.optim.AdamW(
@@ -121,6 +121,19 @@ def bfloat16_pays(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()  # AMX implies it
+
+
+def begin(model: nn.Module, module: ModuleType, recipe: Recipe, out: Path) -> None:
+    """The weights to start from: the family's, or those that `recipe.start` left beside `out`."""
+    if not recipe.start:
+        module.initialise(model)
+        return
+    file = out.parent / recipe.start / "checkpoint.pt"
+    if not file.is_file():
+        raise DepthRosError(f"{file} is missing: first `depth_ros train {recipe.start} --out {file.parent}`")
+    average = torch.load(file, map_location="cpu", weights_only=True)["average"]
+    prefix = "module."
+    model.load_state_dict({k[len(prefix) :]: v for k, v in average.items() if k.startswith(prefix)})
 
 
 def checkpoint(file: Path, recipe: Recipe, parts: dict, step: int) -> None:

@@ -5,7 +5,7 @@ A recipe names folders relative to the data folder that the user gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from depth_ros.errors import DepthRosError
@@ -33,7 +33,7 @@ class Recipe:
     """What `loop.train` needs. width, height: px of the training crops. zoom: widest crop / narrowest crop.
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
-    supervision: "depth", or "stereo" for families that learn from pairs alone.
+    start: the recipe whose trained weights this one begins with. supervision: "depth", or "stereo" for families that learn from pairs alone.
     """
 
     name: str
@@ -54,14 +54,15 @@ class Recipe:
     roll: float = 0.0
     seed: int = 0
     supervision: str = "depth"
+    start: str = ""
     validate_every: int = 250
     average: float = 0.995
 
 
-def mono_driving() -> Recipe:
-    """Metric depth on the road from one camera."""
+def mono_driving_start() -> Recipe:
+    """What mono_driving begins with: roads of every kind at hand, wide augmentation."""
     return Recipe(
-        name="mono_driving",
+        name="mono_driving_start",
         family="compact",
         width=640,
         height=192,
@@ -76,6 +77,23 @@ def mono_driving() -> Recipe:
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015).",
         steps=2200,
+    )
+
+
+def mono_driving() -> Recipe:
+    """Metric depth on the road from one camera: mono_driving_start, refined on the data with the best truth."""
+    return replace(
+        mono_driving_start(),
+        name="mono_driving",
+        start="mono_driving_start",
+        sources=(
+            Source("kitti2015_stereo", right_eye=True, stereo=0.2, repeat=2),
+            Source("kitti_raw_jam"),
+            Source("world:street", count=60),
+        ),
+        steps=700,
+        learning_rate=5e-4,
+        zoom=1.3,
     )
 
 
@@ -98,7 +116,7 @@ def mono_indoor() -> Recipe:
             "Trained on hololens_office (MIT, deep-video-mvs repository, Duzceker et al. 2021) and "
             "TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
         ),
-        steps=1800,
+        steps=1300,
         roll=15.0,
     )
 
@@ -121,7 +139,7 @@ def monodepth_kitti() -> Recipe:
     )
 
 
-_ALL = (mono_driving, mono_indoor, monodepth_kitti)
+_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti)
 
 
 def recipes() -> list[str]:
