@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,3 +114,10 @@ def test_weights_of_another_architecture(copy):
     edited(copy, family="monodepth")
     with pytest.raises(DepthRosError, match="does not fit family 'monodepth'"):
         load_model(read_card(copy))
+
+
+def test_readme_repeats_the_licence_note_of_monodepth():
+    from depth_ros.networks.monodepth import LICENCE_NOTE
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert LICENCE_NOTE in " ".join(readme.split())

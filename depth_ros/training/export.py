@@ -21,12 +21,13 @@ def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
     from depth_ros.world import World, WorldSettings
 
     path.mkdir(parents=True, exist_ok=True)
+    module = family(recipe.family)
     model = finished(model, recipe)
     state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
     save_file(state, path / "weights.safetensors")
     card = Card(
         name=recipe.name,
-        task=family(recipe.family).TASK,
+        task=getattr(model, "task", module.TASK),
         family=recipe.family,
         width=recipe.width,
         height=recipe.height,
@@ -36,7 +37,7 @@ def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
         description=recipe.description,
         settings=dataclasses.asdict(model.settings),
         training_data=[describe(source) for source in recipe.sources],
-        terms=recipe.terms,
+        terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),
         recipe=f"depth_ros train {recipe.name} --steps {recipe.steps}",
         path=path,
     )
