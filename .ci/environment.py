@@ -32,20 +32,19 @@ def main(folder: Path, ros: str) -> None:
         shutil.rmtree(folder)  # made for another ROS
     for stamp in made:
         stamp.unlink(missing_ok=True)
-    system = ["--system-site-packages"] if ros == "distribution" else []
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "setup.log"
-    log.write_text("")
-    step(f"{folder.name}: Python {sys.version.split()[0]}", log, [base_python(), "-m", "venv", *system, str(folder)])
+    (folder / "setup.log").write_text("")
+    system = ["--system-site-packages"] if ros == "distribution" else []
+    step(folder, f"Python {sys.version.split()[0]}", [base_python(), "-m", "venv", *system, str(folder)])
 
-    python = str(folder / "bin/python")
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--retries=2", "--progress-bar=off"]
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    pip += ["--retries=2", "--progress-bar=off"]
     files = [f"-r{ROOT / 'requirements' / name}" for name in ("python.txt", f"ros-{ros}.txt")]
-    step(f"{folder.name}: packages from PyPI (about a minute)", log, [*pip, *files])
+    step(folder, "packages from PyPI (a minute or two)", [*pip, *files])
     if ros != "distribution":
         prefix_file(folder).write_text(PATH_FILE)
-        compile_tf2_msgs(folder, log)
-    step(f"{folder.name}: depth_ros itself", log, [*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+        compile_tf2_msgs(folder)
+    step(folder, "depth_ros itself", [*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
     link_shared(folder)
     (folder / f".ready-{ros}").touch()
 
@@ -54,7 +53,7 @@ def check_machine(ros: str) -> None:
     """End with one line when something is missing that pip cannot bring."""
     sourced = os.environ.get("ROS_DISTRO")
     headers = Path(sysconfig.get_paths()["include"], "Python.h")
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - whatever `python3` is runs this
         stop(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...")
     if ros != "distribution" and sourced and "AMENT_PREFIX_PATH" in os.environ:
         stop(f"ROS {sourced} is sourced and would mix with the {ros} wheels: use a shell without it")
@@ -74,7 +73,7 @@ def prefix_file(folder: Path) -> Path:
     return next(folder.glob("lib/python3.*/site-packages")) / "depth_ros_ament_prefix.pth"
 
 
-def compile_tf2_msgs(folder: Path, log: Path) -> None:
+def compile_tf2_msgs(folder: Path) -> None:
     """Build .ci/tf2_msgs with the wheels' rosidl and install it into `folder`."""
     python = str(folder / "bin/python")
     query = "import numpy, sysconfig; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
@@ -93,9 +92,9 @@ def compile_tf2_msgs(folder: Path, log: Path) -> None:
     }
     options = [f"-DCMAKE_INSTALL_PREFIX={folder}", f"-DPython3_EXECUTABLE={python}", "-DBUILD_TESTING=OFF"]
     configure = [cmake, "-S", str(ROOT / ".ci/tf2_msgs"), "-B", build, "-DCMAKE_BUILD_TYPE=Release", *options]
-    step(f"{folder.name}: configuring tf2_msgs", log, configure, environment)
+    step(folder, "configuring tf2_msgs", configure, environment)
     compiling = [cmake, "--build", build, "--target", "install", "--parallel", str(os.cpu_count())]
-    step(f"{folder.name}: compiling tf2_msgs", log, compiling, environment)
+    step(folder, "compiling tf2_msgs", compiling, environment)
 
 
 def link_shared(folder: Path) -> None:
@@ -113,20 +112,22 @@ def link_shared(folder: Path) -> None:
         link.symlink_to(target)
 
 
-def step(title: str, log: Path, command: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run `command`, its output to `log`; on failure end with one line that says what to do."""
-    print(f"{title} ...", end="", flush=True)
-    start, before = time.monotonic(), log.stat().st_size
-    with log.open("ab") as output:
-        result = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **(environment or {})})
+def step(folder: Path, title: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run `command`, its output to FOLDER/setup.log; on failure end with one line that says what to do."""
+    print(f"{folder.name}: {title} ...", end="", flush=True)
+    start, log = time.monotonic(), folder / "setup.log"
+    with log.open("a+b") as output:
+        before = output.tell()
+        environment = {**os.environ, **(environment or {})}
+        code = subprocess.run(command, stdout=output, stderr=output, env=environment).returncode
+        output.seek(before)
+        text = output.read().decode(errors="replace")
     print(f" {time.monotonic() - start:.0f} s", flush=True)
-    if result.returncode == 0:
-        return
-    text = log.read_bytes()[before:].decode(errors="replace")
-    if " pip " in f" {' '.join(command)} " and re.search(OFFLINE, text):
-        stop(f"PyPI cannot be reached: check the network (or PIP_INDEX_URL, https_proxy) and repeat; see {log}")
-    lines = [line for line in text.splitlines() if "error" in line.lower()] or text.splitlines() or [""]
-    stop(f"failed: {lines[0].strip()}; see {log}")
+    if code and "pip" in command and re.search(OFFLINE, text):
+        stop(f"PyPI cannot be reached: check the network, PIP_INDEX_URL and https_proxy, then repeat ({log})")
+    if code:
+        lines = [line for line in text.splitlines() if "error" in line.lower()] or [f"{command[0]} failed"]
+        stop(f"{lines[0].strip()} ({log})")
 
 
 def stop(message: str) -> None:

@@ -1,0 +1,100 @@
+"""What is installed agrees with what is written: package.xml, setup.py, the change log, entry points, shared files."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import setuptools
+
+import depth_ros
+
+ROOT = Path(depth_ros.__file__).resolve().parent.parent
+SCRIPTS = ("depth_ros", "depth_node")
+
+
+@pytest.fixture(scope="module")
+def package():
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+@pytest.fixture(scope="module")
+def setup_arguments():
+    """What setup.py hands to setuptools, run from another folder as pip may do."""
+    seen = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir("/")
+        patch.setattr(setuptools, "setup", lambda **arguments: seen.update(arguments))
+        packages = setuptools.find_packages(ROOT, include=["depth_ros", "depth_ros.*"])
+        patch.setattr(setuptools, "find_packages", lambda **_: packages)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return seen
+
+
+def entry_points(arguments):
+    return dict(line.split(" = ") for line in arguments["entry_points"]["console_scripts"])
+
+
+def test_one_version_one_licence(package, setup_arguments):
+    assert package.findtext("name") == setup_arguments["name"] == "depth_ros"
+    assert package.findtext("version") == setup_arguments["version"] == depth_ros.__version__
+    assert package.findtext("license") == setup_arguments["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / package.find("license").get("file")).read_text()
+
+
+def test_change_log_names_the_version():
+    assert f"\n{depth_ros.__version__} (" in (ROOT / "CHANGELOG.rst").read_text()
+
+
+def test_package_xml_is_an_ament_python_package_with_tests(package):
+    assert package.get("format") == "3"
+    assert package.findtext("export/build_type") == "ament_python"
+    assert package.findall("test_depend")
+
+
+def test_package_xml_names_every_ros_package_that_the_nodes_import(package):
+    sources = [path.read_text() for path in (ROOT / "depth_ros").rglob("*.py")]
+    declared = {entry.text for entry in package.findall("exec_depend")}
+    imported = set()
+    for line in "\n".join(sources).splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] in ("import", "from"):
+            imported.add(words[1].split(".")[0])
+    ros = {
+        name for name in imported if name.endswith(("_msgs", "_interfaces")) or name in ("rclpy", "cv_bridge")
+    }
+    assert "rclpy" in ros
+    assert ros <= declared
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_executables_start_at_a_function(name, setup_arguments):
+    if name == "depth_node":
+        pytest.importorskip("rclpy")
+    module, function = entry_points(setup_arguments)[name].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_every_executable_is_tested_above(setup_arguments):
+    assert set(entry_points(setup_arguments)) == set(SCRIPTS)
+
+
+def test_every_package_folder_is_installed(setup_arguments):
+    folders = {path.parent for path in (ROOT / "depth_ros").rglob("*.py")}
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(
+        setup_arguments["packages"]
+    )
+
+
+def test_shared_files_are_installed(setup_arguments):
+    installed = {file: place for place, files in setup_arguments["data_files"] for file in files}
+    assert installed["resource/depth_ros"] == "share/ament_index/resource_index/packages"
+    assert installed["package.xml"] == "share/depth_ros"
+    for folder in ("launch", "config", "models"):
+        files = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()]
+        for file in files:
+            assert installed[str(file)] == f"share/depth_ros/{file.parent}"
+    assert "launch/depth.launch.xml" in installed
