@@ -127,6 +127,8 @@ def _gather(
     """Take all results, write and measure them."""
     from tqdm import tqdm
 
+    from depth_ros.evaluation.folder import fx_baseline
+
     folder = _new_folder(Path(out)) if out else None
     latencies: list[float] = []
     stamps: list[int] = []
@@ -139,7 +141,7 @@ def _gather(
             _write(folder, sample.name, depth)
         if sample.depth is not None:
             tally = tally or _tally(sample, scale)
-            tally.add(depth.depth, sample.depth, _fx_baseline(sample))
+            tally.add(depth.depth, sample.depth, fx_baseline(sample))
     if not latencies:
         raise DepthRosError(damage[0] if damage else f"{bag.path} has no image on {bag.image_topic}")
     return Replay(
@@ -168,11 +170,6 @@ def _tally(sample: Sample, scale: str) -> Any:
     from depth_ros.evaluation.folder import choose_protocol
 
     return Tally(choose_protocol("auto", [sample], [0], "measured", scale))  # type: ignore[arg-type]
-
-
-def _fx_baseline(sample: Sample) -> float:
-    """m px that turn depth into disparity of the pair; 0 without a right eye."""
-    return float(sample.left.camera.P[0, 0] * sample.right.camera.baseline) if sample.right else 0.0
 
 
 def _new_folder(path: Path) -> Path:

@@ -56,7 +56,7 @@ class BagReader:
         if not self.path.exists():
             raise DepthRosError(f"no bag '{path}': give a rosbag2 directory or a .mcap, .db3 or .bag file")
 
-    def __enter__(self) -> BagReader:  # noqa: PYI034 (typing.Self is of Python 3.11)
+    def __enter__(self) -> BagReader:
         from rosbags.typesys import Stores, get_typestore
 
         ros1 = self.path.suffix in (".bag", ".active")
@@ -103,8 +103,8 @@ class BagReader:
                 self._counts[topic] += 1
             if not self.topics:
                 raise DepthRosError(
-                    f"{self.path} is no readable bag ({self.damage}): give a rosbag2 directory or a .mcap, .db3 "
-                    "or .bag file; a folder of images becomes one with: depth_ros bag FOLDER BAG"
+                    f"{self.path} is no readable bag ({self.damage}): give a rosbag2 directory or a .mcap, "
+                    ".db3 or .bag file; a folder of images becomes one with: depth_ros bag FOLDER BAG"
                 ) from error
             return
         self._reader = reader
@@ -155,7 +155,7 @@ class BagReader:
     def _until_damage(self, stream: Iterator[T]) -> Iterator[T]:
         try:
             yield from stream
-        except Exception as error:  # noqa: BLE001 damaged bytes make sqlite, zstd, lz4, struct, ... raise
+        except Exception as error:
             self.damage = self.damage or f"{type(error).__name__}: {error}"
 
     def __iter__(self) -> Iterator[Sample]:
@@ -176,7 +176,8 @@ class BagReader:
                 yield self._sample(parts, cameras)
         if self.damage:
             raise DepthRosError(
-                f"{self.path} is cut or damaged ({self.damage}): {frames} frames could be read; {self._mend()}"
+                f"{self.path} is cut or damaged ({self.damage}): {frames} frames could be read; "
+                f"{self._mend()}"
             )
 
     def _mend(self) -> str:
@@ -227,14 +228,13 @@ class BagReader:
 
 
 def _camera_topics(topics: list[str]) -> list[str]:
-    """Those a camera may have taken: rectified rather than raw, raw rather than compressed, left of a pair."""
+    """Those of a camera: rectified rather than raw, raw rather than compressed, left of a pair."""
     taken = [topic for topic in topics if not any(word in topic.lower() for word in _NO_CAMERA)]
     best: dict[str, str] = {}
     for topic in sorted(taken, key=lambda name: ("/image_rect" not in name, name.endswith("/compressed"))):
         best.setdefault(topic.removesuffix("/compressed").rsplit("/", 1)[0], topic)
-    return [
-        topic for place, topic in best.items() if place.replace("right", "left") not in best.keys() - {place}
-    ]
+    right = {place for place in best if place.replace("right", "left") in best.keys() - {place}}
+    return [topic for place, topic in best.items() if place not in right]
 
 
 def _info_beside(topic: str) -> str:

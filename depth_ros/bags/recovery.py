@@ -2,7 +2,8 @@
 
 rosbags, as ROS itself, finds messages through an index, which the recorder writes last. Here the files are
 read from the front instead, record by record, so that every message whose bytes are all there is found,
-also those of a chunk that was cut. Formats: mcap.dev/spec, sqlite.org/fileformat, wiki.ros.org/Bags/Format/2.0.
+also those of a chunk that was cut. Formats:
+mcap.dev/spec, sqlite.org/fileformat, wiki.ros.org/Bags/Format/2.0.
 """
 
 from __future__ import annotations

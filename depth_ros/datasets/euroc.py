@@ -21,10 +21,12 @@ NEEDS = "cam0.yaml, cam1.yaml, cam0/ and cam1/"
 
 
 def fits(path: Path) -> bool:
+    """Whether a folder has this layout."""
     return all((path / f"{name}.yaml").is_file() and images_in(path / name) for name in ("cam0", "cam1"))
 
 
 def read(path: Path) -> Recording:
+    """The recording in a folder of this layout."""
     return Recording(path)
 
 

@@ -54,10 +54,12 @@ class Calibration:
 
 
 def fits(path: Path) -> bool:
+    """Whether a folder has this layout."""
     return (path / "camera.yaml").is_file() and bool(images_in(path / "left") or images_in(path / "image"))
 
 
 def read(path: Path) -> Recording:
+    """The recording in a folder of this layout."""
     file = path / "camera.yaml"
     content = read_yaml(file)
     missing = [key for key in _REQUIRED if key not in content]

@@ -21,10 +21,12 @@ _RATE = 10.0
 
 
 def fits(path: Path) -> bool:
+    """Whether a folder has this layout."""
     return (path / "calib.txt").is_file() and bool(images_in(path / "left"))
 
 
 def read(path: Path) -> Recording:
+    """The recording in a folder of this layout."""
     file = path / "calib.txt"
     try:
         lines = [line.split(":")[-1].split() for line in file.read_text().splitlines() if line.strip()]

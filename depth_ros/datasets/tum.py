@@ -22,10 +22,12 @@ _DEPTH_SCALE = 5000.0
 
 
 def fits(path: Path) -> bool:
+    """Whether a folder has this layout."""
     return (path / "associations.txt").is_file() and (path / "rgb").is_dir()
 
 
 def read(path: Path) -> Recording:
+    """The recording in a folder of this layout."""
     return Recording(path)
 
 

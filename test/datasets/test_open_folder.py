@@ -50,25 +50,33 @@ def test_general_stereo(tmp_path):
         assert sample.name == f"{index:03d}"
         assert np.array_equal(sample.left.image, images[index])
         assert sample.left.stamp == sample.right.stamp == 1_000_000_000 + index * 125_000_000
-        assert sample.left.camera.is_rectified and sample.right.camera.is_rectified
-        assert sample.left.camera.baseline == 0 and sample.right.camera.baseline == pytest.approx(0.5)
+        assert sample.left.camera.is_rectified
+        assert sample.right.camera.is_rectified
+        assert sample.left.camera.baseline == 0
+        assert sample.right.camera.baseline == pytest.approx(0.5)
         assert (sample.left.frame_id, sample.right.frame_id) == ("left_optical_frame", "right_optical_frame")
         assert sample.T_world_camera[2, 3] == index
         assert (sample.depth is None) == (sample.moving is None) == (index != 1)
     depth = folder[1].depth
-    assert depth.dtype == np.float32 and np.isfinite(depth).sum() == 2
-    assert depth[4, 7] == pytest.approx(40 * 0.5 / 4) and depth[5, 8] == pytest.approx(40 * 0.5 / 2.5)
-    assert folder[1].moving.dtype == np.int32 and folder[1].moving[6, 6] == 3
+    assert depth.dtype == np.float32
+    assert np.isfinite(depth).sum() == 2
+    assert depth[4, 7] == pytest.approx(40 * 0.5 / 4)
+    assert depth[5, 8] == pytest.approx(40 * 0.5 / 2.5)
+    assert folder[1].moving.dtype == np.int32
+    assert folder[1].moving[6, 6] == 3
 
 
-@pytest.mark.parametrize("name, scale, metres", [("depth", "", 2.56), ("depth", "depth_scale: 5000", 0.512),
-                                                 ("lidar_depth", "", 10.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "scale", "metres"),
+    [("depth", "", 2.56), ("depth", "depth_scale: 5000", 0.512), ("lidar_depth", "", 10.0)],
+)
 def test_depth_units(tmp_path, name, scale, metres):
     write_image(tmp_path / "image/0.jpg")
     write_image(tmp_path / name / "0.png", np.full((HEIGHT, WIDTH), 2560, np.uint16))
     (tmp_path / "camera.yaml").write_text(CAMERA + scale)
     sample = open_folder(tmp_path)[0]
-    assert np.allclose(sample.depth, metres) and sample.right is None
+    assert np.allclose(sample.depth, metres)
+    assert sample.right is None
     assert sample.left.frame_id == "camera_optical_frame"
 
 
@@ -77,7 +85,8 @@ def test_stamps_are_exact():
     assert stamp_from_seconds("1403715273.123456789") == 1403715273123456789
     assert stamp_from_seconds("1403715273.1") == 1403715273100000000
     assert stamp_of("1403715273262142976") == 1403715273262142976
-    assert stamp_of("0000000010") is None and stamp_of("left_3") is None
+    assert stamp_of("0000000010") is None
+    assert stamp_of("left_3") is None
 
 
 def test_kitti_odometry(tmp_path):
@@ -106,7 +115,8 @@ def test_tum_poses_between_and_beyond(tmp_path):
     rows = ["# t p q", "100.0 0 0 0 0 0 0 1", f"100.1 2 0 0 {quarter}", f"100.5 9 0 0 {quarter}"]
     (tmp_path / "groundtruth.txt").write_text("\n".join(rows))
     folder = open_folder(tmp_path)
-    assert folder.layout == "tum" and [s.left.stamp for s in folder][-1] == 100_500_001_000
+    assert folder.layout == "tum"
+    assert [s.left.stamp for s in folder][-1] == 100_500_001_000
     assert np.allclose(folder[0].depth, 2.0)
     poses = [sample.T_world_camera for sample in folder]
     assert np.allclose(poses[0], np.eye(4))
@@ -176,7 +186,7 @@ def test_errors_name_what_is_wrong(tmp_path):
         open_folder(tmp_path)
 
 
-@pytest.mark.parametrize("text, message", [
+@pytest.mark.parametrize(("text", "message"), [
     ("width: 32", "lacks 'height'"),
     (CAMERA + "focal: 3", "unknown key 'focal'"),
     (CAMERA.replace("40.0", "-3"), "'fx' is -3.0 px; it must be at least 1.0 px"),
@@ -221,5 +231,5 @@ def test_cut_image_is_named(tmp_path, suffix, share):
 def test_image_of_another_size_is_refused(tmp_path):
     (tmp_path / "camera.yaml").write_text(CAMERA)
     write_image(tmp_path / "image/7.png", np.zeros((10, 12, 3), np.uint8))
-    with pytest.raises(DepthRosError, match="7.png is 12x10, but its camera is 32x20"):
+    with pytest.raises(DepthRosError, match=r"7\.png is 12x10, but its camera is 32x20"):
         open_folder(tmp_path)[0]

@@ -10,9 +10,10 @@ from depth_ros.datasets import open_folder
 from depth_ros.geometry import back_project, inverse, project, rectify
 
 LAYOUTS = {
-    "kitti2015_stereo": ("folder", 110), "kitti_stereo_clip": ("folder", 21), "kitti_raw_city": ("folder", 268),
-    "kitti_raw_road": ("folder", 91), "kitti_raw_jam": ("folder", 78), "hololens_office": ("folder", 260),
-    "kitti_odometry_06": ("kitti_odometry", 51), "euroc_v1_01": ("euroc", 60), "tum_fr1_rpy": ("tum", 180),
+    "kitti2015_stereo": ("folder", 110), "kitti_stereo_clip": ("folder", 21),
+    "kitti_raw_city": ("folder", 268), "kitti_raw_road": ("folder", 91), "kitti_raw_jam": ("folder", 78),
+    "hololens_office": ("folder", 260), "kitti_odometry_06": ("kitti_odometry", 51),
+    "euroc_v1_01": ("euroc", 60), "tum_fr1_rpy": ("tum", 180),
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def test_kitti_depth_explains_the_right_eye(data_root, index):
     assert errors[1.0] < 0.95 * min(errors[0.9], errors[1.1])
 
 
-@pytest.mark.parametrize("name, index, other", [("tum_fr1_rpy", 40, 44), ("hololens_office", 20, 21)])
+@pytest.mark.parametrize(("name", "index", "other"), [("tum_fr1_rpy", 40, 44), ("hololens_office", 20, 21)])
 def test_depth_and_poses_explain_another_frame(data_root, name, index, other):
     folder = recorded(data_root, name)
     a, b = folder[index], folder[other]
@@ -89,4 +90,5 @@ def test_euroc_rows_agree_after_rectification(data_root):
 def test_odometry_drives_forward(data_root):
     folder = recorded(data_root, "kitti_odometry_06")
     T = inverse(folder[0].T_world_camera) @ folder[50].T_world_camera
-    assert T[2, 3] > 40 and abs(T[0, 3]) < 3  # 5 s at about 11 m/s, along the optical axis
+    assert T[2, 3] > 40
+    assert abs(T[0, 3]) < 3
