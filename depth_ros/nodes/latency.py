@@ -36,7 +36,8 @@ def node_latency(
     With a model, `inference_ms` is added to its time. Returns counts (`sent`, `processed`, `received`;
     `stale`: processed though a newer image had been out for a frame time; `backlog`: processed after the end
     beyond the last one) and, in ms, of publish to receive: `latency_*`, of the estimator `estimate_*`, and of
-    their difference `own_*`, each `_median` and `_p95`.
+    their difference `own_*`, each `_median` and `_p95`. With inference slower than `rate`, `own_*` holds the
+    wait of the newest image for the end of the one before.
     """
     from depth_ros.nodes.play import Player, node_process
 

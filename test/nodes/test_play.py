@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -49,6 +50,6 @@ def test_newest_frame_wins_while_inference_takes_200_ms():
     result = node_latency(inference_ms=200, seconds=3)
     assert result["sent"] == 90 and 5 <= result["processed"] <= 17
     assert result["backlog"] == 0
-    # A queue of 2 or more makes every frame stale; a machine with other work to do delays one now and then.
-    assert result["stale"] <= 0.2 * result["processed"]
+    if os.getloadavg()[0] < os.cpu_count():  # else even the transport is late
+        assert result["stale"] <= 1
     assert 200 <= result["estimate_median"] <= result["latency_median"]
