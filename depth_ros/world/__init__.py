@@ -34,7 +34,7 @@ class WorldSettings:
 
     kind: str = setting("street", "What to render", choices=("street", "room"))
     seed: int = setting(0, "Everything random follows from it", minimum=0)
-    frames: int = setting(40, "Length of the sequence", minimum=1)
+    frames: int = setting(40, "Length of the sequence; another length is another street", minimum=1)
     width: int = setting(0, "Image width, 0 = usual for the kind", "px", minimum=0, maximum=8192)
     height: int = setting(0, "Image height, 0 = usual for the kind", "px", minimum=0, maximum=8192)
     focal: float = setting(0.0, "Focal length, 0 = usual for the kind", "px", minimum=0)
@@ -45,7 +45,7 @@ class WorldSettings:
     supersample: int = setting(1, "Rays per pixel along each axis of the image", minimum=1, maximum=4)
 
 
-KIND_DEFAULTS = {
+KIND_DEFAULTS: dict[str, dict[str, float]] = {
     "street": {"width": 640, "height": 192, "focal": 0.58, "baseline": 0.54, "rate": 10.0},
     "room": {"width": 320, "height": 240, "focal": 0.8, "baseline": 0.1, "rate": 30.0},
 }
@@ -68,7 +68,7 @@ class World:
         self.settings = settings
         self.rate = settings.rate or usual["rate"]
         self.baseline = settings.baseline or usual["baseline"]
-        width, height = settings.width or usual["width"], settings.height or usual["height"]
+        width, height = settings.width or int(usual["width"]), settings.height or int(usual["height"])
         focal = settings.focal or usual["focal"] * width
         centre = (width - 1) / 2, (height - 1) / 2
         self.cameras = {

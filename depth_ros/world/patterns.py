@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+Value = np.ndarray | float
+
 TILE = np.random.default_rng(7).uniform(-1, 1, (256, 256)).astype(np.float32)
 """White noise that the textures and the value noise look up; it repeats after 256 cells."""
 
@@ -36,6 +38,10 @@ class Road:
         return radius * np.arctan2(side * x, side * (radius - y)), radius - side * np.hypot(x, radius - y)
 
 
+STRAIGHT = Road(1e-4, 3.5, True)
+"""Stands for the road where a scene has none."""
+
+
 @dataclass(frozen=True)
 class Surface:
     """Pixels that share a texture.
@@ -57,7 +63,7 @@ class Surface:
     a: np.ndarray
     b: np.ndarray
     c: np.ndarray
-    road: Road | None = None
+    road: Road = STRAIGHT
 
 
 Texture = Callable[[Surface], np.ndarray]
@@ -86,12 +92,12 @@ def hashed(i: np.ndarray, j: np.ndarray, seed: np.ndarray) -> np.ndarray:
     return TILE[i.astype(np.int32) & 255, (j.astype(np.int32) + 57 * seed) & 255]
 
 
-def inside(x: np.ndarray, low: np.ndarray, high: np.ndarray, pixel: np.ndarray) -> np.ndarray:
+def inside(x: np.ndarray, low: Value, high: Value, pixel: np.ndarray) -> np.ndarray:
     """Share of the pixel about x that lies between low and high."""
     return np.clip((np.minimum(x - low, high - x)) / pixel + 0.5, 0, 1)
 
 
-def lines(x: np.ndarray, period: np.ndarray, thickness: float, pixel: np.ndarray) -> np.ndarray:
+def lines(x: np.ndarray, period: Value, thickness: float, pixel: np.ndarray) -> np.ndarray:
     """Share of a pixel covered by lines at multiples of `period`; their mean where they are too fine."""
     distance = np.abs(x - np.round(x / period) * period)
     share = np.clip((thickness / 2 - distance) / pixel + 0.5, 0, 1)

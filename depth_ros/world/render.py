@@ -10,7 +10,7 @@ import numpy as np
 
 from depth_ros.datatypes import Camera
 from depth_ros.geometry import inverse
-from depth_ros.world.patterns import Road, Surface, mix, noise
+from depth_ros.world.patterns import STRAIGHT, Road, Surface, mix, noise
 from depth_ros.world.shapes import Mesh, cast, windows
 
 
@@ -47,7 +47,7 @@ class Scene:
     camera: Callable[[float], np.ndarray]
     light: Light
     far: float
-    road: Road | None = None
+    road: Road = STRAIGHT
 
 
 @dataclass(frozen=True)

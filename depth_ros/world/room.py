@@ -8,7 +8,7 @@ from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.world import indoors, patterns
 from depth_ros.world.patterns import Texture
 from depth_ros.world.render import Light, Scene
-from depth_ros.world.shapes import Paint, prism_planes, tapered_planes
+from depth_ros.world.shapes import Paint, Size, prism_planes, tapered_planes
 from depth_ros.world.stage import Stage, hsv, pick, transform, wobble
 
 THICK = 0.2
@@ -64,14 +64,14 @@ class _Builder:
         for side in (-1, 1):
             self.stage.box((THICK, y + 1, z), transform(side * (x + THICK) / 2, 0, z / 2), wall)
             self.stage.box((x + 1, THICK, z), transform(0, side * (y + THICK) / 2, z / 2), wall)
-        for _ in range(rng.integers(0, 3)):
+        for _ in range(int(rng.integers(0, 3))):
             self.by_wall((rng.uniform(0.9, 2.0), 0.06, rng.uniform(0.9, 1.4)), 1.0,
                          Paint(indoors.pane, ((0.9, 0.95, 1.0), (0.25, 0.4, 0.2), (0.85,) * 3)))  # fmt: skip
         for side in (-1, 1):
             lamp = Paint(patterns.plain, ((1.3, 1.3, 1.25),) * 3)
             self.stage.box((1.2, 0.3, 0.08), transform(side * x / 4, 0, z - 0.04), lamp)
 
-    def by_wall(self, size: tuple, bottom: float, *paints: Paint) -> np.ndarray:
+    def by_wall(self, size: Size, bottom: float, *paints: Paint) -> np.ndarray:
         """A box with its back at a random place of a random wall: (4, 4) of its frame, y towards the room."""
         rng = self.rng
         wall = int(rng.integers(4))
@@ -94,7 +94,7 @@ class _Builder:
         side = Paint(patterns.wood, front.colours)
         T = self.by_wall(size, 0.0, side, side, front, front, side)
         if size[2] < 1.3:
-            self.clutter(T @ transform(0, 0, size[2] / 2), size[0], size[1], rng.integers(1, 4))
+            self.clutter(T @ transform(0, 0, size[2] / 2), size[0], size[1], int(rng.integers(1, 4)))
 
     def table(self, T: np.ndarray, desk: bool) -> None:
         rng, wood = self.rng, self.timber(patterns.wood)
@@ -105,9 +105,9 @@ class _Builder:
                 leg = T @ transform(x * (size[0] / 2 - 0.05), y * (size[1] / 2 - 0.05), height / 2 - 0.02)
                 self.stage.box((0.05, 0.05, height - 0.04), leg, wood)
         top = T @ transform(0, 0, height)
-        self.clutter(top, size[0], size[1], rng.integers(2, 8))
+        self.clutter(top, size[0], size[1], int(rng.integers(2, 8)))
         if desk:
-            for _ in range(rng.integers(1, 3)):
+            for _ in range(int(rng.integers(1, 3))):
                 self.monitor(top @ transform(rng.uniform(-0.4, 0.4), -0.15, 0, rng.normal(0, 0.3)))
             self.chair(
                 T @ transform(rng.uniform(-0.3, 0.3), size[1] / 2 + 0.25, 0, rng.normal(-np.pi / 2, 0.5))
@@ -183,9 +183,9 @@ class _Builder:
 
 def _furnish(room: _Builder) -> None:
     rng = room.rng
-    for _ in range(rng.integers(2, 7)):
+    for _ in range(int(rng.integers(2, 7))):
         room.cupboard()
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(int(rng.integers(1, 4))):
         wall = int(rng.integers(4))
         across, along = (room.length, room.width) if wall % 2 == 0 else (room.width, room.length)
         turned = transform(0, 0, 0, wall * np.pi / 2)
@@ -205,7 +205,7 @@ def _furnish(room: _Builder) -> None:
             transform(0, 0, 0, wall * np.pi / 2)
             @ transform(across / 2 - 0.45, rng.normal(0, 0.5), 0, np.pi / 2)
         )
-    for _ in range(rng.integers(1, 6)):
+    for _ in range(int(rng.integers(1, 6))):
         size = rng.uniform(0.2, 0.6, 3)
         x, y = rng.uniform(-0.42, 0.42, 2) * (room.length, room.width)
         room.stage.box(tuple(size), transform(x, y, size[2] / 2, rng.uniform(0, 6)), room.any_paint())
@@ -233,7 +233,7 @@ def build(rng: np.random.Generator, moving: int) -> Scene:
         angle = rate * t + phase
         where = np.array([reach * x * np.cos(angle), reach * y * np.sin(angle), height])
         where += [part(t) for part in sway]
-        T = transform(*where, heading + turn * t + yaw(t), tilt + pitch(t), roll(t))
+        T = transform(where[0], where[1], where[2], heading + turn * t + yaw(t), tilt + pitch(t), roll(t))
         return T @ T_BODY_OPTICAL
 
     tint = np.array([1.0, rng.uniform(0.9, 1.0), rng.uniform(0.75, 1.0)])

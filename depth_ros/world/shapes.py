@@ -8,12 +8,16 @@ the others, so hit, face and depth are exact and need no division per pixel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from depth_ros.datatypes import Camera
 from depth_ros.world.patterns import Texture
+
+Size = Sequence[float] | np.ndarray
+"""Length along x, y, z, m."""
 
 NEAR = 0.05
 """Nothing closer than this is drawn, m."""
@@ -39,7 +43,7 @@ class Solid:
     """
 
     planes: np.ndarray
-    size: np.ndarray
+    size: Size
     T: np.ndarray
     paints: tuple[Paint, ...]
     body: int = 0
@@ -60,20 +64,20 @@ class Solid:
         object.__setattr__(self, "extent", 2 * reach)
 
 
-def hull(normals: np.ndarray, points: np.ndarray) -> np.ndarray:
+def hull(normals: np.ndarray | list, points: np.ndarray) -> np.ndarray:
     """(K, 4) planes through `points` (K, 3) with outward `normals` (K, 3) of any length."""
     n = np.asarray(normals, float)
     n = n / np.linalg.norm(n, axis=1, keepdims=True)
     return np.hstack([n, -(n * points).sum(axis=1, keepdims=True)])
 
 
-def box_planes(size: np.ndarray) -> np.ndarray:
+def box_planes(size: Size) -> np.ndarray:
     """Faces +x -x +y -y +z -z of a box of `size` (3,) m."""
     normals = np.repeat(np.eye(3), 2, axis=0) * np.array([1, -1, 1, -1, 1, -1])[:, None]
     return hull(normals, normals * np.asarray(size) / 2)
 
 
-def tapered_planes(size: np.ndarray, front: float, back: float, side: float) -> np.ndarray:
+def tapered_planes(size: Size, front: float, back: float, side: float) -> np.ndarray:
     """A box whose top is shorter by `front` at +x, `back` at -x and `side` at +y and -y, m: cabins, roofs."""
     (x, y, z), height = np.asarray(size) / 2, size[2]
     normals = [
@@ -87,7 +91,7 @@ def tapered_planes(size: np.ndarray, front: float, back: float, side: float) -> 
     return hull(normals, np.array([[x, 0, -z], [-x, 0, -z], [0, y, -z], [0, -y, -z], [0, 0, z], [0, 0, -z]]))
 
 
-def prism_planes(size: np.ndarray, axis: int, sides: int = 8) -> np.ndarray:
+def prism_planes(size: Size, axis: int, sides: int = 8) -> np.ndarray:
     """A regular prism about `axis` that fits in `size`: poles, trunks, wheels. Its two ends come last."""
     angle = 2 * np.pi * np.arange(sides) / sides
     a, b = [k for k in range(3) if k != axis]
@@ -98,7 +102,7 @@ def prism_planes(size: np.ndarray, axis: int, sides: int = 8) -> np.ndarray:
     return hull(normals, points)
 
 
-def crown_planes(size: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def crown_planes(size: Size, rng: np.random.Generator) -> np.ndarray:
     """A bulging solid of 26 faces, each at a random distance: crowns of trees, bushes."""
     grid = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3), axis=-1).reshape(-1, 3)
     directions = grid[np.abs(grid).sum(axis=1) > 0].astype(float)
@@ -185,21 +189,21 @@ def cast(
     for k in np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])):
         left, top, right, bottom = boxes[k]
         faces = np.arange(first[k], first[k + 1])
-        outside = planes[faces, 3] > 0
-        if not outside.any():
+        before = planes[faces, 3] > 0  # the camera lies before the face, so that a ray may enter there
+        if not before.any():
             continue  # the camera is inside
         across = (slopes[faces, :1] * x[left:right] + slopes[faces, 2:]).astype(np.float32)[:, None]
         down = (slopes[faces, 1:2] * y[top:bottom]).astype(np.float32)[:, :, None]
-        entry, hit_face, leave = None, None, np.float32(1 / far)
-        for j in range(len(faces)):
+        entry = np.full((bottom - top, right - left), np.inf, np.float32)
+        hit_face = np.zeros(entry.shape, np.int32)
+        leave = np.full(entry.shape, 1 / far, np.float32)
+        for j, face_index in enumerate(faces):
             s = across[j] + down[j]
-            if not outside[j]:
-                leave = np.maximum(leave, s)
-            elif entry is None:
-                entry, hit_face = s, np.full(s.shape, faces[j], np.int32)
+            if before[j]:
+                hit_face[s < entry] = face_index
+                np.minimum(entry, s, out=entry)
             else:
-                hit_face[s < entry] = faces[j]
-                entry = np.minimum(entry, s)
+                np.maximum(leave, s, out=leave)
         known = inverse_depth[top:bottom, left:right]
         hit = (entry > leave) & (entry > known)
         np.copyto(known, entry, where=hit)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from depth_ros.world.shapes import Mesh, Paint, Solid, box_planes
+from depth_ros.world.shapes import Mesh, Paint, Size, Solid, box_planes
 
 T = TypeVar("T")
 
@@ -53,13 +53,13 @@ class Stage:
         self.solids: list[Solid] = []
         self.bodies: list[Callable[[float], np.ndarray]] = [lambda t: np.eye(4)]
 
-    def add(self, planes: np.ndarray, size: tuple, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
+    def add(self, planes: np.ndarray, size: Size, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
         """A solid whose last paint serves all remaining faces."""
         paints = paints + (paints[-1],) * (len(planes) - len(paints))
         seed = int(self.rng.integers(1000))
         self.solids.append(Solid(planes, np.asarray(size, float), T, paints, body, seed))
 
-    def box(self, size: tuple, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
+    def box(self, size: Size, T: np.ndarray, *paints: Paint, body: int = 0) -> None:
         """A box; paints in the order +x -x +y -y +z -z, the last one for all that remain."""
         self.add(box_planes(size), size, T, *paints, body=body)
 

@@ -44,7 +44,7 @@ class _Builder:
         grey = rng.uniform(0.42, 0.6)
         slab = Paint(patterns.tiles, ((grey, grey * 0.98, grey * 0.94), (grey * 0.7,) * 3, (grey,) * 3))
         kerb = Paint(patterns.plain, ((grey * 1.15,) * 3, (grey,) * 3, (grey,) * 3))
-        for along in np.arange(start, stop, step):
+        for along in np.arange(start, stop, step).tolist():
             for side in (-1, 1):
                 left = side * (self.road.half_width + width / 2)
                 length = step * (1 - self.road.curvature * left) + 0.02
@@ -112,12 +112,12 @@ class _Builder:
         )
         paint = self.green()
         for _ in range(3):
-            size = np.array([width, width, crown]) * rng.uniform(0.55, 0.9, 3)
+            ball = np.array([width, width, crown]) * rng.uniform(0.55, 0.9, 3)
             shift = rng.normal(0, 0.16, 3) * [width, width, crown]
             T = place(
                 self.road, along + shift[0], left + shift[1], trunk + crown / 2 + shift[2], rng.uniform(0, 6)
             )
-            self.stage.add(crown_planes(size, rng), size, T, paint)
+            self.stage.add(crown_planes(ball, rng), ball, T, paint)
 
     def bush(self, along: float, left: float) -> None:
         size = self.rng.uniform(0.8, 2.4, 3)
@@ -170,7 +170,7 @@ def _sides(builder: _Builder, start: float, stop: float, setback: float, style: 
                 builder.pole(along, side * (builder.road.half_width + rng.uniform(0.3, 0.8)))
             along += length + (rng.uniform(2, 12) if rng.random() < 0.3 else rng.uniform(0, 1))
     for side in (-1, 1):  # what is seen through the gaps
-        for along in np.arange(start, stop + 60, 16):
+        for along in np.arange(start, stop + 60, 16).tolist():
             size = np.array([rng.uniform(12, 20), rng.uniform(8, 16), rng.uniform(6, 14)])
             T = place(builder.road, along, side * rng.uniform(35, 55), size[2] * 0.35, rng.uniform(0, 6))
             builder.stage.add(crown_planes(size, rng), tuple(size), T, builder.green())
@@ -196,7 +196,7 @@ def _cars(
         own = k % 2 == 1
         first = ahead if own else rng.uniform(15, 80)
         ahead += rng.uniform(9, 25) * own
-        pace = speed * rng.uniform(0.85, 1.1) if own else -rng.uniform(5, 12)
+        pace = speed * rng.uniform(1.0, 1.12) if own else -rng.uniform(5, 12)
         left = (lane if own else -lane) + rng.normal(0, 0.15)
 
         def pose(t: float, first: float = first, pace: float = pace, left: float = left) -> np.ndarray:
