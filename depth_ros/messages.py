@@ -18,7 +18,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import quaternion_from_matrix, rays
 
 _TO_RGB = {
-    "rgb": None, "bgr": cv2.COLOR_BGR2RGB, "rgba": cv2.COLOR_RGBA2RGB, "bgra": cv2.COLOR_BGRA2RGB,
+    "bgr": cv2.COLOR_BGR2RGB, "rgba": cv2.COLOR_RGBA2RGB, "bgra": cv2.COLOR_BGRA2RGB,
     "mono": cv2.COLOR_GRAY2RGB, "uyvy": cv2.COLOR_YUV2RGB_UYVY, "yuyv": cv2.COLOR_YUV2RGB_YUYV,
     "nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21,
     # OpenCV names a Bayer pattern by its second row, ROS by its first.
@@ -32,14 +32,12 @@ _LAYOUTS = {"uyvy": "uyvy", "yuv422": "uyvy", "yuyv": "yuyv", "yuv422_yuy2": "yu
             "nv12": "nv12", "nv21": "nv21", "nv24": "nv24",
             "8UC1": "mono", "8UC3": "bgr", "8UC4": "bgra",
             "16UC1": "mono", "16UC3": "bgr", "16UC4": "bgra"}  # fmt: skip
-_LAYOUTS |= {
-    f"{name}{bits}": name for bits in (8, 16) for name in _TO_RGB if name[:2] not in ("uy", "yu", "nv")
-}
+_LAYOUTS |= {f"{name}{bits}": name for name in ("rgb", *_TO_RGB) if name not in _LAYOUTS for bits in (8, 16)}
 
 ENCODINGS = tuple(sorted(_LAYOUTS))
 """Every encoding that `decode_image` reads: those that cv_bridge converts to rgb8, and OpenCV's BGR types."""
 
-_DEPTHS = {"32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16)}
+_DEPTHS: dict[str, np.dtype] = {"32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16)}
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 _CALIBRATE = (
     "calibrate the camera (ros2 run camera_calibration cameracalibrator) and give its driver the file"
@@ -98,13 +96,13 @@ def _pixels(message: Any, rows: int, channels: int, dtype: np.dtype) -> np.ndarr
         )
     shape, strides = (rows, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
     stored = dtype.newbyteorder(">" if message.is_bigendian else "<")
-    pixels = np.ndarray(shape, stored, np.frombuffer(data, np.uint8), strides=strides)
+    pixels: np.ndarray = np.ndarray(shape, stored, np.frombuffer(data, np.uint8), strides=strides)
     pixels = pixels if channels > 1 else pixels[..., 0]
     return pixels if stored.isnative else pixels.astype(dtype)
 
 
 def _nv24_to_rgb(pixels: np.ndarray) -> np.ndarray:
-    """RGB of a plane of Y and one of U V pairs at full size. BT.601 video range, as OpenCV's NV12 and NV21."""
+    """RGB of a plane of Y and one of U V pairs at full size. BT.601 video range, as OpenCV's NV12."""
     height, width = pixels.shape[0] // 3, pixels.shape[1]
     y = 1.164 * (pixels[:height].astype(np.float32) - 16)
     u, v = np.moveaxis(pixels[height:].reshape(height, width, 2).astype(np.float32) - 128, -1, 0)
@@ -263,7 +261,7 @@ def fill_camera_info(message: Any, camera: Camera) -> None:
 
 
 def fill_points(message: Any, depth: Depth, stride: int = 1) -> None:
-    """Write every stride-th pixel as an organised cloud of x y z (m, optical frame) and rgb, 16 bytes a point.
+    """Write every stride-th pixel as an organised cloud of x y z (m, optical frame) and rgb, 16 bytes each.
 
     Unknown depth gives NaN, never Inf (MoveIt's octomap drops NaN only). `message.fields` must be
     `POINT_FIELDS`; the header stays as it is. rgb is 0x00RRGGBB in the bytes of a float32 (PCL).

@@ -1,4 +1,4 @@
-"""Every launch and configuration file against the executables, parameters and topics that exist. Without ROS."""
+"""Every launch and configuration file against the executables, parameters and topics that exist. No ROS."""
 
 from __future__ import annotations
 

@@ -57,13 +57,13 @@ def camera_info(types=TYPES, width=640, height=480, k=None, d=(), p=None, r=None
 
 @pytest.fixture
 def rgb() -> np.ndarray:
-    """A smooth colour picture, 32 x 24, in which every channel differs: conversions that lose detail keep it."""
+    """A smooth colour picture, 32 x 24, every channel another: conversions that lose detail keep it."""
     v, u = np.mgrid[0:24, 0:32]
     return np.stack([40 + 5 * u, 200 - 3 * v, 90 + 2 * u + 2 * v], axis=-1).astype(np.uint8)
 
 
 def encoded(rgb: np.ndarray, encoding: str) -> tuple[bytes, int]:
-    """The picture as a driver would send it in `encoding` (little endian), and how far it may come back off."""
+    """The picture as a driver would send it in `encoding` (little endian), and how far off it may be."""
     name = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8", "yuv422": "uyvy", "yuv422_yuy2": "yuyv",
             "16UC1": "mono16", "16UC3": "bgr16", "16UC4": "bgra16"}.get(encoding, encoding)  # fmt: skip
     if name.endswith("16"):

@@ -69,7 +69,9 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, estimator: Callable[..., Any], name: str = "depth_node", **options: Any) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
-        self._make_estimator, self._estimator = estimator, None
+        self._make_estimator = estimator
+        self._estimator: Any = None
+        self._outputs: tuple[LifecyclePublisher, ...] = ()
         self._input: CameraInput | None = None
         self._received = (0, 0.0)
         self._rejected = 0
@@ -77,9 +79,8 @@ class DepthNode(LifecycleNode):
         self.parameters = Parameters(self, DepthNodeSettings, EngineSettings)
         self.diagnostics = Diagnostics(self, "depth", self._values, self._silence)
         if self.parameters.unknown:
-            self.diagnostics.complain(
-                f"unknown parameters {', '.join(self.parameters.unknown)}; known are {', '.join(self.parameters.names)}"
-            )
+            unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
+            self.diagnostics.complain(f"unknown parameters {unknown}; known are {known}")
 
     def start(self) -> None:
         """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
@@ -169,7 +170,7 @@ class DepthNode(LifecycleNode):
 
     def _on_image(self, message: Any) -> None:
         self.diagnostics.awake()
-        if not any(publisher.get_subscription_count() for publisher in self._outputs):
+        if not (self._input and any(publisher.get_subscription_count() for publisher in self._outputs)):
             return
         started = time.perf_counter()
         try:

@@ -52,8 +52,8 @@ class Diagnostics:
         self._frame_time = time.monotonic()
 
     def published(self, stamp: int, started: float, estimated: float) -> None:
-        """A result left. stamp: ns of its image; started, estimated: time.perf_counter() at receiving and after
-        estimating."""
+        """A result left. stamp: ns of its image; started, estimated: time.perf_counter() when received and
+        when estimated."""
         now = time.perf_counter()
         self._milliseconds["estimate"].append((estimated - started) * 1e3)
         self._milliseconds["processing"].append((now - started) * 1e3)

@@ -1,7 +1,7 @@
 """What the node itself adds to the engine's time, and whether it ever works on old images.
 
-Two processes and real DDS: here the camera and the receiver, in the other (`_serve`) the real DepthNode with an
-estimator that notes when it works on what, and may be slowed down.
+Two processes and real DDS: here the camera and the receiver, in the other (`_serve`) the real DepthNode with
+an estimator that notes when it works on what, and may be slowed down.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def node_latency(
 ) -> dict[str, float]:
     """Send images of width x height px at `rate` Hz through the real node for `seconds`.
 
-    model: a model's name or folder; empty: no model, the estimator sleeps `inference_ms` and gives a constant.
+    model: a name or a folder; empty: none, the estimator sleeps `inference_ms` and gives a constant.
     With a model, `inference_ms` is added to its time. Returns counts (`sent`, `processed`, `received`;
     `stale`: processed though a newer image had been out for a frame time; `backlog`: processed after the end
     beyond the last one) and, in ms, of publish to receive: `latency_*`, of the estimator `estimate_*`, and of
@@ -62,7 +62,7 @@ def _frames(width: int, height: int, rate: float, seconds: float) -> Iterator[Fr
 
 
 def _summary(
-    sent: dict[int, float], work: list[dict[str, float]], latency: dict[int, float], rate: float
+    sent: dict[int, float], work: list[dict[str, Any]], latency: dict[int, float], rate: float
 ) -> dict[str, float]:
     order = sorted(sent)
     following = dict(itertools.pairwise(order))
@@ -72,9 +72,13 @@ def _summary(
     backlog = sum(w["begin"] > sent[order[-1]] and w["stamp"] != order[-1] for w in work)
     both = [(latency[w["stamp"]], w["end"] - w["begin"]) for w in work if w["stamp"] in latency]
     total, estimate = np.array(both).reshape(-1, 2).T * 1e3
-    summary = {
-        "sent": len(sent), "processed": len(work), "received": len(latency), "stale": len(stale), "backlog": backlog
-    }  # fmt: skip
+    summary: dict[str, float] = {
+        "sent": len(sent),
+        "processed": len(work),
+        "received": len(latency),
+        "stale": len(stale),
+        "backlog": backlog,
+    }
     for name, values in (("latency", total), ("estimate", estimate), ("own", total - estimate)):
         for suffix, percent in (("median", 50), ("p95", 95)):
             summary[f"{name}_{suffix}"] = (
@@ -84,7 +88,7 @@ def _summary(
 
 
 class _Noting:
-    """An estimator (or, without a model, a constant) that sleeps and notes begin and end, time.monotonic()."""
+    """An estimator, or a constant without a model, that sleeps and notes begin and end (time.monotonic())."""
 
     def __init__(self, model: str, settings: EngineSettings, background: bool, sleep: float) -> None:
         self.inner: Any = None
@@ -95,7 +99,8 @@ class _Noting:
 
             self.inner = DepthEstimator(model, settings, background)
             self.card = self.inner.card
-        self.sleep, self.notes = sleep, []
+        self.sleep = sleep
+        self.notes: list[dict[str, Any]] = []
 
     def estimate(self, frame: Frame) -> Depth:
         begin = time.monotonic()
@@ -120,7 +125,7 @@ def _serve(model: str, inference_ms: str, log: str) -> None:
 
     from depth_ros.nodes.depth_node import DepthNode
 
-    notes: list[dict[str, float]] = []
+    notes: list[dict[str, Any]] = []
 
     def make(_: str, settings: EngineSettings, background: bool) -> _Noting:
         estimator = _Noting(model, settings, background, float(inference_ms) / 1e3)

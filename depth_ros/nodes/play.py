@@ -101,7 +101,7 @@ class Player:
         self._failure, self._ready = "", False
         self._image, self._info = Image(), CameraInfo()
 
-    def __enter__(self) -> Player:  # noqa: PYI034 (typing.Self is of Python 3.11)
+    def __enter__(self) -> Player:
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = node = rclpy.create_node("player", namespace=self.namespace, context=self._context)
