@@ -106,7 +106,7 @@ def test_recorded_depth_is_matched_by_stamp(clip, small_model, tmp_path) -> None
     assert (result["images"], result["ms_per_image"]) == (2, pytest.approx(50.0))
     assert result["figures"]["delta1"] > 0.9
     assert "2 of 6" in result["protocol"]
-    with pytest.raises(DepthRosError, match="another recording"):
+    with pytest.raises(DepthRosError, match="is it that recording"):
         evaluate_recorded([replace(came[0], stamp=5)], str(small_model), folder, clip)
 
 
