@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.card import find_card
-from depth_ros.engine import BACKENDS, EngineSettings, backend, open_engine, pick_device
+from depth_ros.card import Card, find_card
+from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_engine, pick_device
+from depth_ros.engine.cache import device_name
 from depth_ros.engine.check import check_inputs
 
 WARM_UP = 5
@@ -22,62 +23,69 @@ WARM_UP = 5
 def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
     """{"model", "device", "size", "engines": [{backend, precision, ms_*, speedup, difference}], "node": [...]}.
 
-    difference: median relative difference of the depth from eager float32 on the check image.
+    speedup: times eager float32. difference: median relative difference of the depth from its, on the check
+    image.
     """
-    from depth_ros.engine.cache import device_name
-
     card, device = find_card(model), pick_device("auto")
-    engines = []
-    for name in BACKENDS:
-        module = backend(name)
-        if module.unavailable(device):
-            continue
-        for precision in module.precisions(device):
-            wish = EngineSettings(backend=name, precision=precision, device=device)
-            engine = open_engine(card, card.width, card.height, wish)
-            if (engine.backend, engine.precision) == (name, precision):  # else it failed the check
-                engines.append(engine)
-    inputs = check_inputs(card, card.width, card.height, "cpu")
-    image, K = inputs[0][0].numpy(), inputs[1][0].numpy()
-    times: list[list[float]] = [[] for _ in engines]
-    depths = [engine(image, K) for engine in engines]
-    for turn in range(WARM_UP + rounds):
-        for engine, taken in zip(engines, times, strict=True):
-            start = time.perf_counter()
-            engine(image, K)
-            if turn >= WARM_UP:
-                taken.append(1000 * (time.perf_counter() - start))
-    names = [(engine.backend, engine.precision) for engine in engines]
-    eager = names.index(("eager", "float32"))
-    rows = [
-        {
-            "backend": engine.backend,
-            "precision": engine.precision,
-            "ms_median": float(np.median(taken)),
-            "ms_min": float(np.min(taken)),
-            "ms_p95": float(np.percentile(taken, 95)),
-            "speedup": float(np.median(times[eager]) / np.median(taken)),
-            "difference": float(np.nanmedian(np.abs(depth - depths[eager]) / depths[eager])),
-        }
-        for engine, taken, depth in zip(engines, times, depths, strict=True)
-    ]
-    result = {
+    result: dict[str, Any] = {
         "model": card.name,
         "device": device_name(device),
         "size": f"{card.width}x{card.height}",
-        "engines": sorted(rows, key=lambda row: row["ms_median"]),
+        "engines": engine_rows(card, engines_of(card, device), rounds),
     }
     if ros and importlib.util.find_spec("rclpy") is not None:
         result["node"] = node_rows(model)
     return result
 
 
+def engines_of(card: Card, device: str) -> list[Engine]:
+    """Every engine that this machine can run and that passes the check; eager float32 is the first."""
+    engines = []
+    for name in reversed(BACKENDS):
+        module = backend(name)
+        for precision in [] if module.unavailable(device) else module.precisions(device):
+            wish = EngineSettings(backend=name, precision=precision, device=device)
+            engine = open_engine(card, card.width, card.height, wish)
+            if (engine.backend, engine.precision) == (name, precision):  # else it failed the check
+                engines.append(engine)
+    return engines
+
+
+def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str, Any]]:
+    """Time the engines in turns, fastest first. The first of `engines` is the one that others are compared with."""
+    inputs = check_inputs(card, card.width, card.height, "cpu")
+    image, K = inputs[0][0].numpy(), inputs[1][0].numpy()
+    depths = [engine(image, K) for engine in engines]
+    times: list[list[float]] = [[] for _ in engines]
+    for turn in range(WARM_UP + rounds):
+        for engine, taken in zip(engines, times, strict=True):
+            start = time.perf_counter()
+            engine(image, K)
+            if turn >= WARM_UP:
+                taken.append(1000 * (time.perf_counter() - start))
+    rows: list[dict[str, Any]] = [
+        {
+            "backend": engine.backend,
+            "precision": engine.precision,
+            "ms_median": float(np.median(taken)),
+            "ms_min": float(np.min(taken)),
+            "ms_p95": float(np.percentile(taken, 95)),
+            "speedup": float(np.median(times[0]) / np.median(taken)),
+            "difference": float(np.nanmedian(np.abs(depth - depths[0]) / depths[0])),
+        }
+        for engine, taken, depth in zip(engines, times, depths, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row["ms_median"])
+
+
 def node_rows(model: str) -> list[dict[str, Any]]:
     """1280x720 at 30 Hz through the real node: with the model, and with inference made to take 200 ms."""
     from depth_ros.nodes.latency import node_latency
 
-    cases = {"the model": {"model": model}, "200 ms of inference": {"inference_ms": 200.0}}
-    return [{"case": case, **node_latency(**options)} for case, options in cases.items()]
+    return [
+        {"case": "the model", **node_latency(model=model)},
+        {"case": "200 ms of inference", **node_latency(inference_ms=200.0)},
+    ]
 
 
 def table(result: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ def model_roots() -> list[Path]:
     """Folders that may hold models, first match wins: $DEPTH_ROS_MODELS, checkout, ament, Python prefix."""
     roots = [Path(entry) for entry in os.environ.get("DEPTH_ROS_MODELS", "").split(os.pathsep) if entry]
     roots.append(Path(__file__).resolve().parent.parent / "models")
-    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) + [sys.prefix]
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     roots += [Path(prefix) / "share/depth_ros/models" for prefix in prefixes if prefix]
     return [root for root in dict.fromkeys(roots) if root.is_dir()]
 
@@ -86,9 +86,7 @@ def find_card(model: str) -> Card:
         if model and (root / model / "card.yaml").is_file():
             return read_card(root / model)
     known = ", ".join(card.name for card in cards()) or "none"
-    raise DepthRosError(
-        f"no model '{model}'; known are {known}; or give the path of a folder with card.yaml"
-    )
+    raise DepthRosError(f"no model '{model}'; known are {known}; or give the path of a folder with card.yaml")
 
 
 def read_card(folder: Path) -> Card:
@@ -137,7 +135,7 @@ def size_multiple(card: Card) -> int:
     import torch
 
     with torch.device("meta"):
-        return build(card).size_multiple
+        return int(build(card).size_multiple)  # type: ignore[arg-type]
 
 
 def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:

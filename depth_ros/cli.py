@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     models = _command(commands, "models", run_models, "list the models, or the families they belong to")
-    models.add_argument("--families", action="store_true", help="families with the parameters of each network")
+    models.add_argument(
+        "--families", action="store_true", help="families with the parameters of each network"
+    )
     models.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
 
     compile_ = _command(commands, "compile", run_compile, "build the engine of a model for this machine")
@@ -64,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
                           help="held_out: only what training leaves out of this folder")  # fmt: skip
     evaluate.add_argument("--protocol", default="auto")
-    evaluate.add_argument("--baseline-data", type=Path, metavar="FOLDER", help="training pairs of the baseline")
+    evaluate.add_argument(
+        "--baseline-data", type=Path, metavar="FOLDER", help="training pairs of the baseline"
+    )
     evaluate.add_argument("--limit", type=int, default=0, help="at most so many images; 0 = all")
     evaluate.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page")
@@ -85,7 +89,9 @@ def parser() -> argparse.ArgumentParser:
     _command(commands, "doctor", run_doctor, "what works here, what is missing and what to type")
 
     demo = _command(commands, "demo", run_demo, "a clip through the node, measured, on one page")
-    demo.add_argument("--data", type=Path, metavar="FOLDER", help="a recorded folder; default: a rendered street")
+    demo.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="a recorded folder; default: a rendered street"
+    )
     demo.add_argument("--model", default="", help="default: mono_driving")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER")
 
@@ -226,7 +232,9 @@ def run_train(arguments: argparse.Namespace) -> None:
     if arguments.steps:
         chosen = shortened(chosen, arguments.steps)
     path = train(chosen, arguments.data, arguments.out or Path("runs") / chosen.name)
-    print(f"model: {path}; measure it: depth_ros evaluate depth --model {path} --data FOLDER --split held_out")
+    print(
+        f"model: {path}; measure it: depth_ros evaluate depth --model {path} --data FOLDER --split held_out"
+    )
 
 
 def run_bench(arguments: argparse.Namespace) -> None:

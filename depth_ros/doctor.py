@@ -56,7 +56,9 @@ def _ros() -> Finding:
     distribution = os.environ.get("ROS_DISTRO", "")
     if importlib.util.find_spec("rclpy") is None:
         advice = "source /opt/ros/<distribution>/setup.bash, or `make setup` for ROS 2 from PyPI"
-        return Finding(False, "ROS 2: rclpy cannot be imported; replay, evaluate and train work without", advice)
+        return Finding(
+            False, "ROS 2: rclpy cannot be imported; replay, evaluate and train work without", advice
+        )
     from rclpy.utilities import get_rmw_implementation_identifier
 
     version = "".join(
@@ -87,7 +89,7 @@ def _transport() -> Finding:
     chosen = os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "")
     if chosen.startswith("LARGE_DATA") or os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"):
         return Finding(True, f"DDS: {chosen or 'own profile'} carries large images")
-    text = "DDS: default transports lose most images above 0.5 MB; depth.launch.xml sets a better one, this shell does not"
+    text = "DDS: the default transports lose most images above 0.5 MB; depth.launch.xml sets a better one"
     return Finding(False, text, LARGE_DATA)
 
 
@@ -107,4 +109,6 @@ def _models() -> list[Finding]:
             findings.append(Finding(True, f"model {card.name}: {card.scale} {card.task}, weights whole"))
         except DepthRosError as error:
             findings.append(Finding(False, f"model {card.name}: {error}", needed=True))
-    return findings or [Finding(False, "models: none found", "set DEPTH_ROS_MODELS or reinstall", needed=True)]
+    return findings or [
+        Finding(False, "models: none found", "set DEPTH_ROS_MODELS or reinstall", needed=True)
+    ]

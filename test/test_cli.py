@@ -49,14 +49,25 @@ def test_render_bag_replay_evaluate(capsys, tmp_path):
     clip, bag = str(tmp_path / "clip"), str(tmp_path / "bag")
     assert main(["render", "room", clip, "--frames", "3"]) == 0
     assert main(["bag", clip, bag]) == 0
-    assert main(["replay", bag, "--model", "small", "--backend", "eager", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(["replay", bag, "--model", "small", "--backend", "eager", "--out", str(tmp_path / "out")]) == 0
+    )
     printed = capsys.readouterr().out
     assert "3 frames" in printed and "abs_rel" in printed and "times real time" in printed
     assert len(list((tmp_path / "out/depth").iterdir())) == 3
     command = ["evaluate", "depth", "--model", "small", "--data", clip, "--backend", "eager", "--json", "-"]
     assert main([*command, "--report", str(tmp_path / "page.html")]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert set(result) >= {"model", "data", "protocol", "images", "figures", "baseline", "engine", "ms_per_image"}
+    assert set(result) >= {
+        "model",
+        "data",
+        "protocol",
+        "images",
+        "figures",
+        "baseline",
+        "engine",
+        "ms_per_image",
+    }
     assert result["images"] == 3 and set(result["figures"]) == set(result["baseline"])
     wanted = "abs_rel sq_rel rmse rmse_log log10 delta1 delta2 delta3 silog d1_all epe"
     assert set(wanted.split()) <= set(result["figures"])
@@ -75,7 +86,15 @@ def test_doctor_says_what_to_type(capsys, monkeypatch):
     monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
     main(["doctor"])
     printed = capsys.readouterr().out
-    for word in ("torch", "backend eager", "backend torch_tensorrt", "ROS 2", "DDS", "engines:", "model small"):
+    for word in (
+        "torch",
+        "backend eager",
+        "backend torch_tensorrt",
+        "ROS 2",
+        "DDS",
+        "engines:",
+        "model small",
+    ):
         assert word in printed
 
 

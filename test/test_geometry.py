@@ -18,7 +18,7 @@ def random_pose(seed: int) -> np.ndarray:
 
 def test_quarter_turn_about_z():
     R = geometry.matrix_from_quaternion(np.array([0, 0, np.sqrt(0.5), np.sqrt(0.5)]))
-    assert R @ [1, 0, 0] == pytest.approx([0, 1, 0])
+    assert pytest.approx([0, 1, 0]) == R @ [1, 0, 0]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -118,5 +118,5 @@ def test_nothing_to_rectify_is_not_copied():
 def test_unknown_distortion_model_is_named():
     K = CAMERA.K
     camera = Camera(64, 48, K, CAMERA.P, np.eye(3), (0.1,), "kannala")
-    with pytest.raises(DepthRosError, match="'kannala'.*plumb_bob"):
+    with pytest.raises(DepthRosError, match=r"'kannala'.*plumb_bob"):
         geometry.rectify(np.zeros((48, 64, 3), np.uint8), camera)

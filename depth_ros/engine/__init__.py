@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from depth_ros.engine import cache
 from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.engine.precision import lowered
 from depth_ros.errors import DepthRosError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BACKENDS = ("torch_tensorrt", "openvino", "inductor", "eager")
 """In the order of preference; `auto` takes the first that is there and passes the check."""
@@ -100,7 +104,7 @@ def engine_size(card: Card, width: int, height: int) -> tuple[int, int]:
     return min(sizes, key=badness)
 
 
-def open_engine(card: Card, width: int, height: int, settings: EngineSettings = EngineSettings()) -> Engine:  # noqa: B008
+def open_engine(card: Card, width: int, height: int, settings: EngineSettings = EngineSettings()) -> Engine:
     """The best engine for `card` at width x height px that reproduces the eager float32 result.
 
     Engines that exist in the cache and fit this machine are used; others are built. An engine that does not
@@ -110,7 +114,7 @@ def open_engine(card: Card, width: int, height: int, settings: EngineSettings = 
     device = pick_device(settings.device)
     model = load_model(card, device)
     inputs = check_inputs(card, width, height, device)
-    passed_over = []
+    passed_over: list[str] = []
     for name, precision in candidates(settings, device, passed_over):
         try:
             run, note = _checked(card, model, name, precision, device, inputs)
@@ -143,7 +147,7 @@ def candidates(settings: EngineSettings, device: str, passed_over: list[str]) ->
 
 
 def _checked(
-    card: Card, model, name: str, precision: str, device: str, inputs: tuple
+    card: Card, model: nn.Module, name: str, precision: str, device: str, inputs: tuple
 ) -> tuple[Callable, str]:
     """A function that runs the engine, and how it was come by; raises if it does not agree with `model`."""
     module = backend(name)

@@ -28,7 +28,7 @@ def precisions(device: str) -> list[str]:
 
 def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
     """Compile `model` for exactly these input shapes into folder/engine.pt2."""
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
         program = torch.export.export(model, inputs)
         torch._inductor.aoti_compile_and_package(

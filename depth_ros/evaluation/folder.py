@@ -27,16 +27,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "choose_protocol", "compare", "evaluate_depth", "evaluate_recorded", "fx_baseline"]
 
-STEPS = {"typical": 0.5, "best": 0.0, "better half": 0.25, "worse half": 0.75, "worst": 1.0}
+STEPS = {"typical": 0.5, "best": 0.0, "worst": 1.0, "better half": 0.25, "worse half": 0.75}
 """The images of the page, by their place in the ranking."""
 
 
 class Recorded(Protocol):
     """A depth that was recorded. stamp: ns of its frame. depth: (H, W) m. latency: s until it was there."""
 
-    stamp: int
-    depth: np.ndarray
-    latency: float
+    @property
+    def stamp(self) -> int: ...
+
+    @property
+    def depth(self) -> np.ndarray: ...
+
+    @property
+    def latency(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -184,9 +189,9 @@ def _page(
     """The page's content: a typical image, the range from the best to the worst, the typical one's cloud."""
     ranked = [index for _, index in comparison.ranking] or list(planned.indices)
     error_of = {index: error for error, index in comparison.ranking}
+    places = {ranked[round(share * (len(ranked) - 1))]: step for step, share in reversed(STEPS.items())}
     strips, depths = [], []
-    for step, share in STEPS.items():
-        index = ranked[round(share * (len(ranked) - 1))]
+    for index, step in reversed(places.items()):  # each image once, also where there are few
         sample = planned.folder[index]
         depths.append(estimate(sample.left))
         image, _ = geometry.rectify(sample.left.image, sample.left.camera)

@@ -16,8 +16,8 @@ The contract of a depth model, which is what is exported, compiled and run by ev
     forward(image (B, H, W, 3) uint8 RGB, intrinsics (B, 3, 3) float32 px) -> depth (B, H, W) float32
 
 m along the optical axis, NaN = unknown. Normalisation, decoding and the use of the focal length are
-inside. `intrinsics` belongs to `image` as given. Sizes are multiples of `size_multiple`, an attribute of the model. A model
-computes in the precision of its parameters; a part with `keep_float32 = True` is never lowered.
+inside. `intrinsics` belongs to `image` as given. Sizes are multiples of `size_multiple`, an attribute of the
+model. A model computes in the precision of its parameters; a part with `keep_float32 = True` is never lowered.
 A `stereo_depth` model takes (left, right) and returns the disparity of the left image in px.
 """
 

@@ -126,7 +126,8 @@ class Network(nn.Module):
         self.level2 = nn.Conv2d(32, 4 * 16, 3, padding=1)
         self.head = nn.Conv2d(16, 4, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.01)  # starts at the typical depth everywhere
-        self.head.keep_float32 = True  # rounded to bfloat16, depth at 10 m would come in steps of 6 cm
+        # rounded to bfloat16, depth at 10 m would come in steps of 6 cm
+        self.head.keep_float32 = True  # type: ignore[assignment]
 
     def forward(self, image: Tensor, offset: Tensor) -> Tensor:
         (half, quarter, eighth, sixteenth), x = self.encoder(image)
@@ -195,8 +196,9 @@ def fold(network: nn.Module) -> None:
         if not isinstance(layers, nn.Sequential):
             continue
         for i in range(len(layers) - 1):
-            if isinstance(layers[i], nn.Conv2d) and isinstance(layers[i + 1], nn.BatchNorm2d):
-                layers[i] = fuse_conv_bn_eval(layers[i], layers[i + 1])
+            convolution, norm = layers[i], layers[i + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                layers[i] = fuse_conv_bn_eval(convolution, norm)
                 layers[i + 1] = nn.Identity()
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and not getattr(module, "keep_float32", False):

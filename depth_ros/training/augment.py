@@ -63,7 +63,9 @@ def rolled(example: Example, degrees: float) -> Example:
     camera = example.camera
     size = (camera.width, camera.height)
     turn = cv2.getRotationMatrix2D((camera.cx, camera.cy), degrees, 1.0)
-    image = cv2.warpAffine(example.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    image = cv2.warpAffine(
+        example.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
     depth = cv2.warpAffine(example.depth, turn, size, flags=cv2.INTER_NEAREST, borderValue=float("nan"))
     weight = cv2.warpAffine(example.weight, turn, size, flags=cv2.INTER_NEAREST, borderValue=0.0)
     return replace(example, image=image, depth=depth, weight=weight)

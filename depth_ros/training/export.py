@@ -35,7 +35,7 @@ def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
         description=recipe.description,
-        settings=dataclasses.asdict(model.settings),
+        settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
         training_data=[describe(source) for source in recipe.sources],
         terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),
         recipe=f"depth_ros train {recipe.name} --steps {recipe.steps}",
@@ -70,7 +70,9 @@ def stored(value: Tensor) -> Tensor:
 def describe(source: Source) -> str:
     """One line about a source for the card."""
     if source.folder.startswith("world:"):
-        return f"{source.count} {source.folder.partition(':')[2]} scenes of the built-in renderer (exact depth)"
+        return (
+            f"{source.count} {source.folder.partition(':')[2]} scenes of the built-in renderer (exact depth)"
+        )
     part = "all frames" if source.part == "all" else "without the held-out part"
     kinds = [part]
     if source.right_eye:

@@ -96,7 +96,11 @@ def moving_average(decay: float) -> Callable:
 
 
 def train_step(
-    module: ModuleType, model: nn.Module, optimiser: torch.optim.Optimizer, batch: dict[str, Tensor], step: int
+    module: ModuleType,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: dict[str, Tensor],
+    step: int,
 ) -> dict[str, float]:
     """One step of the optimiser in bfloat16 where the processor gains from it; returns the loss terms."""
     model.train()
@@ -151,7 +155,9 @@ def resume(file: Path, recipe: Recipe, parts: dict, device: str) -> int:
     try:
         state = torch.load(file, map_location=device, weights_only=True)
         if state["recipe"] != recipe.name:
-            raise DepthRosError(f"{file} is of recipe '{state['recipe']}', not '{recipe.name}': give another --out")
+            raise DepthRosError(
+                f"{file} is of recipe '{state['recipe']}', not '{recipe.name}': give another --out"
+            )
         for key, part in parts.items():
             part.load_state_dict(state[key])
     except (RuntimeError, KeyError, ValueError, EOFError) as error:
@@ -175,7 +181,11 @@ def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) 
     model.eval()
     result = {}
     for name, samples in unseen.items():
-        rows = [figures(predict(model, sample, recipe), sample.depth) for sample in samples]
+        rows = [
+            figures(predict(model, sample, recipe), sample.depth)
+            for sample in samples
+            if sample.depth is not None
+        ]
         for key in ("abs_rel", "delta1"):
             result[f"{name} {key}"] = float(np.mean([row[key] for row in rows]))
     return result

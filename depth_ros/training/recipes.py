@@ -33,7 +33,8 @@ class Recipe:
     """What `loop.train` needs. width, height: px of the training crops. zoom: widest crop / narrowest crop.
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
-    start: the recipe whose trained weights this one begins with. supervision: "depth", or "stereo" for families that learn from pairs alone.
+    start: the recipe whose trained weights this one begins with.
+    supervision: "depth", or "stereo" for families that learn from pairs alone.
     """
 
     name: str

@@ -125,7 +125,9 @@ def test_wrong_engine_is_passed_over_visibly(card, monkeypatch, caplog):
 
 def test_engine_that_gives_nan_is_passed_over(card, monkeypatch):
     module = backend("openvino")
-    monkeypatch.setattr(module, "load", lambda folder, device: lambda image, K: torch.full((1, 64, 128), torch.nan))
+    monkeypatch.setattr(
+        module, "load", lambda folder, device: lambda image, K: torch.full((1, 64, 128), torch.nan)
+    )
     assert "known to one side only" in open_(card, "openvino", "float32").reason
 
 

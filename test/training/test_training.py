@@ -1,7 +1,7 @@
 """Training: the loss falls, a killed run goes on as if nothing had happened, what is exported is what was trained."""
 
-import dataclasses
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -85,7 +85,9 @@ def test_loss_that_is_no_number_stops_the_run(clip):
     model = compact.Model(compact.Settings())
     with torch.no_grad():
         model.network.head.bias.fill_(torch.nan)
-    batch = torch.utils.data.default_collate([Crops(load(small().sources, clip), small())[i] for i in range(2)])
+    batch = torch.utils.data.default_collate(
+        [Crops(load(small().sources, clip), small())[i] for i in range(2)]
+    )
     optimiser = torch.optim.SGD(model.parameters(), 0.1)
     with pytest.raises(DepthRosError, match="no longer finite"):
         loop.train_step(module, model, optimiser, batch, 0)
@@ -128,7 +130,9 @@ def test_crop_keeps_rays_and_depth():
         K = item["intrinsics"]
         found = Camera.pinhole(96, 64, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
         points = back_project(np.ascontiguousarray(item["depth"]), found)
-        mirrored = np.abs(points @ normal - offset).mean() > np.abs(points @ (normal * [-1, 1, 1]) - offset).mean()
+        mirrored = (
+            np.abs(points @ normal - offset).mean() > np.abs(points @ (normal * [-1, 1, 1]) - offset).mean()
+        )
         plane = normal * ([-1, 1, 1] if mirrored else [1, 1, 1])
         assert np.abs(points @ plane - offset).max() < 0.06  # nearest pixel of the depth image
 
@@ -138,7 +142,9 @@ def test_roll_turns_about_the_principal_point():
     example = plane_example(camera)
     example.image[:] = 0
     example.image[18:23, 48:53] = 255  # 20 px to the right of the principal point
-    turned = rolled(example, 90.0)  # counter-clockwise: now 20 px above it, outside; the other way it is inside
+    turned = rolled(
+        example, 90.0
+    )  # counter-clockwise: now 20 px above it, outside; the other way it is inside
     assert not turned.image[:, 40:].any()
     turned = rolled(example, -90.0)
     v, u = np.nonzero(turned.image[..., 0] > 127)
@@ -184,6 +190,8 @@ def test_unknown_recipe_lists_the_known():
 
 
 def test_monodepth_learns_from_pairs_alone(clip, tmp_path):
-    made = small(family="monodepth", width=128, height=128, supervision="stereo", steps=1, validate_every=1, batch=1)
+    made = small(
+        family="monodepth", width=128, height=128, supervision="stereo", steps=1, validate_every=1, batch=1
+    )
     card = read_card(loop.train(made, clip, tmp_path / "run"))
     assert card.family == "monodepth"
