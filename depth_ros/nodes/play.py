@@ -83,7 +83,7 @@ def node_process(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
     finally:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(60)
         process.kill()
         process.wait()
 

@@ -54,7 +54,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
 )
 def test_a_bad_parameter_ends_the_node_with_one_line(given: str, words: str):
     done = subprocess.run(
-        [sys.executable, *COMMAND, "-p", given], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, *COMMAND, "-p", given], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
 
