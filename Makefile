@@ -16,7 +16,8 @@ READY := $(VENV)/.ready-$(ROS)
 setup: $(READY)
 	@:
 
-$(READY): Makefile .ci/environment.py $(wildcard .ci/tf2_msgs/* .ci/tf2_msgs/msg/*) $(wildcard requirements/*) setup.py package.xml
+$(READY): $(addprefix requirements/,python.txt constraints.txt ros-$(ROS).txt ros-wheels.txt)
+$(READY): .ci/environment.py $(wildcard .ci/tf2_msgs/* .ci/tf2_msgs/msg/*) setup.py package.xml
 	@$(PYTHON) .ci/environment.py $(VENV) $(ROS)
 
 demo: setup
