@@ -111,7 +111,7 @@ def test_missing_weights(copy):
 
 
 def test_weights_of_another_architecture(copy):
-    edited(copy, family="monodepth")
+    edited(copy, family="monodepth", settings={})
     with pytest.raises(DepthRosError, match="does not fit family 'monodepth'"):
         load_model(read_card(copy))
 

@@ -20,7 +20,7 @@ def test_models(capsys):
     assert main(["models", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["small"]["family"] == "compact" and rows["small"]["engine"] == "not compiled"
-    assert rows["small"]["width"] == 128 and rows["small"]["megabytes"] == pytest.approx(13.5, abs=0.5)
+    assert rows["small"]["width"] == 128 and rows["small"]["megabytes"] == pytest.approx(6.7, abs=0.1)
 
 
 def test_families(capsys, tmp_path):

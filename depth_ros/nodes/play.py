@@ -155,9 +155,10 @@ class Player:
                 raise DepthRosError(f"the node was not ready within {_START:.0f} s: see its log")
             self._publish(frame)
             self._spin_until(time.monotonic() + 0.3)
-        self._spin_until(time.monotonic() + 0.5)  # answers to offers that are still under way
+        while self._results:  # answers to offers that are still under way
+            self._results.clear()
+            self._spin_until(time.monotonic() + 1.0)
         self.sent.clear()
-        self._results.clear()
 
     def _publish(self, frame: Frame) -> None:
         messages.fill_camera_info(self._info, frame.camera)
