@@ -14,6 +14,7 @@ from depth_ros.card import Card, checksum, load_model, write_card
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
 from depth_ros.training.recipes import Recipe, Source
+from depth_ros.training.recipes import recipe as by_name
 
 
 def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
@@ -36,7 +37,7 @@ def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
         sha256=checksum(path / "weights.safetensors"),
         description=recipe.description,
         settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
-        training_data=[describe(source) for source in recipe.sources],
+        training_data=training_data(recipe),
         terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),
         recipe=f"depth_ros train {recipe.name} --steps {recipe.steps}",
         path=path,
@@ -65,6 +66,12 @@ def stored(value: Tensor) -> Tensor:
     """A tensor as bfloat16 where that loses nothing: half the size of the file."""
     short = value.bfloat16()
     return (short if torch.equal(short.float(), value) else value).contiguous()
+
+
+def training_data(recipe: Recipe) -> list[str]:
+    """One line a source, those of the recipe that it began with included."""
+    earlier = [f"{line} (first)" for line in training_data(by_name(recipe.start))] if recipe.start else []
+    return [*earlier, *(describe(source) for source in recipe.sources)]
 
 
 def describe(source: Source) -> str:
