@@ -1,7 +1,7 @@
 """`depth_ros bench`: every backend interleaved in one run, and the node over real DDS.
 
-Machines are noisy, so the figures to compare are ratios within one run: the calls of all engines take
-turns, and each engine's median is divided by that of eager float32.
+Machines are noisy, so the figures to compare are ratios within one run: all engines take turns, some calls
+each, and each engine's median is divided by that of eager float32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_eng
 from depth_ros.engine.cache import device_name
 from depth_ros.engine.check import check_inputs
 
-WARM_UP = 5
+WARM_UP = 3
+BLOCK = 10
+"""Calls of one engine in a row: the idle threads of the one before spin for a while and would slow a single call."""
 
 
 def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
@@ -57,12 +59,13 @@ def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str
     image, K = inputs[0][0].numpy(), inputs[1][0].numpy()
     depths = [engine(image, K) for engine in engines]
     times: list[list[float]] = [[] for _ in engines]
-    for turn in range(WARM_UP + rounds):
+    for _ in range(max(1, rounds // BLOCK)):
         for engine, taken in zip(engines, times, strict=True):
-            start = time.perf_counter()
-            engine(image, K)
-            if turn >= WARM_UP:
-                taken.append(1000 * (time.perf_counter() - start))
+            for turn in range(WARM_UP + min(BLOCK, rounds)):
+                start = time.perf_counter()
+                engine(image, K)
+                if turn >= WARM_UP:
+                    taken.append(1000 * (time.perf_counter() - start))
     rows: list[dict[str, Any]] = [
         {
             "backend": engine.backend,
