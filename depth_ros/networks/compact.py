@@ -231,7 +231,8 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Supervised by depth. batch: image (B, H, W, 3) uint8, intrinsics (B, 3, 3), depth (B, H, W) m with NaN
     for unknown, weight (B, H, W) of each pixel.
 
-    e = predicted - true ln(f / Z) = ln(Z true / Z predicted). l1: weighted mean |e|. silog: per image,
+    e = predicted - true ln(f / Z) = ln(Z true / Z predicted). abs_rel: weighted mean |Z predicted / Z true - 1|, what
+    users are told (|e| alone makes depth 1.5 % too far). silog: per image,
     sqrt(mean e^2 - 0.85 mean(e)^2) (Eigen et al. 2014; form of Lee et al. 2019). gradient: mean difference of e
     between neighbours, which keeps edges (Li and Snavely 2018).
     """
@@ -240,15 +241,16 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     truth = torch.log(focal(batch["intrinsics"])[:, None, None] / batch["depth"].nan_to_num(1.0))
     weight = batch["weight"] * known
     error = torch.where(known, predicted - truth, 0.0)
+    relative = torch.expm1(-error.clamp(min=-2.0)).abs()
     total = weight.sum((1, 2)).clamp(min=1.0)
     mean = (weight * error).sum((1, 2)) / total
     square = (weight * error.square()).sum((1, 2)) / total
     terms = {
-        "l1": ((weight * error.abs()).sum((1, 2)) / total).mean(),
+        "abs_rel": ((weight * relative).sum((1, 2)) / total).mean(),
         "silog": torch.sqrt((square - 0.85 * mean.square()).clamp(min=1e-6)).mean(),
         "gradient": _neighbours(error, weight, 1) + _neighbours(error, weight, 2),
     }
-    terms["loss"] = terms["l1"] + 0.5 * terms["silog"] + 0.25 * terms["gradient"]
+    terms["loss"] = terms["abs_rel"] + 0.5 * terms["silog"] + 0.25 * terms["gradient"]
     return terms
 
 

@@ -6,10 +6,12 @@ order. `training.csv` holds the losses and the validation figures.
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +26,7 @@ from tqdm import tqdm
 from depth_ros.config import settings_from
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import held_out
+from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.networks import family
@@ -49,17 +52,17 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     begin(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    groups = parameter_groups(model, recipe)
+    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
+        optimiser, [group["lr"] for group in groups], total_steps=recipe.steps + 1, pct_start=0.1
     )
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
+    examples = load(recipe.sources, data, partial(predict, copy.deepcopy(model).eval(), recipe=recipe))
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
     batches = DataLoader(
-        Crops(load(recipe.sources, data), recipe),
+        Crops(examples, recipe),
         batch_size=recipe.batch,
         sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
         num_workers=1,
@@ -78,6 +81,15 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
     return export(average.module, recipe, out / recipe.name)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """What the optimiser gets: the encoder, if there is one, learns at its own rate."""
+    encoder = [p for name, p in model.named_parameters() if ".encoder." in name]
+    known = set(map(id, encoder))
+    rest = [p for p in model.parameters() if id(p) not in known]
+    rates = (recipe.learning_rate * recipe.encoder_rate, recipe.learning_rate)
+    return [{"params": p, "lr": rate} for p, rate in zip((encoder, rest), rates, strict=True) if p]
 
 
 def moving_average(decay: float) -> Callable:
@@ -182,7 +194,7 @@ def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) 
     result = {}
     for name, samples in unseen.items():
         rows = [
-            figures(predict(model, sample, recipe), sample.depth)
+            figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth)
             for sample in samples
             if sample.depth is not None
         ]
@@ -192,9 +204,8 @@ def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) 
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, sample: Sample, recipe: Recipe) -> np.ndarray:
-    """Depth (H, W) m of the left image, computed at the recipe's size."""
-    image, camera = rectify(sample.left.image, sample.left.camera)
+def predict(model: nn.Module, image: np.ndarray, camera: Camera, recipe: Recipe) -> np.ndarray:
+    """Depth (H, W) m of a rectified image, computed at the recipe's size."""
     small = cv2.resize(image, (recipe.width, recipe.height), interpolation=cv2.INTER_AREA)
     K = camera.resized(recipe.width, recipe.height).K.astype(np.float32)
     device = next(model.parameters()).device
