@@ -15,9 +15,12 @@ from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.training.recipes import Source
+from depth_ros.world.pairs import Pairs
 
 SKY = 400.0
 """Metres given to rendered sky: far enough to be published as unknown, near enough to be learned."""
+TEXTURES = 60
+"""At most so many images of a source are cut into textures."""
 TEXTURE = 12.0
 """Mean horizontal Sobel response, grey levels, below which a match between the eyes is not believed."""
 
@@ -27,6 +30,7 @@ class Example:
     """One image to learn from. image: (H, W, 3) uint8 RGB, rectified. right: the other eye, or None.
 
     depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel.
+    fx_baseline: px m, disparity = fx_baseline / depth where there is a right eye.
     """
 
     image: np.ndarray
@@ -34,6 +38,7 @@ class Example:
     depth: np.ndarray
     weight: np.ndarray
     right: np.ndarray | None = None
+    fx_baseline: float = 0.0
 
 
 def load(sources: Iterable[Source], data: Path) -> list[Example]:
@@ -45,6 +50,19 @@ def load(sources: Iterable[Source], data: Path) -> list[Example]:
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
     return examples
+
+
+def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
+    """Recorded pairs with truth, and the generator of others as often as it is to be asked in an epoch."""
+    pairs, textures, generated = [], [], 0
+    for source in sources:
+        if source.folder == "world:pairs":
+            generated += source.count
+            continue
+        found = load([source], data)
+        pairs += [example for example in found if example.right is not None and example.weight.any()]
+        textures += [example.image for example in found[:: max(1, len(found) // TEXTURES)]]
+    return [*pairs, *[Pairs(textures)] * generated]
 
 
 def _recorded(source: Source, data: Path) -> Iterator[Example]:
@@ -67,7 +85,7 @@ def example_of(sample: Sample, stereo: float) -> Example:
         matched = _fx_baseline(sample) / match(image, right)
         weight = np.where(weight > 0, weight, np.where(np.isfinite(matched), stereo, 0)).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
-    return Example(image, camera, depth, weight, right)
+    return Example(image, camera, depth, weight, right, 0.0 if right is None else _fx_baseline(sample))
 
 
 def right_example_of(sample: Sample, stereo: float) -> Example:
@@ -109,7 +127,7 @@ def match(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def _fx_baseline(sample: Sample) -> float:
     assert sample.right is not None
-    return sample.left.camera.P[0, 0] * sample.right.camera.baseline
+    return float(sample.left.camera.P[0, 0] * sample.right.camera.baseline)
 
 
 def _rendered(source: Source) -> Iterator[Example]:

@@ -29,7 +29,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
-from depth_ros.training.examples import load
+from depth_ros.training.examples import load, load_pairs
 from depth_ros.training.recipes import Recipe
 
 CHECKPOINT_EVERY = 100
@@ -60,7 +60,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
     batches = DataLoader(
-        Crops(load(recipe.sources, data), recipe),
+        Crops((load_pairs if recipe.supervision == "disparity" else load)(recipe.sources, data), recipe),
         batch_size=recipe.batch,
         sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
         num_workers=1,
@@ -176,12 +176,16 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 
 
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
-    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling."""
+    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling; of pairs epe and d1_all."""
     from depth_ros.evaluation.depth import figures
+    from depth_ros.evaluation.stereo import validate_pairs
 
     model.eval()
     result = {}
     for name, samples in unseen.items():
+        if recipe.supervision == "disparity":
+            result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
+            continue
         rows = [
             figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth)
             for sample in samples

@@ -81,7 +81,9 @@ class Pairs:
         disparity = largest * random.beta(1.2, 2.0)
         mask = np.zeros(size, np.uint8)
         centre = np.array([random.uniform(-0.1, 1.1) * width, random.uniform(-0.1, 1.1) * height])
-        radius = np.exp(random.uniform(np.log(0.04), np.log(0.35))) * width * np.array([1, random.uniform(0.4, 2)])
+        radius = (
+            np.exp(random.uniform(np.log(0.04), np.log(0.35))) * width * np.array([1, random.uniform(0.4, 2)])
+        )
         shape(mask, centre, radius, random)
         x, y = np.arange(width) - centre[0], np.arange(height) - centre[1]
         steep = random.normal(0, 0.08, 2) * (random.random() < 0.6)
@@ -98,14 +100,25 @@ class Pairs:
             gap, start = random.uniform(6, 60), random.uniform(0, width)
             lean, top = random.normal(0, 0.1), random.uniform(-0.2, 0.8) * height
             bottom = top + random.uniform(0.2, 1.2) * height
-            lines = [((start + i * gap, top), (start + i * gap + lean * (bottom - top), bottom)) for i in range(count)]
+            lines = [
+                ((start + i * gap, top), (start + i * gap + lean * (bottom - top), bottom))
+                for i in range(count)
+            ]
             if random.random() < 0.4:
                 lines.append(((start, top), (start + count * gap, top)))
         else:  # twigs and wires
             ends = random.uniform(-0.1, 1.1, (count, 2, 2)) * (width, height)
             lines = [tuple(map(tuple, pair)) for pair in ends]
         for a, b in lines:
-            cv2.line(mask, tuple(int(16 * v) for v in a), tuple(int(16 * v) for v in b), 255, thickness, cv2.LINE_AA, 4)
+            cv2.line(
+                mask,
+                tuple(int(16 * v) for v in a),
+                tuple(int(16 * v) for v in b),
+                255,
+                thickness,
+                cv2.LINE_AA,
+                4,
+            )
         disparity = largest * random.uniform(0.05, 0.8)
         return self.surface(random, np.zeros(width), np.full(height, disparity), mask)
 
@@ -185,7 +198,9 @@ def inverse(seen: np.ndarray, target: np.ndarray) -> np.ndarray:
     return start + (place - whole.astype(np.float32)) * (table[whole + 1] - start)
 
 
-def blend(image: np.ndarray, depth: np.ndarray, new: np.ndarray, mask: np.ndarray | None, disparity: np.ndarray) -> None:
+def blend(
+    image: np.ndarray, depth: np.ndarray, new: np.ndarray, mask: np.ndarray | None, disparity: np.ndarray
+) -> None:
     """Draw `new` where its mask is and it is nearer, in place; its edge is mixed with what is behind."""
     nearer = disparity > depth
     if mask is not None:
@@ -219,7 +234,18 @@ def shape(mask: np.ndarray, centre: np.ndarray, radius: np.ndarray, random: Rand
     kind = random.random()
     if kind < 0.2:
         axes = tuple(int(16 * r) for r in radius)
-        cv2.ellipse(mask, tuple(int(16 * c) for c in centre), axes, random.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA, 4)
+        cv2.ellipse(
+            mask,
+            tuple(int(16 * c) for c in centre),
+            axes,
+            random.uniform(0, 180),
+            0,
+            360,
+            255,
+            -1,
+            cv2.LINE_AA,
+            4,
+        )
         return
     corners = int(random.integers(3, 9)) if kind < 0.55 else 4
     angles = np.sort(random.uniform(0, 2 * np.pi, corners))
@@ -232,7 +258,9 @@ def shape(mask: np.ndarray, centre: np.ndarray, radius: np.ndarray, random: Rand
         inner = centre + (points - centre) * random.uniform(0.3, 0.85)
         cv2.fillPoly(mask, [np.rint(16 * inner).astype(np.int32)], 0, cv2.LINE_AA, 4)
     elif random.random() < 0.2:
-        holes = cv2.resize(random.random((16, 24), np.float32), mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        holes = cv2.resize(
+            random.random((16, 24), np.float32), mask.shape[::-1], interpolation=cv2.INTER_CUBIC
+        )
         mask[holes < 0.4] = 0
 
 
@@ -244,7 +272,9 @@ def cut(image: np.ndarray, random: Random, size: tuple[int, int]) -> np.ndarray:
     turn[:, 2] = random.uniform(-1, 1, 2) * scale * (image.shape[1], image.shape[0])
     if random.random() < 0.5:
         turn[0] *= -1
-    texture = cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    texture = cv2.warpAffine(
+        image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
     return recoloured(texture, random) if random.random() < 0.4 else texture
 
 
@@ -273,7 +303,11 @@ def noise(random: Random, size: tuple[int, int], stretch: float = 1.0) -> np.nda
     height, width = size
     image = np.zeros((height, width, 3), np.float32) + random.uniform(30, 225, 3).astype(np.float32)
     for octave in range(int(random.integers(0, 3)), 6, int(random.integers(1, 3))):
-        cells = (max(2, int(height / 2**octave)), max(2, int(width / 2**octave / stretch)), 1 if octave % 2 else 3)
+        cells = (
+            max(2, int(height / 2**octave)),
+            max(2, int(width / 2**octave / stretch)),
+            1 if octave % 2 else 3,
+        )
         grid = random.standard_normal(cells, np.float32) * random.uniform(2, 30)
         grid = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
         image += grid if grid.ndim == 3 else grid[..., None]
@@ -318,4 +352,6 @@ def misrectified(right: np.ndarray, random: Random) -> np.ndarray:
     move = cv2.getRotationMatrix2D((width / 2, height / 2), random.normal(0, 0.06), 1.0)
     move[0] = (1, 0, 0)  # columns carry the disparity
     move[1, 2] += random.normal(0, 0.35)
-    return cv2.warpAffine(right, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        right, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
