@@ -85,7 +85,7 @@ def evaluate_depth(
     folder = open_folder(data)
     indices, words = choose(folder, split, limit)
     scale, source = estimator.card.scale, other_folder(baseline_data, folder, split)
-    planned = plan(folder, indices, words, protocol, scale, source)
+    planned = plan(folder, indices, words, protocol, scale, source, estimator.card.typical)
     if indices:
         estimator.estimate(folder[indices[0]].left)  # builds the engine, which is no latency
     comparison = compare(estimator.estimate, planned, progress)
@@ -115,7 +115,7 @@ def evaluate_recorded(
 
     card = find_card(model)
     words = f"{len(indices)} of {len(folder)}, those for which depth came back"
-    planned = plan(folder, indices, words, scale=card.scale)
+    planned = plan(folder, indices, words, scale=card.scale, typical=card.typical)
     latencies = tuple(1000 * by_stamp[folder[index].left.stamp].latency for index in indices)
     comparison = dataclasses.replace(compare(estimate, planned), latencies=latencies)
     result = _result(card.name, data, planned, comparison, "depth_node over DDS, image to depth")

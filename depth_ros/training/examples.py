@@ -13,6 +13,7 @@ from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import training
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
 from depth_ros.training.recipes import Source
 
@@ -128,3 +129,14 @@ def _rendered(source: Source) -> Iterator[Example]:
         weight = np.where(sky, 0.3, 1.0).astype(np.float32)
         right = None if sample.right is None else sample.right.image
         yield Example(sample.left.image, sample.left.camera, depth, weight, right)
+
+
+def typical(examples: Iterable[Example]) -> np.ndarray | None:
+    """Mean of f / Z, px/m, (24, 80) float16, over all pixels that were measured; None if there are none."""
+    measured = [
+        np.where(example.weight >= 1, example.depth, np.nan) / example.camera.fx for example in examples
+    ]
+    if not any(np.isfinite(depth).any() for depth in measured):
+        return None
+    mean = MeanInverseDepth.of(measured).predict(24, 80)
+    return None if mean is None else (1 / mean).astype(np.float16)

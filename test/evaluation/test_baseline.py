@@ -65,3 +65,10 @@ def test_splits_of_the_recorded_folders(data_root) -> None:
         assert not set(out) & set(seen)
     pairs = open_folder(data_root / "kitti2015_stereo")
     assert "000105" in {pairs[index].name for index in held_out(pairs)}
+
+
+def test_what_a_model_ships_follows_the_focal_length(tmp_path):
+    np.save(tmp_path / "typical.npy", np.full((24, 80), 40.0, np.float16))
+    guess = MeanInverseDepth.shipped(tmp_path / "typical.npy", 400.0).predict(6, 8)
+    assert guess.shape == (6, 8)
+    assert np.allclose(guess, 10.0)
