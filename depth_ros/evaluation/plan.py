@@ -101,13 +101,6 @@ def choose_protocol(
     return protocol if scale == "metric" else dataclasses.replace(protocol, scaling="median")
 
 
-def fx_baseline(sample: Sample) -> float:
-    """Depth times disparity, m px, of the rectified pair; 0 without a right eye."""
-    if sample.right is None:
-        return 0.0
-    return sample.left.camera.rectified().fx * sample.right.camera.baseline
-
-
 def other_folder(data: Path | None, folder: Folder, split: str) -> Folder | None:
     """The folder whose training part a baseline may use: `data`, the folder itself, or none."""
     if data is not None:

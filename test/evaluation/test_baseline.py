@@ -10,7 +10,6 @@ from depth_ros.datasets.split import held_out, training
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.evaluation.depth import PROTOCOLS, Tally
-from depth_ros.evaluation.folder import fx_baseline
 
 NAN = np.nan
 
@@ -47,7 +46,7 @@ def test_kitti_baseline_is_what_the_issue_says(data_root) -> None:
     tally = Tally(PROTOCOLS["kitti2015"])
     for index in held_out(folder):
         sample = folder[index]
-        tally.add(mean.predict(*sample.depth.shape), sample.depth, fx_baseline(sample))
+        tally.add(mean.predict(*sample.depth.shape), sample.depth, sample.fx_baseline)
     found = tally.figures()
     assert found["abs_rel"] == pytest.approx(0.23, abs=0.02)
     assert found["delta1"] == pytest.approx(0.66, abs=0.03)
