@@ -39,7 +39,7 @@ def disparity_figures(
 def true_disparity(sample: Sample) -> np.ndarray:
     """(H, W) px of the left image, NaN = unknown, of a sample with depth and a right eye."""
     assert sample.depth is not None and sample.right is not None
-    return np.float32(sample.left.camera.P[0, 0] * sample.right.camera.baseline) / sample.depth
+    return np.float32(sample.fx_baseline) / sample.depth
 
 
 @torch.inference_mode()

@@ -29,7 +29,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
-from depth_ros.training.examples import load, load_pairs
+from depth_ros.training.examples import load, load_pairs, typical
 from depth_ros.training.recipes import Recipe
 
 CHECKPOINT_EVERY = 100
@@ -59,8 +59,10 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
+    pairs = recipe.supervision == "disparity"
+    examples = (load_pairs if pairs else load)(recipe.sources, data)
     batches = DataLoader(
-        Crops((load_pairs if recipe.supervision == "disparity" else load)(recipe.sources, data), recipe),
+        Crops(examples, recipe),
         batch_size=recipe.batch,
         sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
         num_workers=1,
@@ -78,7 +80,8 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
             log(out / "training.csv", {"step": step, **terms, **validate(average.module, unseen, recipe)})
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
-    return export(average.module, recipe, out / recipe.name)
+    mean = None if pairs else typical(examples)
+    return export(average.module, recipe, out / recipe.name, mean)
 
 
 def moving_average(decay: float) -> Callable:
