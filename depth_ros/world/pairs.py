@@ -108,7 +108,7 @@ class Pairs:
                 lines.append(((start, top), (start + count * gap, top)))
         else:  # twigs and wires
             ends = random.uniform(-0.1, 1.1, (count, 2, 2)) * (width, height)
-            lines = [tuple(map(tuple, pair)) for pair in ends]
+            lines = [((a, b), (c, d)) for (a, b), (c, d) in ends]
         for a, b in lines:
             cv2.line(
                 mask,
@@ -301,15 +301,17 @@ def stripes(random: Random, size: tuple[int, int]) -> np.ndarray:
 def noise(random: Random, size: tuple[int, int], stretch: float = 1.0) -> np.ndarray:
     """Noise of several octaves around a colour: plaster, grass, asphalt."""
     height, width = size
-    image = np.zeros((height, width, 3), np.float32) + random.uniform(30, 225, 3).astype(np.float32)
+    image: np.ndarray = np.zeros((height, width, 3), np.float32) + random.uniform(30, 225, 3).astype(
+        np.float32
+    )
     for octave in range(int(random.integers(0, 3)), 6, int(random.integers(1, 3))):
         cells = (
             max(2, int(height / 2**octave)),
             max(2, int(width / 2**octave / stretch)),
             1 if octave % 2 else 3,
         )
-        grid = random.standard_normal(cells, np.float32) * random.uniform(2, 30)
-        grid = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+        coarse = random.standard_normal(cells, np.float32) * random.uniform(2, 30)
+        grid = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
         image += grid if grid.ndim == 3 else grid[..., None]
     return image.clip(0, 255).astype(np.uint8)
 
@@ -338,7 +340,7 @@ def eyes(left: np.ndarray, right: np.ndarray, random: Random) -> tuple[np.ndarra
         if random.random() < 0.5:
             grain = np.empty(image.shape, np.int16)
             cv2.setRNGSeed(int(random.integers(2**31)))
-            cv2.randn(grain, 0, random.uniform(0.5, 6))
+            cv2.randn(grain, np.zeros(3), np.full(3, random.uniform(0.5, 6)))
             image = cv2.add(image, grain, dtype=cv2.CV_8U)
         result.append(image)
     return result[0], result[1]
