@@ -28,6 +28,8 @@ TASK = "stereo_depth"
 QUANTILE = 0.68
 """Share of errors within the predicted standard deviation."""
 GROUPS = 8
+NEAR = 4.0
+"""Errors up to so many px are what the soft arg-min and the refinement can mend."""
 WINDOW = 2
 """Steps of 4 px on each side of the best one that the soft arg-min looks at."""
 
@@ -344,7 +346,8 @@ def initialise(model: Model) -> None:
 def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Supervised by disparity. batch: image and right (B, H, W, 3) uint8, disparity (B, H, W) px, NaN = unknown.
 
-    epe: mean smooth |error|, px, of the result; refined, coarse: the same of the stages before it. volume:
+    epe: mean smooth |error|, px, of the result, of which more than `NEAR` counts little (the volume has to mend
+    that); refined, coarse: the same of the stages before it. volume:
     cross entropy of the steps against the histogram of the true ones in each cell of 4x4 pixels. std: pinball
     loss of ln|error|, whose minimum is the `QUANTILE` of the error.
     """
@@ -354,15 +357,17 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     truth = torch.where(known, truth, 0.0)
     count = known.sum().clamp(min=1)
 
-    def mean_error(disparity: Tensor) -> Tensor:
-        return (F.smooth_l1_loss(disparity, truth, reduction="none", beta=0.5) * known).sum() / count
+    def mean_error(disparity: Tensor, far: float) -> Tensor:
+        error = F.smooth_l1_loss(disparity, truth, reduction="none", beta=0.5)
+        error = torch.minimum(error, NEAR + far * (error - NEAR))
+        return (error * known).sum() / count
 
     excess = torch.log((said["disparity"].detach() - truth).abs() + 0.01) - said["log_std"]
     pinball = torch.maximum(QUANTILE * excess, (QUANTILE - 1) * excess)
     terms = {
-        "epe": mean_error(said["disparity"]),
-        "refined": mean_error(_enlarged(said["refined"])),
-        "coarse": mean_error(_enlarged(said["coarse"])),
+        "epe": mean_error(said["disparity"], 0.2),
+        "refined": mean_error(_enlarged(said["refined"]), 0.2),
+        "coarse": mean_error(_enlarged(said["coarse"]), 0.0),
         "volume": volume_loss(said["logits"], truth, known),
         "std": (pinball * known).sum() / count,
     }

@@ -170,10 +170,11 @@ def stereo_start() -> Recipe:
             "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
             "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
         ),
-        steps=2600,
+        steps=2000,
         batch=2,
         average=0.998,
-        validate_every=650,
+        learning_rate=8e-4,
+        validate_every=500,
         zoom=1.5,
         supervision="disparity",
     )
