@@ -53,12 +53,12 @@ class Folder(Protocol):
 
 def open_folder(path: str | Path) -> Folder:
     """The recording in a folder. DepthRosError says what was found and which layouts are known."""
-    from depth_ros.datasets import euroc, folder, kitti_odometry, tum
+    from depth_ros.datasets import euroc, folder, kitti_odometry, middlebury, tum
 
     path = Path(path)
     if not path.is_dir():
         raise DepthRosError(f"no folder '{path}': give the path of a recorded folder")
-    layouts = (tum, euroc, kitti_odometry, folder)  # the general one last
+    layouts = (tum, euroc, kitti_odometry, middlebury, folder)  # the general one last
     for layout in layouts:
         if layout.fits(path):
             return layout.read(path)
