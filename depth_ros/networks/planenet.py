@@ -43,7 +43,9 @@ class Settings:
     planes: int = setting(PLANES, "most planes in an image", minimum=1, maximum=64)
     crf_iterations: int = setting(5, "mean-field iterations of the dense CRF, 0 = no CRF", minimum=0)
     crf_stride: int = setting(8, "cells of so many px send the CRF's messages, 1 = exact", "px", 1, 64)
-    fitted: bool = setting(False, "planes are fitted to the depth branch, those of their own branch are the prior")
+    fitted: bool = setting(
+        False, "planes are fitted to the depth branch, those of their own branch are the prior"
+    )
     matching: str = setting("nearest", "of planes in training", choices=("nearest", "hungarian"))
     max_depth: float = setting(10.0, "farther is unknown (NaN)", "m", 1.0, 1000.0)
 
@@ -117,7 +119,9 @@ class Tf(nn.Module):
     """Convolution without bias and batch norm as in TensorFlow 1: with SAME padding, which for stride 2 on even
     sizes is one row and column less before than behind."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, dilation: int = 1):
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, dilation: int = 1
+    ):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, dilation=dilation, bias=False)
         self.bn = nn.BatchNorm2d(channels_out, eps=1e-3, momentum=0.001)
@@ -392,7 +396,9 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     weight = batch["weight"] * known
     total = weight.sum().clamp(min=1.0)
     labels = batch["labels"].long()
-    target = torch.where(labels >= 0, index.gather(1, labels.clamp(min=0).flatten(1)).view_as(labels), settings.planes)
+    target = torch.where(
+        labels >= 0, index.gather(1, labels.clamp(min=0).flatten(1)).view_as(labels), settings.planes
+    )
     entropy = F.cross_entropy(found.logits, target, reduction="none")
     truth = torch.where(known, batch["depth"], 1.0)[:, None]
     error = layers(found, batch["intrinsics"], settings.max_depth) - truth
@@ -453,13 +459,17 @@ def released_state(model: Model, variables: Mapping[str, np.ndarray]) -> dict[st
             continue
         name = released_name(key)
         if name not in variables:
-            raise DepthRosError(f"the checkpoint lacks '{name}': is it PlaneNet's hybrid model, with its CRF?")
+            raise DepthRosError(
+                f"the checkpoint lacks '{name}': is it PlaneNet's hybrid model, with its CRF?"
+            )
         value = torch.from_numpy(np.array(variables[name]))
         if value.ndim == 4:
             value = value.permute(3, 2, 0, 1)
         elif value.ndim == 2 and not key.startswith("crf."):
             value = value.T
         if value.shape != held.shape:
-            raise DepthRosError(f"'{name}' has shape {tuple(variables[name].shape)}, which does not fit '{key}'")
+            raise DepthRosError(
+                f"'{name}' has shape {tuple(variables[name].shape)}, which does not fit '{key}'"
+            )
         state[key] = value.contiguous()
     return state

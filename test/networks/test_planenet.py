@@ -50,7 +50,11 @@ def test_released_names_and_layout():
         def __init__(self):
             super().__init__()
             self.network = torch.nn.ModuleDict(
-                {"segmentation_conv1": torch.nn.ModuleDict({"conv": torch.nn.Conv2d(5, 7, (4, 3), bias=False)})}
+                {
+                    "segmentation_conv1": torch.nn.ModuleDict(
+                        {"conv": torch.nn.Conv2d(5, 7, (4, 3), bias=False)}
+                    )
+                }
             )
 
     state = planenet.released_state(Part(), {"segmentation_conv1/weights": kernel})
@@ -69,7 +73,10 @@ def test_padding_and_enlarging_are_those_of_tensorflow_1():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
     # SAME with stride 2 on even sizes pads behind only: the first window starts at the first pixel
     first = (x[0, 0, :3, :3] * layer.conv.weight[0, 0]).sum() / np.sqrt(1 + 1e-3)
-    assert layer(x)[0, 0, 0, 0].item() == pytest.approx(first.item(), rel=1e-6) and layer(x).shape[2:] == (2, 2)
+    assert layer(x)[0, 0, 0, 0].item() == pytest.approx(first.item(), rel=1e-6) and layer(x).shape[2:] == (
+        2,
+        2,
+    )
     ramp = torch.tensor([[[[0.0, 1.0, 3.0]]]])
     assert planenet.enlarged_tf1(ramp, 2, 6)[0, 0, 0].tolist() == [0, 0.5, 1, 2, 3, 3]
 
@@ -85,7 +92,7 @@ def test_networks_obey_the_contract(name):
         depth, planes, labels = model.eval()(image, K)
         assert depth.shape == labels.shape == (2, 64, 128) and planes.shape == (2, 10, 4)
         assert depth.dtype == planes.dtype == torch.float32 and labels.dtype == torch.int32
-        assert -1 <= labels.min() and labels.max() < 10 and (planes[..., 3] >= 0).all()
+        assert labels.min() >= -1 and labels.max() < 10 and (planes[..., 3] >= 0).all()
         torch.testing.assert_close(planes[..., :3].norm(dim=2), torch.ones(2, 10))
     with torch.device("meta"):
         raw = planenet.NETWORKS[name]()(torch.empty(2, 3, 192, 256), torch.empty(2, 3, 3))
@@ -114,8 +121,10 @@ def test_depth_of_true_planes_is_that_of_the_rendered_room(room):
     assert (composed - depth).abs().max() < 1e-4
     turned = planenet.to_optical(planenet.to_forward(vectors))
     assert torch.equal(turned, vectors)
-    floor = planenet.to_optical(torch.tensor([0.0, 0.0, -1.4]))  # below the camera, in x right, y forward, z up
-    assert floor.tolist() == [0.0, 1.4, 0.0]
+    floor = planenet.to_optical(
+        torch.tensor([0.0, 0.0, -1.4])
+    )  # below the camera, in x right, y forward, z up
+    assert floor.tolist() == pytest.approx([0.0, 1.4, 0.0])
     equations = geometry.equations(vectors)[0]
     points = torch.tensor(numpy_rays) * depth[0, ..., None]
     own = equations[labels[0].long()]
@@ -181,7 +190,9 @@ def test_loss_knows_no_order_and_is_zero_for_the_truth(room, matching):
     terms = planenet.loss(Given(off, matching=matching), batch)
     order = torch.randperm(6)
     with_rest = torch.cat([order, torch.tensor([6])])
-    mixed = planenet.Prediction(off.planes[:, order], off.logits[:, with_rest], off.depth, off.prior[:, order])
+    mixed = planenet.Prediction(
+        off.planes[:, order], off.logits[:, with_rest], off.depth, off.prior[:, order]
+    )
     again = planenet.loss(Given(mixed, matching=matching), batch)
     place = torch.cat([order.argsort(), torch.tensor([-1])])  # -1 stays -1
     other = {**batch, "planes": batch["planes"][:, order], "labels": place[batch["labels"].long()]}
@@ -207,7 +218,9 @@ def test_hungarian_is_the_best_of_all_assignments_and_nearest_may_share():
         chosen = index[b, :n].tolist()
         assert len(set(chosen)) == n
         assert sum(cost[i, k] for i, k in enumerate(chosen)) == pytest.approx(best.item())
-    near, _ = geometry.match(torch.tensor([[[0.0, 0, 1], [0, 0, 9]]]), torch.tensor([[[0.0, 0, 2], [0, 0, 3]]]), "nearest")
+    near, _ = geometry.match(
+        torch.tensor([[[0.0, 0, 1], [0, 0, 9]]]), torch.tensor([[[0.0, 0, 2], [0, 0, 3]]]), "nearest"
+    )
     assert near.tolist() == [[0, 0]]
 
 
@@ -263,14 +276,15 @@ def test_crf_equals_brute_force_on_a_toy():
 
 def test_crf_without_kernels_returns_the_logits_and_with_them_it_cleans():
     logits, image = toy()
+    logits *= 0.6
     left = np.where(np.arange(32) < 16, 1.5, 0.0).astype(np.float32)
     logits[:, 0] += left
     logits[:, 1] += 1.5 - left
     logits, image = torch.from_numpy(logits), torch.from_numpy(image)
     crf = DenseCrf(11)
     truth = torch.tensor(np.where(np.arange(32) < 16, 0, 1)).expand(2, 24, 32)
-    before, after = ((crf_of(logits).argmax(1) == truth).float().mean() for crf_of in (lambda x: x, lambda x: crf(x, image)))
-    assert before < 0.6 and after > 0.95
+    before, after = ((x.argmax(1) == truth).float().mean() for x in (logits, crf(logits, image)))
+    assert before < 0.85 and after > 0.95
     torch.nn.init.zeros_(crf.spatial_ker_weights)
     torch.nn.init.zeros_(crf.bilateral_ker_weights)
     assert torch.equal(crf(logits, image), logits)
@@ -278,7 +292,8 @@ def test_crf_without_kernels_returns_the_logits_and_with_them_it_cleans():
 
 def test_crf_learns_and_cells_come_near_the_exact_filter():
     logits, image = toy()
-    image = torch.from_numpy(image // 60 * 100)  # two even halves: cells do not mix colours
+    image = torch.from_numpy(image)
+    image[:, :, :16], image[:, :, 16:] = 0, 100  # two even halves: cells do not mix colours
     logits = torch.from_numpy(logits).requires_grad_()
     crf, cells = DenseCrf(11, iterations=2), DenseCrf(11, iterations=2, stride=4)
     exact, near = crf(logits, image), cells(logits, image)
