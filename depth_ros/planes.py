@@ -43,7 +43,8 @@ def fit_planes(depth: np.ndarray, camera: Camera, settings: PlaneFitSettings = P
     least = settings.smallest * len(X)
     known = np.isfinite(N).all(axis=1)
     X, N = X[known], N[known]
-    random, found = np.random.default_rng(0), []
+    random = np.random.default_rng(0)
+    found: list[np.ndarray] = []
     while len(found) < settings.most_planes and len(X) >= max(least, 3):
         pick = random.choice(len(X), min(settings.rounds, len(X)), replace=False)
         hypotheses = np.hstack([N[pick], -(N[pick] * X[pick]).sum(axis=1, keepdims=True)])
@@ -89,9 +90,8 @@ def surface_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
     box, ramp = np.full(len(ramp), 1 / len(ramp), np.float32), ramp / np.square(ramp).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = (1 / np.asarray(depth, np.float32)).astype(np.float32)
-    edge = {"borderType": cv2.BORDER_REPLICATE}
-    across = camera.fx * cv2.sepFilter2D(inverse, -1, ramp, box, **edge)
-    down = camera.fy * cv2.sepFilter2D(inverse, -1, box, ramp, **edge)
+    across = camera.fx * cv2.sepFilter2D(inverse, -1, ramp, box)
+    down = camera.fy * cv2.sepFilter2D(inverse, -1, box, ramp)
     x, y = rays(camera)[..., 0], rays(camera)[..., 1]
     normals = -np.stack([across, down, inverse - across * x - down * y], axis=-1)
     border = np.ones(depth.shape, bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +11,11 @@ import numpy as np
 
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import training
-from depth_ros.datatypes import Camera
+from depth_ros.datatypes import Camera, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
+from depth_ros.planes import fit_planes
 from depth_ros.training.recipes import Source
 
 SKY = 400.0
@@ -27,7 +28,8 @@ TEXTURE = 12.0
 class Example:
     """One image to learn from. image: (H, W, 3) uint8 RGB, rectified. right: the other eye, or None.
 
-    depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel.
+    depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel. planes: of the image,
+    known exactly where it is rendered, else fitted to the depth; or None.
     """
 
     image: np.ndarray
@@ -35,17 +37,34 @@ class Example:
     depth: np.ndarray
     weight: np.ndarray
     right: np.ndarray | None = None
+    planes: Planes | None = None
 
 
-def load(sources: Iterable[Source], data: Path) -> list[Example]:
-    """All examples of the sources, each as often as its source says."""
+COVERAGE = 0.5
+"""Share of the known pixels that planes must cover for an image to teach planes (PlaneNet, section 5)."""
+
+
+def load(sources: Iterable[Source], data: Path, planes: bool = False) -> list[Example]:
+    """All examples of the sources, each as often as its source says; `planes`: those that have planes, with them."""
     examples: list[Example] = []
     for source in sources:
         found = list(_rendered(source) if source.folder.startswith("world:") else _recorded(source, data))
+        if planes:
+            found = [each for each in map(with_planes, found) if each.planes is not None]
         examples += found * source.repeat
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
     return examples
+
+
+def with_planes(example: Example) -> Example:
+    """The example with planes fitted to its depth, unless it has some; None where too little of it is planar."""
+    if example.planes is not None:
+        return example
+    found = fit_planes(example.depth, example.camera)
+    known = np.isfinite(example.depth).sum()
+    enough = (found.labels >= 0).sum() >= COVERAGE * max(known, 1)
+    return replace(example, planes=found if enough else None)
 
 
 def _recorded(source: Source, data: Path) -> Iterator[Example]:
@@ -117,13 +136,14 @@ def _rendered(source: Source) -> Iterator[Example]:
     for seed in range(source.count):
         focal = width * float(np.random.default_rng(seed).uniform(0.5, 0.95))
         settings = WorldSettings(kind=kind, seed=seed, width=width, height=height, frames=1, focal=focal)
-        sample = World(settings)[0]
+        world = World(settings)
+        sample = world[0]
         assert sample.depth is not None
         sky = ~np.isfinite(sample.depth)
         depth = np.where(sky, SKY, sample.depth).astype(np.float32)
         weight = np.where(sky, 0.3, 1.0).astype(np.float32)
         right = None if sample.right is None else sample.right.image
-        yield Example(sample.left.image, sample.left.camera, depth, weight, right)
+        yield Example(sample.left.image, sample.left.camera, depth, weight, right, world.planes(0))
 
 
 def typical(examples: Iterable[Example]) -> np.ndarray | None:

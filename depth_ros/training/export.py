@@ -56,10 +56,14 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
     image = torch.from_numpy(frame.image)[None]
     intrinsics = torch.from_numpy(frame.camera.K).float()[None]
     with torch.inference_mode():
-        ours, theirs = model(image, intrinsics), load_model(card)(image, intrinsics)
-    if not torch.allclose(ours, theirs, rtol=1e-4, equal_nan=True):
+        ours, theirs = (_several(each(image, intrinsics)) for each in (model, load_model(card)))
+    if not all(torch.allclose(a, b, rtol=1e-4, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
         raise DepthRosError(f"the model exported to {path} does not reproduce the trained module")
     return path
+
+
+def _several(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (results,) if isinstance(results, Tensor) else results
 
 
 def finished(model: nn.Module, recipe: Recipe) -> nn.Module:

@@ -59,7 +59,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
-    examples = load(recipe.sources, data)
+    examples = load(recipe.sources, data, planes=recipe.supervision == "planes")
     batches = DataLoader(
         Crops(examples, recipe),
         batch_size=recipe.batch,
@@ -199,7 +199,8 @@ def predict(model: nn.Module, image: np.ndarray, camera: Camera, recipe: Recipe)
     small = cv2.resize(image, (recipe.width, recipe.height), interpolation=cv2.INTER_AREA)
     K = camera.resized(recipe.width, recipe.height).K.astype(np.float32)
     device = next(model.parameters()).device
-    depth = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))[0]
+    result = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))
+    depth = (result if isinstance(result, Tensor) else result[0])[0]
     height, width = image.shape[:2]
     return 1 / cv2.resize(1 / depth.cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
 

@@ -34,7 +34,7 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
-    supervision: "depth", or "stereo" for families that learn from pairs alone.
+    supervision: "depth"; "stereo" for families that learn from pairs alone; "planes": depth and planes.
     """
 
     name: str
@@ -126,6 +126,32 @@ def mono_indoor() -> Recipe:
     )
 
 
+def planes_indoor() -> Recipe:
+    """Planes of rooms from one camera: planenet with the small network."""
+    return replace(
+        mono_indoor(),
+        name="planes_indoor",
+        family="planenet",
+        width=256,
+        height=192,
+        sources=(
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("world:room", count=700),
+        ),
+        description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={
+            "network": "lite",
+            "fitted": True,
+            "matching": "hungarian",
+            "crf_iterations": 0,
+            "max_depth": 20.0,
+        },
+        steps=2000,
+        supervision="planes",
+    )
+
+
 def monodepth_kitti() -> Recipe:
     """monodepth from stereo pairs alone, as published (Godard et al. 2017), at the published size."""
     return Recipe(
@@ -144,7 +170,7 @@ def monodepth_kitti() -> Recipe:
     )
 
 
-_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti)
+_ALL = (mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti)
 
 
 def recipes() -> list[str]:

@@ -91,8 +91,7 @@ def test_nothing_is_computed_without_a_subscriber(client: Client):
 def test_planes_are_fitted_to_a_depth_topic():
     """The installed node without any model: a corner of a room as depth in millimetres."""
     size = camera(128, 96)
-    down, ahead = 1.0 / rays(size)[..., 1], np.full((96, 128), 3.0)
-    depth = np.where((down > 0) & (down < ahead), down, ahead)
+    depth = 1 / np.maximum(rays(size)[..., 1], 1 / 3)  # a floor 1 m below, a wall 3 m ahead
     image = Image()
     messages.fill_depth(image, depth, "16UC1")
     command = [
