@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -95,7 +95,10 @@ def pooled(x: Tensor, across: int) -> Tensor:
     return F.avg_pool2d(x, (x.shape[2] // across, x.shape[3] // across))
 
 
-def exact(layer: nn.Module) -> nn.Module:
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def exact(layer: Layer) -> Layer:
     """A last layer that no engine lowers: in bfloat16 its depths would come in steps of 0.4 %."""
     layer.keep_float32 = True  # type: ignore[assignment]
     return layer
@@ -303,7 +306,7 @@ class Lite(nn.Module):
         (_, quarter, eighth, sixteenth), x = self.encoder(2.0 * image)
         x = self.bottom(x)
         x = x + F.relu(self.context(x.mean((2, 3), keepdim=True)))
-        rays = geometry.pixel_rays(intrinsics, *sixteenth.shape[2:], step=16)[:, :2].to(x.dtype)
+        rays = geometry.pixel_rays(intrinsics, sixteenth.shape[2:], step=16)[:, :2].to(x.dtype)
         x = self.level16(torch.cat([compact.twice(x), sixteenth, rays], 1))
         hidden = F.relu(self.plane_hidden(pooled(x, 4).flatten(1)))
         planes = applied(self.plane_fc, hidden).unflatten(1, (-1, 3))
@@ -344,7 +347,7 @@ class Model(nn.Module):
         planes = prior
         if self.settings.fitted:
             step = size[0] // inverse.shape[1]
-            rays = geometry.pixel_rays(intrinsics, *inverse.shape[1:], step=step)
+            rays = geometry.pixel_rays(intrinsics, inverse.shape[1:], step)
             share = F.avg_pool2d(logits.softmax(1)[:, :-1], step)
             planes = geometry.fit(inverse, rays, share, prior)
         if self.settings.network == "lite":  # inverse depth is linear on planes
@@ -367,7 +370,7 @@ class Model(nn.Module):
 
 def layers(found: Prediction, intrinsics: Tensor, farthest: float) -> Tensor:
     """(B, K + 1, H, W) depth of every plane and of the rest at every pixel, m in [0, farthest]."""
-    rays = geometry.pixel_rays(intrinsics, *found.depth.shape[1:])
+    rays = geometry.pixel_rays(intrinsics, found.depth.shape[1:])
     rest = found.depth.clamp(0.0, farthest)[:, None]
     return torch.cat([geometry.plane_depths(found.planes, rays, farthest), rest], 1)
 

@@ -114,7 +114,7 @@ def room():
 
 def test_depth_of_true_planes_is_that_of_the_rendered_room(room):
     intrinsics, depth, vectors, labels, numpy_rays = room
-    directions = geometry.pixel_rays(intrinsics, 96, 128)
+    directions = geometry.pixel_rays(intrinsics, (96, 128))
     np.testing.assert_allclose(directions[0].permute(1, 2, 0).numpy(), numpy_rays, atol=1e-6)
     depths = geometry.plane_depths(vectors, directions, 20.0)
     composed = depths.gather(1, labels[:, None].long())[:, 0]
@@ -133,14 +133,14 @@ def test_depth_of_true_planes_is_that_of_the_rendered_room(room):
 
 def test_rays_of_cells_go_through_their_middles(room):
     intrinsics, *_ = room
-    fine = geometry.pixel_rays(intrinsics, 96, 128)
+    fine = geometry.pixel_rays(intrinsics, (96, 128))
     cells = torch.nn.functional.avg_pool2d(fine, 4)
-    torch.testing.assert_close(geometry.pixel_rays(intrinsics, 24, 32, step=4), cells, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(geometry.pixel_rays(intrinsics, (24, 32), step=4), cells, atol=1e-6, rtol=1e-5)
 
 
 def test_fit_finds_the_planes_of_exact_depth(room):
     intrinsics, depth, vectors, labels, _ = room
-    directions = geometry.pixel_rays(intrinsics, 96, 128)
+    directions = geometry.pixel_rays(intrinsics, (96, 128))
     share = torch.nn.functional.one_hot(labels.long(), vectors.shape[1]).permute(0, 3, 1, 2).float()
     large = share.sum((2, 3))[0] > 300
     prior = torch.tensor(planenet.ANCHORS).repeat(20, 1)[None, : vectors.shape[1]]

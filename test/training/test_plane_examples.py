@@ -30,7 +30,7 @@ def test_depth_of_the_planes_is_the_depth_of_the_crop(example, seed):
     assert planes.shape == (10, 3) and labels.shape == (64, 128) and labels.max() < 10
     valid = torch.isfinite(planes).all(1)
     assert set(labels.unique().tolist()) - {-1} == set(range(int(valid.sum()))) and valid.sum() >= 3
-    directions = pixel_rays(torch.from_numpy(item["intrinsics"])[None], 64, 128)
+    directions = pixel_rays(torch.from_numpy(item["intrinsics"])[None], (64, 128))
     depths = plane_depths(planes.nan_to_num(nan=1e3)[None], directions, 100.0)[0]
     composed = depths.gather(0, labels.clamp(min=0)[None].long())[0].numpy()
     depth = np.ascontiguousarray(item["depth"])

@@ -6,6 +6,8 @@ points are those with p . X = p . p. No sign and no length is free. Optical fram
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,12 @@ NEAREST_SLOPE = 1e-4
 """|n . ray| below this counts as this: the plane is seen from its edge."""
 
 
-def pixel_rays(intrinsics: Tensor, height: int, width: int, step: int = 1) -> Tensor:
-    """(B, 3, H, W) rays with z = 1 of the pixels of an image with these intrinsics (B, 3, 3).
+def pixel_rays(intrinsics: Tensor, size: Sequence[int], step: int = 1) -> Tensor:
+    """(B, 3, H, W) rays with z = 1 of the pixels of an image of size (H, W) with these intrinsics (B, 3, 3).
 
-    step: one ray for each cell of step x step px, through the cell's middle; height and width count cells.
+    step: one ray for each cell of step x step px, through the cell's middle; the size counts cells.
     """
+    height, width = size
     middle = 0.5 * (step - 1)
     u = torch.arange(width, device=intrinsics.device, dtype=torch.float32) * step + middle
     v = torch.arange(height, device=intrinsics.device, dtype=torch.float32) * step + middle
