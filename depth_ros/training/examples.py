@@ -17,19 +17,25 @@ from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
 from depth_ros.planes import fit_planes
 from depth_ros.training.recipes import Source
+from depth_ros.world.pairs import Pairs
 
 SKY = 400.0
 """Metres given to rendered sky: far enough to be published as unknown, near enough to be learned."""
+TEXTURES = 60
+"""At most so many images of a source are cut into textures."""
 TEXTURE = 12.0
 """Mean horizontal Sobel response, grey levels, below which a match between the eyes is not believed."""
+COVERAGE = 0.5
+"""Share of the known pixels that planes must cover for an image to teach planes (PlaneNet, section 5)."""
 
 
 @dataclass(frozen=True)
 class Example:
     """One image to learn from. image: (H, W, 3) uint8 RGB, rectified. right: the other eye, or None.
 
-    depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel. planes: of the image,
-    known exactly where it is rendered, else fitted to the depth; or None.
+    depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel.
+    fx_baseline: px m, disparity = fx_baseline / depth where there is a right eye.
+    planes: of the image, exact where it is rendered, else fitted to the depth; or None.
     """
 
     image: np.ndarray
@@ -37,24 +43,24 @@ class Example:
     depth: np.ndarray
     weight: np.ndarray
     right: np.ndarray | None = None
+    fx_baseline: float = 0.0
     planes: Planes | None = None
 
 
-COVERAGE = 0.5
-"""Share of the known pixels that planes must cover for an image to teach planes (PlaneNet, section 5)."""
-
-
-def load(sources: Iterable[Source], data: Path, planes: bool = False) -> list[Example]:
-    """All examples of the sources, each as often as its source says; `planes`: those that have planes, with them."""
+def load(sources: Iterable[Source], data: Path) -> list[Example]:
+    """All examples of the sources, each as often as its source says."""
     examples: list[Example] = []
     for source in sources:
         found = list(_rendered(source) if source.folder.startswith("world:") else _recorded(source, data))
-        if planes:
-            found = [each for each in map(with_planes, found) if each.planes is not None]
         examples += found * source.repeat
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
     return examples
+
+
+def load_planes(sources: Iterable[Source], data: Path) -> list[Example]:
+    """The examples that have planes, with them."""
+    return [each for each in map(with_planes, load(sources, data)) if each.planes is not None]
 
 
 def with_planes(example: Example) -> Example:
@@ -65,6 +71,19 @@ def with_planes(example: Example) -> Example:
     known = np.isfinite(example.depth).sum()
     enough = (found.labels >= 0).sum() >= COVERAGE * max(known, 1)
     return replace(example, planes=found if enough else None)
+
+
+def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
+    """Recorded pairs with truth, and the generator of others as often as it is to be asked in an epoch."""
+    pairs, textures, generated = [], [], 0
+    for source in sources:
+        if source.folder == "world:pairs":
+            generated += source.count
+            continue
+        found = load([source], data)
+        pairs += [example for example in found if example.right is not None and example.weight.any()]
+        textures += [example.image for example in found[:: max(1, len(found) // TEXTURES)]]
+    return [*pairs, *[Pairs(textures)] * generated]
 
 
 def _recorded(source: Source, data: Path) -> Iterator[Example]:
@@ -87,7 +106,7 @@ def example_of(sample: Sample, stereo: float) -> Example:
         matched = sample.fx_baseline / match(image, right)
         weight = np.where(weight > 0, weight, np.where(np.isfinite(matched), stereo, 0)).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
-    return Example(image, camera, depth, weight, right)
+    return Example(image, camera, depth, weight, right, float(sample.fx_baseline))
 
 
 def right_example_of(sample: Sample, stereo: float) -> Example:
@@ -143,7 +162,7 @@ def _rendered(source: Source) -> Iterator[Example]:
         depth = np.where(sky, SKY, sample.depth).astype(np.float32)
         weight = np.where(sky, 0.3, 1.0).astype(np.float32)
         right = None if sample.right is None else sample.right.image
-        yield Example(sample.left.image, sample.left.camera, depth, weight, right, world.planes(0))
+        yield Example(sample.left.image, sample.left.camera, depth, weight, right, planes=world.planes(0))
 
 
 def typical(examples: Iterable[Example]) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depth_ros.card import Card, checksum, load_model, write_card
+from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
 from depth_ros.training.recipes import Recipe, Source
@@ -28,14 +29,15 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
     path.mkdir(parents=True, exist_ok=True)
     module = family(recipe.family)
     model = finished(model, recipe)
+    size = recipe.deployed or (recipe.width, recipe.height)
     state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
     save_file(state, path / "weights.safetensors")
     card = Card(
         name=recipe.name,
         task=getattr(model, "task", module.TASK),
         family=recipe.family,
-        width=recipe.width,
-        height=recipe.height,
+        width=size[0],
+        height=size[1],
         scale="metric",
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
@@ -50,20 +52,12 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
     if typical is not None:
         np.save(card.typical, typical)
     kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
-    size = {"width": recipe.width, "height": recipe.height}
-    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, **size))[0].left
+    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, width=size[0], height=size[1]))[0].left
     cv2.imwrite(str(card.check_image), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-    image = torch.from_numpy(frame.image)[None]
-    intrinsics = torch.from_numpy(frame.camera.K).float()[None]
-    with torch.inference_mode():
-        ours, theirs = (_several(each(image, intrinsics)) for each in (model, load_model(card)))
-    if not all(torch.allclose(a, b, rtol=1e-4, equal_nan=True) for a, b in zip(ours, theirs, strict=True)):
-        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module")
+    problem = disagreement(model, load_model(card), check_inputs(card, *size, "cpu"))
+    if problem:
+        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module: {problem}")
     return path
-
-
-def _several(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (results,) if isinstance(results, Tensor) else results
 
 
 def finished(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -86,6 +80,8 @@ def training_data(recipe: Recipe) -> list[str]:
 
 def describe(source: Source) -> str:
     """One line about a source for the card."""
+    if source.folder == "world:pairs":
+        return f"{source.count} in each epoch, always new, of generated stereo pairs (exact disparity)"
     if source.folder.startswith("world:"):
         return (
             f"{source.count} {source.folder.partition(':')[2]} scenes of the built-in renderer (exact depth)"

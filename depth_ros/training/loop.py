@@ -29,7 +29,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
-from depth_ros.training.examples import load, typical
+from depth_ros.training.examples import load, load_pairs, load_planes, typical
 from depth_ros.training.recipes import Recipe
 
 CHECKPOINT_EVERY = 100
@@ -59,7 +59,8 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
-    examples = load(recipe.sources, data, planes=recipe.supervision == "planes")
+    loaders = {"disparity": load_pairs, "planes": load_planes}
+    examples = loaders.get(recipe.supervision, load)(recipe.sources, data)
     batches = DataLoader(
         Crops(examples, recipe),
         batch_size=recipe.batch,
@@ -79,7 +80,8 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
             log(out / "training.csv", {"step": step, **terms, **validate(average.module, unseen, recipe)})
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
-    return export(average.module, recipe, out / recipe.name, typical(examples))
+    mean = None if recipe.supervision == "disparity" else typical(examples)
+    return export(average.module, recipe, out / recipe.name, mean)
 
 
 def moving_average(decay: float) -> Callable:
@@ -177,12 +179,16 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 
 
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
-    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling."""
+    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling; of pairs epe and d1_all."""
     from depth_ros.evaluation.depth import figures
+    from depth_ros.evaluation.stereo import validate_pairs
 
     model.eval()
     result = {}
     for name, samples in unseen.items():
+        if recipe.supervision == "disparity":
+            result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
+            continue
         rows = [
             figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth)
             for sample in samples

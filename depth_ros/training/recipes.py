@@ -15,7 +15,8 @@ from depth_ros.errors import DepthRosError
 class Source:
     """One origin of training images.
 
-    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them).
+    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them), or
+    "world:pairs" for stereo pairs that are new in every epoch (`count` in each).
     part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
     stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
     """
@@ -34,7 +35,9 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
-    supervision: "depth"; "stereo" for families that learn from pairs alone; "planes": depth and planes.
+    supervision: "depth", "planes" for depth and planes, "stereo" for families that learn from pairs alone, or
+    "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs".
+    deployed: width and height of the images that the model is for, where crops are smaller.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Recipe:
     supervision: str = "depth"
     start: str = ""
     validate_every: int = 250
+    deployed: tuple[int, int] | None = None
     average: float = 0.995
 
 
@@ -170,7 +174,52 @@ def monodepth_kitti() -> Recipe:
     )
 
 
-_ALL = (mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti)
+def stereo_start() -> Recipe:
+    """What stereo begins with: generated pairs, so that it matches anything, and a few recorded ones."""
+    return Recipe(
+        name="stereo_start",
+        family="stereo",
+        width=512,
+        height=256,
+        deployed=(1248, 384),
+        sources=(
+            Source("kitti2015_stereo"),
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("kitti_raw_city", part="all"),
+            Source("world:pairs", count=350),
+        ),
+        validation=("kitti2015_stereo",),
+        description="Disparity and its standard deviation from rectified pairs, trained on KITTI and generated pairs",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms=(
+            "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
+            "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
+        ),
+        steps=2000,
+        batch=2,
+        average=0.998,
+        learning_rate=8e-4,
+        validate_every=500,
+        zoom=1.5,
+        supervision="disparity",
+    )
+
+
+def stereo() -> Recipe:
+    """Stereo of any kind, refined on roads: stereo_start, then more recorded pairs than generated ones."""
+    start = stereo_start()
+    return replace(
+        start,
+        name="stereo",
+        start="stereo_start",
+        sources=(*(replace(s, count=45) if s.count else s for s in start.sources),),
+        steps=2000,
+        learning_rate=5e-4,
+    )
+
+
+_ALL = (mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo)
 
 
 def recipes() -> list[str]:
