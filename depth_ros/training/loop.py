@@ -59,7 +59,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
-    loaders = {"disparity": load_pairs, "planes": load_planes}
+    loaders: dict[str, Callable] = {"disparity": load_pairs, "planes": load_planes}
     examples = loaders.get(recipe.supervision, load)(recipe.sources, data)
     batches = DataLoader(
         Crops(examples, recipe),

@@ -8,7 +8,7 @@ import torch
 
 from depth_ros.networks.blocks.planes import pixel_rays, plane_depths
 from depth_ros.training.augment import Crops, crop
-from depth_ros.training.examples import Example, load, with_planes
+from depth_ros.training.examples import Example, load_planes, with_planes
 from depth_ros.training.recipes import Source, recipe
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -19,7 +19,7 @@ SMALL = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def example():
-    (found,) = load(SMALL.sources, None, planes=True)
+    (found,) = load_planes(SMALL.sources, None)
     return found
 
 
@@ -49,7 +49,7 @@ def test_items_are_those_that_the_loss_takes(example):
 
 def test_recorded_depth_gets_fitted_planes_if_it_is_planar(tmp_path):
     write_folder(World(WorldSettings(kind="room", frames=2, width=160, height=120)), tmp_path / "clip")
-    (found, *_) = load((Source("clip", part="all"),), tmp_path, planes=True)
+    (found, *_) = load_planes((Source("clip", part="all"),), tmp_path)
     assert len(found.planes.equations) >= 3 and (found.planes.labels >= 0).mean() > 0.5
     rough = found.depth + np.random.default_rng(0).normal(0, 1, found.depth.shape).astype(np.float32)
     assert with_planes(Example(found.image, found.camera, rough, found.weight)).planes is None
