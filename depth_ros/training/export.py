@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depth_ros.card import Card, checksum, load_model, write_card
-from depth_ros.engine.check import check_inputs
+from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
 from depth_ros.training.recipes import Recipe, Source
@@ -42,14 +42,15 @@ def _export(
     path.mkdir(parents=True, exist_ok=True)
     module = family(recipe.family)
     model = finished(model, recipe)
+    size = recipe.deployed or (recipe.width, recipe.height)
     state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
     save_file(state, path / "weights.safetensors")
     card = Card(
         name=path.name,
         task=task,
         family=recipe.family,
-        width=recipe.width,
-        height=recipe.height,
+        width=size[0],
+        height=size[1],
         scale="up_to_scale" if recipe.supervision == "video" else "metric",
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
@@ -65,14 +66,11 @@ def _export(
     if typical is not None:
         np.save(card.typical, typical)
     kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
-    size = {"width": recipe.width, "height": recipe.height}
-    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, **size))[0].left
+    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, width=size[0], height=size[1]))[0].left
     cv2.imwrite(str(card.check_image), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-    inputs = check_inputs(card, recipe.width, recipe.height, "cpu")
-    with torch.inference_mode():
-        ours, theirs = model(*inputs), load_model(card)(*inputs)
-    if not torch.allclose(ours, theirs, rtol=1e-4, equal_nan=True):
-        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module")
+    problem = disagreement(model, load_model(card), check_inputs(card, *size, "cpu"))
+    if problem:
+        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module: {problem}")
     return path
 
 
@@ -96,6 +94,8 @@ def training_data(recipe: Recipe) -> list[str]:
 
 def describe(source: Source) -> str:
     """One line about a source for the card."""
+    if source.folder == "world:pairs":
+        return f"{source.count} in each epoch, always new, of generated stereo pairs (exact disparity)"
     if source.folder.startswith("world:"):
         return (
             f"{source.count} {source.folder.partition(':')[2]} scenes of the built-in renderer (exact depth)"

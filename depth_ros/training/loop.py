@@ -31,7 +31,7 @@ from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
 from depth_ros.training.clips import load_clips, unseen_clips
-from depth_ros.training.examples import load, typical
+from depth_ros.training.examples import load, load_pairs, typical
 from depth_ros.training.recipes import Recipe
 from depth_ros.training.video import validate_clips
 
@@ -61,9 +61,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     )
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
-    video = recipe.supervision == "video"
-    unseen: dict = unseen_clips(recipe, data) if video else validation_samples(recipe, data)
-    examples: list = load_clips(recipe, data) if video else load(recipe.sources, data)
+    examples, unseen = material(recipe, data)
     weights = (
         settings_from(module.LossSettings, recipe.loss, f"recipe {recipe.name}") if recipe.loss else None
     )
@@ -83,11 +81,20 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
         progress.set_postfix(loss=f"{terms['loss']:.3f}")
         last = step == recipe.steps
         if step % recipe.validate_every == 0 or last:
-            measure = validate_clips if video else validate
+            measure = validate_clips if recipe.supervision == "video" else validate
             log(out / "training.csv", {"step": step, **terms, **measure(average.module, unseen, recipe)})
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
-    return export(average.module, recipe, out / recipe.name, None if video else typical(examples))
+    mean = None if recipe.supervision in ("video", "disparity") else typical(examples)
+    return export(average.module, recipe, out / recipe.name, mean)
+
+
+def material(recipe: Recipe, data: Path) -> tuple[Any, Any]:
+    """What is learned from, and the validation folders' part that is not."""
+    if recipe.supervision == "video":
+        return load_clips(recipe, data), unseen_clips(recipe, data)
+    examples = (load_pairs if recipe.supervision == "disparity" else load)(recipe.sources, data)
+    return examples, validation_samples(recipe, data)
 
 
 def learner(module: ModuleType, recipe: Recipe) -> nn.Module:
@@ -195,12 +202,16 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 
 
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
-    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling."""
+    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling; of pairs epe and d1_all."""
     from depth_ros.evaluation.depth import figures
+    from depth_ros.evaluation.stereo import validate_pairs
 
     model.eval()
-    result = {}
+    result: dict[str, float] = {}
     for name, samples in unseen.items():
+        if recipe.supervision == "disparity":
+            result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
+            continue
         rows = [
             figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth)
             for sample in samples

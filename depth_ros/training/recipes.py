@@ -16,7 +16,7 @@ class Source:
     """One origin of training images.
 
     folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them; for
-    video, clips of `frames`).
+    video, clips of `frames`), or "world:pairs" for stereo pairs that are new in every epoch (`count` in each).
     part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
     stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
     """
@@ -36,8 +36,10 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
-    supervision: "depth", "stereo" for families that learn from pairs alone, "video" for those of clips of `frames`.
-    Clips between whose frames the image moves less than least_motion, px, are left out; mirror: half are mirrored.
+    supervision: "depth", "stereo" for families that learn from pairs alone, "disparity" for pairs with truth: then
+    sources with one eye lend only the textures of "world:pairs"; or "video" for families that learn from clips of
+    `frames`. Clips between whose frames the image moves less than least_motion, px, are left out; mirror: half are
+    mirrored. deployed: width and height of the images that the model is for, where crops are smaller.
     loss: what differs from the family's `LossSettings`.
     """
 
@@ -61,6 +63,7 @@ class Recipe:
     supervision: str = "depth"
     start: str = ""
     validate_every: int = 250
+    deployed: tuple[int, int] | None = None
     average: float = 0.995
     frames: int = 3
     least_motion: float = 0.5
@@ -227,8 +230,53 @@ def struct2depth_kitti() -> Recipe:
     return _kitti(struct2depth_street())
 
 
+def stereo_start() -> Recipe:
+    """What stereo begins with: generated pairs, so that it matches anything, and a few recorded ones."""
+    return Recipe(
+        name="stereo_start",
+        family="stereo",
+        width=512,
+        height=256,
+        deployed=(1248, 384),
+        sources=(
+            Source("kitti2015_stereo"),
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("kitti_raw_city", part="all"),
+            Source("world:pairs", count=350),
+        ),
+        validation=("kitti2015_stereo",),
+        description="Disparity and its standard deviation from rectified pairs, trained on KITTI and generated pairs",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms=(
+            "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
+            "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
+        ),
+        steps=2000,
+        batch=2,
+        average=0.998,
+        learning_rate=8e-4,
+        validate_every=500,
+        zoom=1.5,
+        supervision="disparity",
+    )
+
+
+def stereo() -> Recipe:
+    """Stereo of any kind, refined on roads: stereo_start, then more recorded pairs than generated ones."""
+    start = stereo_start()
+    return replace(
+        start,
+        name="stereo",
+        start="stereo_start",
+        sources=(*(replace(s, count=45) if s.count else s for s in start.sources),),
+        steps=2000,
+        learning_rate=5e-4,
+    )
+
+
 _ALL = (
-    mono_driving_start, mono_driving, mono_indoor, monodepth_kitti,
+    mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, stereo_start, stereo,
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
     struct2depth_street, struct2depth_street_still, struct2depth_kitti,
 )  # fmt: skip

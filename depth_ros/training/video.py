@@ -56,7 +56,7 @@ def depth_figures(depth: np.ndarray, whole: np.ndarray, middle: Moment, recipe: 
     found = tally.add(depth, truth)["abs_rel"]
     row = {} if found is None else {"abs_rel": found}
     if middle.labels.any() and middle.labels.shape == whole.shape:
-        seen = resized(depth, *truth.shape)
+        seen = resized(depth, truth.shape[0], truth.shape[1])
         known = (truth > MEDIAN.truth_min) & (truth < MEDIAN.truth_max)
         seen = seen * np.median(truth[known]) / np.median(seen[known])
         moving = known & (middle.labels[top : top + h, left : left + w] > 0)
