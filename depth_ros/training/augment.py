@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from depth_ros.world.pairs import Pairs, eyes, misrectified
 class Crops(Dataset):
     """An endless, seeded sequence of crops: item i depends on (recipe.seed, i) alone."""
 
-    def __init__(self, examples: Sequence[Example | Pairs], recipe: Recipe) -> None:
+    def __init__(self, examples: Sequence[Any], recipe: Recipe) -> None:
         self.examples, self.recipe = examples, recipe
 
     def __len__(self) -> int:
@@ -33,6 +34,10 @@ class Crops(Dataset):
         order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
         random = np.random.default_rng((recipe.seed, epoch, place))
         example = self.examples[order[place]]
+        if recipe.supervision == "video":
+            from depth_ros.training.clips import clip_crop
+
+            return _tensors(clip_crop(example, recipe, random))
         if isinstance(example, Pairs):
             left, right, disparity = example.pair(random, recipe.width, recipe.height)
             return _tensors({"image": left, "right": right, "disparity": disparity})
