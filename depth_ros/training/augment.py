@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from depth_ros.datatypes import Planes
+from depth_ros.planes import seen
 from depth_ros.training.examples import Example
 from depth_ros.training.recipes import Recipe
 from depth_ros.world.pairs import Pairs, eyes, misrectified
@@ -19,7 +22,7 @@ from depth_ros.world.pairs import Pairs, eyes, misrectified
 class Crops(Dataset):
     """An endless, seeded sequence of crops: item i depends on (recipe.seed, i) alone."""
 
-    def __init__(self, examples: Sequence[Example | Pairs], recipe: Recipe) -> None:
+    def __init__(self, examples: Sequence[Any], recipe: Recipe) -> None:
         self.examples, self.recipe = examples, recipe
 
     def __len__(self) -> int:
@@ -31,6 +34,10 @@ class Crops(Dataset):
         order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
         random = np.random.default_rng((recipe.seed, epoch, place))
         example = self.examples[order[place]]
+        if recipe.supervision == "video":
+            from depth_ros.training.clips import clip_crop
+
+            return _tensors(clip_crop(example, recipe, random))
         if isinstance(example, Pairs):
             left, right, disparity = example.pair(random, recipe.width, recipe.height)
             return _tensors({"image": left, "right": right, "disparity": disparity})
@@ -58,10 +65,32 @@ def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[
     depth = cv2.resize(example.depth[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     weight = cv2.resize(example.weight[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     K = example.camera.cropped(left, top, w, h).resized(*size).K.astype(np.float32)
+    planes = example.planes
+    if planes is not None:
+        labels = cv2.resize(planes.labels[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+        planes = replace(planes, labels=labels)
     if random.random() < 0.5:
         image, depth, weight = image[:, ::-1], depth[:, ::-1], weight[:, ::-1]
         K[0, 2] = recipe.width - 1 - K[0, 2]
-    return {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
+        if planes is not None:
+            planes = Planes(planes.labels[:, ::-1], planes.equations * [-1, 1, 1, 1])
+    found = {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
+    return found if recipe.supervision != "planes" else found | plane_truth(planes)
+
+
+PLANES, SMALLEST = 10, 0.01
+"""Most planes that an image teaches, and the smallest, as a share of it."""
+
+
+def plane_truth(planes: Planes | None) -> dict[str, np.ndarray]:
+    """labels (H, W) int32, -1 = none, and planes (PLANES, 3) float32: the normals away from the camera times their
+    distances, m, the largest first, NaN = none. What planes beyond those cover counts as no plane."""
+    assert planes is not None, "recipes with supervision 'planes' need examples with planes"
+    planes = seen(planes.labels, planes.equations, SMALLEST)
+    vectors = np.full((PLANES, 3), np.nan, np.float32)
+    first = planes.equations[:PLANES]
+    vectors[: len(first)] = -first[:, :3] * first[:, 3:]
+    return {"labels": np.where(planes.labels < PLANES, planes.labels, -1), "planes": vectors}
 
 
 def rolled(example: Example, degrees: float) -> Example:
@@ -74,7 +103,15 @@ def rolled(example: Example, degrees: float) -> Example:
     )
     depth = cv2.warpAffine(example.depth, turn, size, flags=cv2.INTER_NEAREST, borderValue=float("nan"))
     weight = cv2.warpAffine(example.weight, turn, size, flags=cv2.INTER_NEAREST, borderValue=0.0)
-    return replace(example, image=image, depth=depth, weight=weight)
+    planes = example.planes
+    if planes is not None:
+        labels = cv2.warpAffine(
+            planes.labels.astype(np.float32), turn, size, flags=cv2.INTER_NEAREST, borderValue=-1.0
+        )
+        equations = planes.equations.copy()
+        equations[:, :2] = equations[:, :2] @ turn[:, :2].T
+        planes = Planes(labels.astype(np.int32), equations)
+    return replace(example, image=image, depth=depth, weight=weight, planes=planes)
 
 
 def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

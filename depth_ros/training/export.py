@@ -20,10 +20,23 @@ from depth_ros.training.recipes import recipe as by_name
 
 
 def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | None = None) -> Path:
-    """Write the model into `path`, with it `typical` (see card.Card).
+    """Write the model into `path`, with it `typical` (see card.Card); of several by task, the one for depth, and
+    every other beside it, into `path`_TASK.
 
     Raises DepthRosError if what was written computes anything else than the model.
     """
+    if not isinstance(model, nn.ModuleDict):
+        task = getattr(model, "task", family(recipe.family).TASK)
+        return _export(model, task, recipe, path, typical)
+    for task, part in model.items():
+        folder = path if task == "depth" else path.with_name(f"{path.name}_{task}")
+        _export(part, task, recipe, folder, typical)
+    return path
+
+
+def _export(
+    model: nn.Module, task: str, recipe: Recipe, path: Path, typical: np.ndarray | None = None
+) -> Path:
     from depth_ros.world import World, WorldSettings
 
     path.mkdir(parents=True, exist_ok=True)
@@ -33,15 +46,16 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
     state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
     save_file(state, path / "weights.safetensors")
     card = Card(
-        name=recipe.name,
-        task=getattr(model, "task", module.TASK),
+        name=path.name,
+        task=task,
         family=recipe.family,
         width=size[0],
         height=size[1],
-        scale="metric",
+        scale="up_to_scale" if recipe.supervision == "video" else "metric",
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
         description=recipe.description,
+        frames=recipe.frames if task in ("ego_motion", "object_motion") else 1,
         settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
         training_data=training_data(recipe),
         terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),

@@ -15,8 +15,8 @@ from depth_ros.errors import DepthRosError
 class Source:
     """One origin of training images.
 
-    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them), or
-    "world:pairs" for stereo pairs that are new in every epoch (`count` in each).
+    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them; for
+    video, clips of `frames`), or "world:pairs" for stereo pairs that are new in every epoch (`count` in each).
     part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
     stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
     """
@@ -26,6 +26,7 @@ class Source:
     right_eye: bool = False
     stereo: float = 0.0
     count: int = 0
+    frames: int = 5
     repeat: int = 1
 
 
@@ -35,9 +36,12 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
-    supervision: "depth", "stereo" for families that learn from pairs alone, or "disparity" for pairs with truth:
-    then sources with one eye lend only the textures of "world:pairs".
-    deployed: width and height of the images that the model is for, where crops are smaller.
+    supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
+    "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
+    for families that learn from clips of `frames`. Clips between whose frames the image moves less than
+    least_motion, px, are left out; mirror: half are
+    mirrored. deployed: width and height of the images that the model is for, where crops are smaller.
+    loss: what differs from the family's `LossSettings`.
     """
 
     name: str
@@ -62,6 +66,10 @@ class Recipe:
     validate_every: int = 250
     deployed: tuple[int, int] | None = None
     average: float = 0.995
+    frames: int = 3
+    least_motion: float = 0.5
+    mirror: bool = True
+    loss: dict[str, Any] = field(default_factory=dict)
 
 
 def mono_driving_start() -> Recipe:
@@ -130,6 +138,32 @@ def mono_indoor() -> Recipe:
     )
 
 
+def planes_indoor() -> Recipe:
+    """Planes of rooms from one camera: planenet with the small network."""
+    return replace(
+        mono_indoor(),
+        name="planes_indoor",
+        family="planenet",
+        width=256,
+        height=192,
+        sources=(
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("world:room", count=700),
+        ),
+        description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={
+            "network": "lite",
+            "fitted": True,
+            "matching": "hungarian",
+            "crf_iterations": 0,
+            "max_depth": 20.0,
+        },
+        steps=2000,
+        supervision="planes",
+    )
+
+
 def monodepth_kitti() -> Recipe:
     """monodepth from stereo pairs alone, as published (Godard et al. 2017), at the published size."""
     return Recipe(
@@ -146,6 +180,81 @@ def monodepth_kitti() -> Recipe:
         weight_decay=0.0,
         supervision="stereo",
     )
+
+
+def _video(name: str, family: str, **changes: Any) -> Recipe:
+    """What the recipes from video share: clips of rendered streets, at the size that two cores train in an hour."""
+    rendered = Recipe(
+        name=name,
+        family=family,
+        width=224,
+        height=64,
+        sources=(Source("world:street", count=150, frames=5),),
+        validation=("world:street",),
+        description=f"{family}, learned from video of rendered streets without depth truth",
+        licence="Apache-2.0",
+        terms="Trained on rendered images alone.",
+        steps=3000,
+        batch=4,
+        learning_rate=2e-4,
+        weight_decay=0.0,
+        zoom=1.15,
+        supervision="video",
+    )
+    return replace(rendered, **changes)
+
+
+def _kitti(recipe: Recipe) -> Recipe:
+    """The same from the frames of a car, of which the last fifth is kept out."""
+    return replace(
+        recipe,
+        name=recipe.name.replace("street", "kitti"),
+        sources=(Source("kitti_raw_city"), Source("kitti_raw_road"), Source("kitti_raw_jam")),
+        validation=("kitti_raw_city", "kitti_raw_road", "kitti_raw_jam"),
+        description=f"{recipe.family}, learned from the video of a car without depth truth",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012).",
+    )
+
+
+def sfmlearner_street() -> Recipe:
+    """SfMLearner (Zhou et al. 2017) from rendered streets."""
+    return _video("sfmlearner_street", "sfmlearner")
+
+
+def sfmlearner_kitti() -> Recipe:
+    """SfMLearner from KITTI."""
+    return _kitti(sfmlearner_street())
+
+
+def vid2depth_street() -> Recipe:
+    """vid2depth (Mahjourian et al. 2018) from rendered streets."""
+    return _video("vid2depth_street", "vid2depth", steps=2000)
+
+
+def vid2depth_street_unaligned() -> Recipe:
+    """The same without the loss between clouds, to see what that is worth."""
+    return replace(vid2depth_street(), name="vid2depth_street_unaligned", loss={"alignment_weight": 0.0})
+
+
+def vid2depth_kitti() -> Recipe:
+    """vid2depth from KITTI."""
+    return _kitti(vid2depth_street())
+
+
+def struct2depth_street() -> Recipe:
+    """struct2depth (Casser et al. 2019) from rendered streets with moving cars, whose masks are given."""
+    return _video("struct2depth_street", "struct2depth")
+
+
+def struct2depth_street_still() -> Recipe:
+    """The same without motions of objects, to see what they are worth."""
+    return replace(struct2depth_street(), name="struct2depth_street_still", loss={"motion": False})
+
+
+def struct2depth_kitti() -> Recipe:
+    """struct2depth from KITTI; there are no masks, so that nothing moves on its own."""
+    return _kitti(struct2depth_street())
 
 
 def stereo_start() -> Recipe:
@@ -193,7 +302,11 @@ def stereo() -> Recipe:
     )
 
 
-_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, stereo_start, stereo)
+_ALL = (
+    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
+    sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
+    struct2depth_street, struct2depth_street_still, struct2depth_kitti,
+)  # fmt: skip
 
 
 def recipes() -> list[str]:
