@@ -195,20 +195,32 @@ def run_replay(arguments: argparse.Namespace) -> None:
 def run_evaluate(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from depth_ros.card import find_card
+    from depth_ros.estimators.stereo import SEMI_GLOBAL
     from depth_ros.evaluation.folder import evaluate_depth
+    from depth_ros.evaluation.stereo import evaluate_stereo
 
+    pairs = arguments.model == SEMI_GLOBAL or find_card(arguments.model).task == "stereo_depth"
     with tqdm(unit="image", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        result = evaluate_depth(
-            arguments.model, arguments.data, split=arguments.split, protocol=arguments.protocol,
-            baseline_data=arguments.baseline_data, engine_settings=_engine_settings(arguments),
-            limit=arguments.limit, report=arguments.report, command=" ".join(["depth_ros", *sys.argv[1:]]),
-            progress=progress,
-        )  # fmt: skip
+        common = {
+            "split": arguments.split, "engine_settings": _engine_settings(arguments),
+            "limit": arguments.limit, "progress": progress,
+        }  # fmt: skip
+        if pairs and arguments.report:
+            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
+        if pairs:
+            result = evaluate_stereo(arguments.model, arguments.data, **common)
+        else:
+            result = evaluate_depth(
+                arguments.model, arguments.data, protocol=arguments.protocol,
+                baseline_data=arguments.baseline_data, report=arguments.report,
+                command=" ".join(["depth_ros", *sys.argv[1:]]), **common,
+            )  # fmt: skip
     if arguments.json:
         write_json(result, arguments.json)
     if arguments.json != "-":

@@ -88,9 +88,7 @@ class Recording:
         stamp = FIRST_STAMP + index * 1_000_000_000
         left, right = (
             Frame(stamp, f"{eye}_optical_frame", read_image(folder / name, camera), camera)
-            for eye, name, camera in zip(
-                ("left", "right"), (names.left, names.right), cameras, strict=True
-            )
+            for eye, name, camera in zip(("left", "right"), (names.left, names.right), cameras, strict=True)
         )
         depth = None
         if (folder / names.disparity).is_file():

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +16,7 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Disparity, Frame, StereoFrame
 from depth_ros.engine import Engine, EngineSettings, open_engine
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.semi_global import MODES, SemiGlobal
+from depth_ros.estimators.semi_global import MODES, STEP, SemiGlobal
 from depth_ros.geometry import rectify
 
 log = logging.getLogger("depth_ros.estimators")
@@ -46,7 +45,9 @@ def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
     """Both images rectified. Raises DepthRosError where they, or their cameras, make no pair."""
     if left.image.shape != right.image.shape:
         sizes = [f"{frame.image.shape[1]}x{frame.image.shape[0]}" for frame in (left, right)]
-        raise DepthRosError(f"the eyes have unequal sizes, {sizes[0]} left and {sizes[1]} right: set both alike")
+        raise DepthRosError(
+            f"the eyes have unequal sizes, {sizes[0]} left and {sizes[1]} right: set both alike"
+        )
     cameras = [frame.camera.rectified() for frame in (left, right)]
     baseline = cameras[1].baseline - cameras[0].baseline
     if baseline == 0:
@@ -101,11 +102,13 @@ class StereoEstimator:
         self,
         model: str,
         settings: EngineSettings = EngineSettings(),  # noqa: B008
-        stereo: StereoSettings = StereoSettings(),  # noqa: B008
+        stereo: StereoSettings = StereoSettings(),
         background: bool = False,
     ) -> None:
         if stereo.disparity_range % 32:
-            raise DepthRosError(f"'disparity_range' is {stereo.disparity_range} px; it must be a multiple of 32")
+            raise DepthRosError(
+                f"'disparity_range' is {stereo.disparity_range} px; it must be a multiple of 32"
+            )
         self.model, self.stereo = model, stereo
         self._settings, self._background = settings, background
         self._engines: dict[tuple[int, int], Engine] = {}
@@ -126,6 +129,11 @@ class StereoEstimator:
     def building(self) -> bool:
         """Whether a thread is at work on an engine that will take over."""
         return self._building > 0
+
+    @property
+    def step(self) -> float:
+        """px: about the smallest difference of disparities that means something."""
+        return STEP if self._classical else 1 / 64
 
     @property
     def engine_name(self) -> str:
@@ -210,5 +218,3 @@ def stereo_card(model: str, disparity_range: int = 0) -> Card:
     if not disparity_range:
         return card
     return dataclasses.replace(card, settings={**card.settings, "disparity_range": disparity_range})
-
-
