@@ -53,7 +53,7 @@ def figures(
         translation, angle = relative_errors(moved, really)
         way = np.linalg.norm(really[:, :3, 3], axis=1).mean()
         found["rpe_trans_m"], found["rpe_rot_deg"] = rms(translation), rms(np.degrees(angle))
-        found["rpe_trans_percent"] = 100 * found["rpe_trans_m"] / float(way) if way > 0 else None
+        found["rpe_trans_percent"] = 100 * rms(translation) / float(way) if way > 0 else None
         if covariances is not None:
             found["nees"] = float(np.mean(nees(moved, really, covariances[both])))
     if known.all():
@@ -171,7 +171,9 @@ def write_tum(file: Path, stamps: list[int], poses: np.ndarray) -> None:
     for stamp, T in zip(stamps, poses):
         if np.isfinite(T).all():
             numbers = (*T[:3, 3], *quaternion_from_matrix(T[:3, :3]))
-            lines.append(" ".join([f"{stamp // NS}.{stamp % NS:09d}", *(f"{number:.9f}" for number in numbers)]))
+            lines.append(
+                " ".join([f"{stamp // NS}.{stamp % NS:09d}", *(f"{number:.9f}" for number in numbers)])
+            )
     file.write_text("\n".join(lines) + "\n")
 
 

@@ -49,7 +49,9 @@ def test_alignment_is_undone():
     assert found["ate_rmse_m"] > 1
     assert found["snippet_ate_m"] == pytest.approx(0, abs=1e-9)
     assert found["rpe_rot_deg"] == pytest.approx(0, abs=1e-5)
-    assert found["rpe_trans_percent"] == pytest.approx(75, rel=0.02)  # a quarter of every step is missing a 3/4
+    assert found["rpe_trans_percent"] == pytest.approx(
+        75, rel=0.02
+    )  # a quarter of every step is missing a 3/4
     assert found["tracked"] == 1
 
 
@@ -153,7 +155,9 @@ def evo(program: str, *arguments: str, folder: Path) -> float:
         return json.loads(archive.read("stats.json"))["rmse"]
 
 
-@pytest.mark.skipif(not EVO, reason="evo is not installed: pip install --target FOLDER evo; EVO_BIN=FOLDER/bin")
+@pytest.mark.skipif(
+    not EVO, reason="evo is not installed: pip install --target FOLDER evo; EVO_BIN=FOLDER/bin"
+)
 def test_evo_finds_the_same(tmp_path):
     truth = walk(120)
     estimate = pose((1, 2, 3), (0.1, 0.2, 0.3)) @ noisy(truth)
