@@ -85,6 +85,11 @@ def parser() -> argparse.ArgumentParser:
                           help="odometry: write estimate.txt and truth.txt, TUM format")  # fmt: skip
     _engine_options(evaluate)
 
+    import_ = _command(commands, "import", run_import, "make models of a released checkpoint")
+    import_.add_argument("family")
+    import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, or a PyTorch file")
+    import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
+
     train = _command(commands, "train", run_train, "train a recipe; goes on where it was stopped")
     train.add_argument("recipe")
     train.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER")
@@ -266,6 +271,17 @@ def _odometry_lines(result: dict[str, Any]) -> list[str]:
 def _figures_line(figures: Mapping[str, float | None]) -> str:
     known = (f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     return "  ".join(known) or "no truth to compare with"
+
+
+def run_import(arguments: argparse.Namespace) -> None:
+    from depth_ros.importing import import_checkpoint
+
+    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out)
+    print("\n".join(f"model: {path}" for path in result.models))
+    print(f"{result.placed} variables placed, {result.slots} of the optimiser left out")
+    if result.left:
+        print(f"NOT PLACED ({len(result.left)}): {', '.join(result.left)}")
+    print("\n".join(f"note: {note}" for note in result.notes), end="\n" if result.notes else "")
 
 
 def run_train(arguments: argparse.Namespace) -> None:
