@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--protocol", default="auto")
     evaluate.add_argument("--crop", choices=CROPS, help="depth: instead of the protocol's")
     evaluate.add_argument("--scaling", choices=SCALINGS, help="depth: instead of the protocol's")
+    evaluate.add_argument("--resize", choices=("inverse_depth", "depth"),
+                          help="depth: what is interpolated, instead of the protocol's")  # fmt: skip
     evaluate.add_argument("--cap", type=float, help="depth: m, instead of the protocol's")
     evaluate.add_argument("--images", type=Path, metavar="FILE",
                           help="list of the images of raw KITTI to take, as the Eigen split's test file")  # fmt: skip
@@ -233,7 +235,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
     from depth_ros.evaluation.folder import evaluate_depth
 
-    changes = {"crop": arguments.crop, "scaling": arguments.scaling}
+    changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
     return evaluate_depth(
         arguments.model, arguments.data, split=arguments.split, protocol=arguments.protocol,

@@ -57,7 +57,7 @@ def import_checkpoint(family_name: str, checkpoint: Path, out: Path) -> Imported
         used |= fill(model, part, variables)
         save(model, card)
         models.append(card.path)
-        notes += [*part.notes, *_suspicions(model, card)]
+        notes += [*part.notes, *suspicions(model, card)]
     left = [name for name in variables if name not in used]
     slots = [name for name in left if is_slot(name)]
     rest = tuple(name for name in left if not is_slot(name))
@@ -136,7 +136,7 @@ def _card(family_name: str, checkpoint: Path, out: Path, part: Part) -> Card:
 
 
 @torch.inference_mode()
-def _suspicions(model: nn.Module, card: Card) -> list[str]:
+def suspicions(model: nn.Module, card: Card) -> list[str]:
     """Depth that is the same everywhere: a network that has learned nothing, or weights of another one."""
     if card.task != "depth":
         return []
