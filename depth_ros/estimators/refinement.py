@@ -53,7 +53,8 @@ class RefiningEstimator:
 
     model: a depth model of a family that learns from video; beside it, under the names MODEL_TASK, those of its
     family's other tasks. verdicts: how often which outcome came. errors: mean L1 of the newest image and its
-    synthesis from the one before, as trained and as published, of every frame that was refined. Raises DepthRosError if one is missing.
+    synthesis from the one before, as trained and as published, of every frame that was refined.
+    Raises DepthRosError if a model is missing.
     """
 
     def __init__(self, model: str, settings: RefinementSettings = RefinementSettings()) -> None:
