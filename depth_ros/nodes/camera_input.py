@@ -79,9 +79,13 @@ class CameraInput:
 
     def frame(self, message: Any) -> Frame:
         """The decoded frame. Raises DepthRosError where image or camera_info are unusable."""
+        return frame_from(message, self.usable_camera())
+
+    def usable_camera(self) -> Camera:
+        """The camera of the last camera_info. Raises DepthRosError saying what is wrong with it."""
         if self.camera is None:
             raise DepthRosError(self._camera_problem)
-        return frame_from(message, self.camera)
+        return self.camera
 
     def _receive_info(self, info: CameraInfo) -> None:
         try:

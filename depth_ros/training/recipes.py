@@ -36,9 +36,10 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
-    supervision: "depth", "stereo" for families that learn from pairs alone, "disparity" for pairs with truth: then
-    sources with one eye lend only the textures of "world:pairs"; or "video" for families that learn from clips of
-    `frames`. Clips between whose frames the image moves less than least_motion, px, are left out; mirror: half are
+    supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
+    "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
+    for families that learn from clips of `frames`. Clips between whose frames the image moves less than
+    least_motion, px, are left out; mirror: half are
     mirrored. deployed: width and height of the images that the model is for, where crops are smaller.
     loss: what differs from the family's `LossSettings`.
     """
@@ -134,6 +135,32 @@ def mono_indoor() -> Recipe:
         ),
         steps=1300,
         roll=15.0,
+    )
+
+
+def planes_indoor() -> Recipe:
+    """Planes of rooms from one camera: planenet with the small network."""
+    return replace(
+        mono_indoor(),
+        name="planes_indoor",
+        family="planenet",
+        width=256,
+        height=192,
+        sources=(
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("world:room", count=700),
+        ),
+        description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={
+            "network": "lite",
+            "fitted": True,
+            "matching": "hungarian",
+            "crf_iterations": 0,
+            "max_depth": 20.0,
+        },
+        steps=2000,
+        supervision="planes",
     )
 
 
@@ -276,7 +303,7 @@ def stereo() -> Recipe:
 
 
 _ALL = (
-    mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, stereo_start, stereo,
+    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
     struct2depth_street, struct2depth_street_still, struct2depth_kitti,
 )  # fmt: skip
