@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("--limit", type=int, default=0, help="only so many frames; 0 = all")
     replay.add_argument("--image-topic", default="", help="where the bag has more than one camera")
     replay.add_argument("--through-ros", action="store_true", help="play it through the real node over DDS")
+    replay.add_argument(
+        "--refine", type=int, default=0, metavar="STEPS", help="learn on from every frame; 0 = no, usual 20"
+    )
     replay.add_argument("--rate", type=float, default=1.0, help="with --through-ros: times the recorded rate")
     _engine_options(replay)
 
@@ -183,7 +186,6 @@ def run_compile(arguments: argparse.Namespace) -> None:
 def run_replay(arguments: argparse.Namespace) -> None:
     from depth_ros.bags import BagReader
     from depth_ros.card import find_card
-    from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.evaluation.latency import summarise
     from depth_ros.replay import replay, replay_through
 
@@ -196,7 +198,7 @@ def run_replay(arguments: argparse.Namespace) -> None:
             scale = find_card(arguments.model).scale
             result = replay_through(bag, through, scale, arguments.out, arguments.limit)
         else:
-            estimator = DepthEstimator(arguments.model, _engine_settings(arguments))
+            estimator = _estimator(arguments)
             result = replay(bag, estimator, arguments.out, arguments.limit)
             print(f"engine: {estimator.engine_name}, {estimator.reason}")
     latency = summarise(result.latencies)
@@ -208,6 +210,15 @@ def run_replay(arguments: argparse.Namespace) -> None:
         print(_figures_line(result.figures))
     if result.damage:
         raise DepthRosError(result.damage)
+
+
+def _estimator(arguments: argparse.Namespace) -> Any:
+    from depth_ros.estimators.depth import DepthEstimator
+    from depth_ros.estimators.refinement import RefinementSettings, RefiningEstimator
+
+    if arguments.refine:
+        return RefiningEstimator(arguments.model, RefinementSettings(steps=arguments.refine))
+    return DepthEstimator(arguments.model, _engine_settings(arguments))
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
