@@ -224,43 +224,17 @@ def _estimator(arguments: argparse.Namespace) -> Any:
 def run_evaluate(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-<<<<<<< HEAD
-    from depth_ros.card import find_card
-    from depth_ros.estimators.stereo import SEMI_GLOBAL
-    from depth_ros.evaluation.folder import evaluate_depth
-    from depth_ros.evaluation.stereo import evaluate_stereo
-
-    pairs = arguments.model == SEMI_GLOBAL or find_card(arguments.model).task == "stereo_depth"
-=======
     evaluate, lines = {
         "depth": (_evaluate_depth, _depth_lines),
         "odometry": (_evaluate_odometry, _odometry_lines),
     }[arguments.task]
->>>>>>> main
     with tqdm(unit="image", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-<<<<<<< HEAD
-        common = {
-            "split": arguments.split, "engine_settings": _engine_settings(arguments),
-            "limit": arguments.limit, "progress": progress,
-        }  # fmt: skip
-        if pairs and arguments.report:
-            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
-        if pairs:
-            result = evaluate_stereo(arguments.model, arguments.data, **common)
-        else:
-            result = evaluate_depth(
-                arguments.model, arguments.data, protocol=arguments.protocol,
-                baseline_data=arguments.baseline_data, report=arguments.report,
-                command=" ".join(["depth_ros", *sys.argv[1:]]), **common,
-            )  # fmt: skip
-=======
         result = evaluate(arguments, progress)
->>>>>>> main
     if arguments.json:
         write_json(result, arguments.json)
     if arguments.json != "-":
@@ -270,8 +244,17 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.estimators.stereo import is_stereo
     from depth_ros.evaluation.folder import evaluate_depth
+    from depth_ros.evaluation.stereo import evaluate_stereo
 
+    if is_stereo(arguments.model):
+        if arguments.report:
+            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
+        return evaluate_stereo(
+            arguments.model, arguments.data, split=arguments.split, limit=arguments.limit, progress=progress,
+            engine_settings=_engine_settings(arguments),
+        )  # fmt: skip
     changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
     return evaluate_depth(

@@ -208,6 +208,11 @@ class StereoEstimator:
             self._building -= 1
 
 
+def is_stereo(model: str) -> bool:
+    """Whether a model, given by name or path, takes pairs. Raises DepthRosError if there is no such model."""
+    return model == SEMI_GLOBAL or find_card(model).task == "stereo_depth"
+
+
 def stereo_card(model: str, disparity_range: int = 0) -> Card:
     """The card of a stereo model, with another disparity range if one is given."""
     card = find_card(model)
