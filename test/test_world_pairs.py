@@ -30,7 +30,7 @@ def test_both_eyes_show_the_same_points(seed: int):
         difference = np.abs(cv2.blur(warped, (3, 3)).astype(int) - cv2.blur(left, (3, 3))).max(2)
         return float(np.minimum(difference, 40)[inside & (disparity > 3)].mean())
 
-    assert error(0) < 0.8 * min(error(-2), error(2))  # not 0: some is hidden in the right eye
+    assert error(0) < 0.85 * min(error(-3), error(3))  # a third may be hidden in the right eye
 
 
 def test_a_slanted_surface_hides_and_is_hidden_as_it_should():
