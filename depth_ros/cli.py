@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _engine_options(replay)
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
-    evaluate.add_argument("task", choices=("depth",))
+    evaluate.add_argument("task", choices=("depth", "planes"))
     evaluate.add_argument("--model", required=True)
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
@@ -193,6 +193,8 @@ def run_replay(arguments: argparse.Namespace) -> None:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.task == "planes":
+        return run_evaluate_planes(arguments)
     from tqdm import tqdm
 
     from depth_ros.evaluation.folder import evaluate_depth
@@ -217,6 +219,23 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         print(f"baseline  {_figures_line(result['baseline'])}")
     if arguments.report and arguments.json != "-":
         print(f"page: {arguments.report}")
+
+
+def run_evaluate_planes(arguments: argparse.Namespace) -> None:
+    from depth_ros.evaluation.planes import evaluate_planes
+
+    result = evaluate_planes(
+        arguments.model, str(arguments.data), split=arguments.split, limit=arguments.limit,
+        engine_settings=_engine_settings(arguments), report=arguments.report,
+        command=" ".join(["depth_ros", *sys.argv[1:]]),
+    )  # fmt: skip
+    if arguments.json:
+        write_json(result, arguments.json)
+    if arguments.json != "-":
+        print(f"{result['model']} on {result['data']}: {result['images']} images, {result['true planes']} planes, "
+              f"{result['engine']}, {result['ms_per_image']:.1f} ms")  # fmt: skip
+        for name, value in result["figures"].items():
+            print(f"{name:<26} {value:.3f}")
 
 
 def _figures_line(figures: dict[str, float | None]) -> str:
