@@ -134,7 +134,8 @@ def evaluate_planes(
     estimator = PlanesEstimator(model, engine_settings or EngineSettings())
     seen = rooms(limit or ROOMS) if data == "world:room" else recorded(Path(data), split, limit)
     tally, depths = PlaneTally(), Tally(PROTOCOLS["indoor"])
-    strips, milliseconds = [], []
+    strips: list[str] = []
+    milliseconds: list[float] = []
     for each in seen:
         estimator.depth.prepare(each.frame.camera.width, each.frame.camera.height)  # building is no latency
         start = time.perf_counter()
