@@ -7,7 +7,7 @@ absolute depth difference over the intersection is below a threshold. Everything
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -122,6 +122,7 @@ def evaluate_planes(
     limit: int = 0,
     report: Path | None = None,
     command: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure a planes model, or planes fitted to the depth of a depth model, on "world:room" or a folder with depth.
 
@@ -132,7 +133,7 @@ def evaluate_planes(
     from depth_ros.estimators.planes import PlanesEstimator
 
     estimator = PlanesEstimator(model, engine_settings or EngineSettings())
-    seen = rooms(limit or ROOMS) if data == "world:room" else recorded(Path(data), split, limit)
+    seen = list(rooms(limit or ROOMS) if data == "world:room" else recorded(Path(data), split, limit))
     tally, depths = PlaneTally(), Tally(PROTOCOLS["indoor"])
     strips: list[str] = []
     milliseconds: list[float] = []
@@ -146,6 +147,7 @@ def evaluate_planes(
         depths.add(depth.depth, each.depth)
         if report is not None and len(strips) < 12:
             strips.append(_strip(each, labels, found))
+        progress(len(milliseconds), len(seen))
     result = {
         "model": estimator.depth.card.name, "data": data, "engine": estimator.depth.engine_name,
         "images": len(milliseconds), "true planes": tally.planes,

@@ -205,11 +205,11 @@ def _video(name: str, family: str, **changes: Any) -> Recipe:
 
 
 def _kitti(recipe: Recipe) -> Recipe:
-    """The same from the frames of a car, of which the last fifth is kept out."""
+    """The same from the frames of a car: the last fifth of each drive is kept out, and the whole of the jam."""
     return replace(
         recipe,
         name=recipe.name.replace("street", "kitti"),
-        sources=(Source("kitti_raw_city"), Source("kitti_raw_road"), Source("kitti_raw_jam")),
+        sources=(Source("kitti_raw_city"), Source("kitti_raw_road")),
         validation=("kitti_raw_city", "kitti_raw_road", "kitti_raw_jam"),
         description=f"{recipe.family}, learned from the video of a car without depth truth",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
