@@ -124,10 +124,10 @@ def checksum(file: Path) -> str:
 
 def build(card: Card) -> torch.nn.Module:
     """The module of a card, with the weights that its constructor gives it."""
-    from depth_ros.networks import family
+    from depth_ros.networks import family, model_class
 
-    module = family(card.family)
-    return module.Model(settings_from(module.Settings, card.settings, f"{card.path}/card.yaml, settings"))
+    settings = settings_from(family(card.family).Settings, card.settings, f"{card.path}/card.yaml, settings")
+    return model_class(card.family, card.task)(settings)
 
 
 def size_multiple(card: Card) -> int:

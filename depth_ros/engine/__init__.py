@@ -2,8 +2,8 @@
 
 `open_engine` is the one call. Each backend is one file with the same four names: `unavailable(device)` says
 why it cannot be used here (empty if it can), `precisions(device)` what it runs in, best first,
-`build(model, inputs, folder)` writes its files, `load(folder, device)` returns a function of
-(image (1, H, W, 3) uint8, intrinsics (1, 3, 3) float32) tensors on the device -> depth (1, H, W) float32.
+`build(model, inputs, folder)` writes its files, `load(folder, device)` returns a function that takes and
+returns tensors on the device as the contract of the task says (see depth_ros.networks), with a batch of 1.
 """
 
 from __future__ import annotations
@@ -61,14 +61,23 @@ class Engine:
     def name(self) -> str:
         return f"{self.backend} {self.precision} {self.width}x{self.height}"
 
-    def __call__(self, image: np.ndarray, K: np.ndarray) -> np.ndarray:
-        """Depth (H, W) float32 m of an image (H, W, 3) uint8 of the engine's size with intrinsics K (3, 3)."""
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """The first result for inputs without the batch dimension: depth (H, W) of an image and its K, ..."""
+        return self.results(*inputs)[0]
+
+    def results(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """All results, without the batch dimension. Images and labels are uint8, the rest becomes float32."""
         import torch
 
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device, non_blocking=True)
-            intrinsics = torch.from_numpy(np.asarray(K, np.float32))[None].to(self.device, non_blocking=True)
-            return self.run(pixels, intrinsics)[0].float().cpu().numpy()
+            tensors = (torch.from_numpy(_plain(array))[None] for array in inputs)
+            found = self.run(*(tensor.to(self.device, non_blocking=True) for tensor in tensors))
+            found = found if isinstance(found, (tuple, list)) else (found,)
+            return tuple(result[0].cpu().numpy() for result in found)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array if array.dtype == np.uint8 else np.asarray(array, np.float32))
 
 
 def backend(name: str) -> ModuleType:

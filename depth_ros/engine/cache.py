@@ -38,9 +38,10 @@ def manifest(card: Card, backend: str, precision: str, device: str, inputs: tupl
     packages = {"openvino": ("openvino",), "torch_tensorrt": ("torch_tensorrt", "tensorrt")}
     versions = {"torch": torch.__version__, "depth_ros": depth_ros.__version__}
     versions |= {name: _version(name) for name in packages.get(backend, ())}
-    height, width = inputs[0].shape[1:3]
+    height, width = inputs[0].shape[-3:-1]
     return {
         "model": card.name,
+        "task": card.task,
         "weights": card.sha256,
         "settings": card.settings,
         "code": checksum(Path(inspect.getfile(family(card.family)))),

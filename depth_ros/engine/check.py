@@ -16,9 +16,12 @@ MEDIAN, TAIL, UNKNOWN = 0.01, 0.10, 0.01
 """Allowed: median and 99th percentile of the relative difference, share of pixels known to one side only."""
 
 
-def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tensor, Tensor]:
-    """The stored image resized to width x height (1, H, W, 3) uint8, and intrinsics (1, 3, 3) as of a camera
-    whose focal length is 0.6 widths and whose centre is the image's."""
+def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tensor, ...]:
+    """What a model of the card's task takes (see depth_ros.networks), made from its stored image at width x height.
+
+    The camera's focal length is 0.6 widths and its centre is the image's. Another eye and later moments are made
+    from the one image: nearer rows shifted more, and a camera that moves forward.
+    """
     image = cv2.imread(str(card.check_image))
     if image is None:
         raise DepthRosError(
@@ -26,24 +29,71 @@ def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tens
         )
     image = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     f = 0.6 * width
-    K = torch.tensor([[[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]]])
-    return torch.from_numpy(image)[None].to(device), K.to(device)
+    K = np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]], np.float32)
+    arrays: tuple[np.ndarray, ...]
+    if card.task == "stereo_depth":
+        arrays = (image, _other_eye(image))
+    elif card.task == "ego_motion":
+        arrays = (_moments(image, card.frames), K)
+    elif card.task == "object_motion":
+        arrays = (_moments(image, card.frames), _labels(card.frames, width, height), K)
+    else:
+        arrays = (image, K)
+    return tuple(torch.from_numpy(array)[None].to(device) for array in arrays)
+
+
+def _other_eye(left: np.ndarray) -> np.ndarray:
+    height, width = left.shape[:2]
+    u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return cv2.remap(left, u + 2 + 0.04 * v, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _moments(image: np.ndarray, count: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    turns = (
+        cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.0, 1 + 0.02 * i) for i in range(count)
+    )
+    return np.stack([cv2.warpAffine(image, turn, (width, height)) for turn in turns])
+
+
+def _labels(count: int, width: int, height: int) -> np.ndarray:
+    labels = np.zeros((count, height, width), np.uint8)
+    labels[:, height // 3 : height * 2 // 3, width // 8 : width // 3] = 1
+    labels[:, height // 3 : height * 2 // 3, width // 2 : width * 3 // 4] = 2
+    return labels
 
 
 @torch.inference_mode()
-def disagreement(model: nn.Module, run: Callable, inputs: tuple[Tensor, Tensor]) -> str:
+def disagreement(model: nn.Module, run: Callable, inputs: tuple[Tensor, ...]) -> str:
     """How `run` differs from the eager float32 `model` beyond what is allowed; empty if it does not."""
-    expected = model(*inputs).float().cpu().numpy()
-    found = run(*inputs).float().cpu().numpy()
+    expected, found = _arrays(model(*inputs)), _arrays(run(*inputs))
+    if len(found) != len(expected):
+        return f"{len(found)} results, not {len(expected)}"
+    size = tuple(inputs[0].shape[-3:-1])
+    return next(filter(None, (_difference(*pair, size) for pair in zip(expected, found, strict=True))), "")
+
+
+def _arrays(results: Tensor | tuple[Tensor, ...] | list[Tensor]) -> list[np.ndarray]:
+    several = results if isinstance(results, (tuple, list)) else (results,)
+    return [result.cpu().numpy() for result in several]
+
+
+def _difference(expected: np.ndarray, found: np.ndarray, size: tuple[int, ...]) -> str:
     if found.shape != expected.shape:
         return f"shape {found.shape}, not {expected.shape}"
+    if expected.dtype.kind in "iu":
+        other = float((expected != found).mean())
+        return f"{100 * other:.1f} % of the labels are others" if other > UNKNOWN else ""
     known = np.isfinite(expected) & np.isfinite(found)
     lost = float((np.isfinite(expected) != np.isfinite(found)).mean())
     if lost > UNKNOWN:
-        return f"{100 * lost:.1f} % of the pixels are known to one side only"
+        return f"{100 * lost:.1f} % of the values are known to one side only"
     if not known.any():
-        return "the model knows no pixel of its check image"
-    relative = np.abs(found - expected)[known] / np.abs(expected[known]).clip(1e-6)
+        return "the model knows nothing of its check image"
+    scale = np.abs(expected)
+    if expected.shape[-2:] != size:  # motions and planes: small numbers beside large ones
+        scale = np.full_like(scale, np.abs(expected - np.eye(*expected.shape[-2:])).max())
+    relative = np.abs(found - expected)[known] / scale[known].clip(1e-6)
     median, tail = np.percentile(relative, [50, 99])
     if median > MEDIAN or tail > TAIL:
         return f"median {100 * median:.2f} %, 99th percentile {100 * tail:.1f} %"

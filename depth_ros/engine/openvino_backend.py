@@ -58,8 +58,8 @@ def load(folder: Path, device: str) -> Callable:
     )
     request = compiled.create_infer_request()
 
-    def run(image: Tensor, intrinsics: Tensor) -> Tensor:
-        result = request.infer([image.numpy(), intrinsics.numpy()], share_inputs=True)
-        return torch.from_numpy(result[0])
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        results = request.infer([tensor.numpy() for tensor in inputs], share_inputs=True)
+        return tuple(torch.from_numpy(result) for result in results.values())
 
     return run

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -36,17 +36,11 @@ class Example:
     right: np.ndarray | None = None
 
 
-Teacher = Callable[[np.ndarray, Camera], np.ndarray]
-"""A network's depth (H, W) m of a rectified image."""
-
-
-def load(sources: Iterable[Source], data: Path, teacher: Teacher | None = None) -> list[Example]:
+def load(sources: Iterable[Source], data: Path) -> list[Example]:
     """All examples of the sources, each as often as its source says."""
     examples: list[Example] = []
     for source in sources:
         found = list(_rendered(source) if source.folder.startswith("world:") else _recorded(source, data))
-        if source.teacher and teacher:
-            found = [taught(example, teacher, source.teacher) for example in found]
         examples += found * source.repeat
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
@@ -55,9 +49,8 @@ def load(sources: Iterable[Source], data: Path, teacher: Teacher | None = None) 
 
 def _recorded(source: Source, data: Path) -> Iterator[Example]:
     folder = open_folder(data / source.folder)
-    whole = source.part == "all" or source.teacher
-    indices = range(len(folder)) if whole else training(folder)
-    for index in indices[:: source.every]:
+    indices = range(len(folder)) if source.part == "all" else training(folder)
+    for index in indices:
         sample = folder[index]
         yield example_of(sample, source.stereo)
         if source.right_eye and sample.right is not None and sample.depth is not None:
@@ -75,21 +68,6 @@ def example_of(sample: Sample, stereo: float) -> Example:
         weight = np.where(weight > 0, weight, np.where(np.isfinite(matched), stereo, 0)).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
     return Example(image, camera, depth, weight, right)
-
-
-def taught(example: Example, teacher: Teacher, weight: float) -> Example:
-    """The example with the teacher's depth where there is none: the mean of ln depth with the mirrored image's."""
-    camera = example.camera
-    K = camera.K.copy()
-    K[0, 2] = camera.width - 1 - K[0, 2]
-    turned = teacher(np.ascontiguousarray(example.image[:, ::-1]), replace(camera, K=K))[:, ::-1]
-    said = np.sqrt(teacher(example.image, camera) * turned)
-    unknown = ~np.isfinite(example.depth)
-    return replace(
-        example,
-        depth=np.where(unknown, said, example.depth).astype(np.float32),
-        weight=np.where(unknown & np.isfinite(said), weight, example.weight).astype(np.float32),
-    )
 
 
 def right_example_of(sample: Sample, stereo: float) -> Example:

@@ -6,12 +6,10 @@ order. `training.csv` holds the losses and the validation figures.
 
 from __future__ import annotations
 
-import copy
 import csv
 import dataclasses
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -52,17 +50,17 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     begin(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
-    groups = parameter_groups(model, recipe)
-    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [group["lr"] for group in groups], total_steps=recipe.steps + 1, pct_start=0.1
+        optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
     )
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
-    examples = load(recipe.sources, data, partial(predict, copy.deepcopy(model).eval(), recipe=recipe))
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
     batches = DataLoader(
-        Crops(examples, recipe),
+        Crops(load(recipe.sources, data), recipe),
         batch_size=recipe.batch,
         sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
         num_workers=1,
@@ -81,15 +79,6 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
     return export(average.module, recipe, out / recipe.name)
-
-
-def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """What the optimiser gets: the encoder, if there is one, learns at its own rate."""
-    encoder = [p for name, p in model.named_parameters() if ".encoder." in name]
-    known = set(map(id, encoder))
-    rest = [p for p in model.parameters() if id(p) not in known]
-    rates = (recipe.learning_rate * recipe.encoder_rate, recipe.learning_rate)
-    return [{"params": p, "lr": rate} for p, rate in zip((encoder, rest), rates, strict=True) if p]
 
 
 def moving_average(decay: float) -> Callable:

@@ -18,16 +18,12 @@ class Source:
     folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them).
     part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
     stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
-    teacher: weight of what the network that the recipe starts from says, where there is nothing else; 0 = not
-    used. every: only one image in so many, for slow video.
     """
 
     folder: str
     part: str = "training"
     right_eye: bool = False
     stereo: float = 0.0
-    teacher: float = 0.0
-    every: int = 1
     count: int = 0
     repeat: int = 1
 
@@ -38,7 +34,6 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
-    encoder_rate: learning rate of a pretrained `encoder`, relative to the rest.
     supervision: "depth", or "stereo" for families that learn from pairs alone.
     """
 
@@ -55,7 +50,6 @@ class Recipe:
     steps: int = 3000
     batch: int = 8
     learning_rate: float = 1e-3
-    encoder_rate: float = 1.0
     weight_decay: float = 0.01
     zoom: float = 1.6
     roll: float = 0.0
@@ -96,14 +90,15 @@ def mono_driving() -> Recipe:
         sources=(
             Source("kitti2015_stereo", right_eye=True, stereo=0.2, repeat=2),
             Source("kitti_raw_jam"),
-            Source("kitti_raw_city", teacher=0.3, every=4),
-            Source("kitti_raw_road", teacher=0.3, every=3),
             Source("world:street", count=60),
         ),
-        steps=800,
+        width=736,
+        height=224,
+        steps=900,
         learning_rate=5e-4,
-        encoder_rate=0.4,
-        zoom=1.3,
+        weight_decay=0.05,
+        zoom=1.4,
+        roll=2.0,
     )
 
 

@@ -1,0 +1,17 @@
+"""What the families that learn from video share besides geometry: images in, smoothness."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def image_planes(image: Tensor, network: nn.Module, gain: float = 1.0, offset: float = 0.0) -> Tensor:
+    """(B, 3, H, W) in the network's precision, gain * image / 255 + offset, of (B, H, W, 3) uint8."""
+    x = image.permute(0, 3, 1, 2).to(next(network.parameters()).dtype)
+    return x * (gain / 255) + offset
+
+
+def second_differences(values: Tensor) -> Tensor:
+    """mean|xx| + 2 mean|xy| + mean|yy| of (B, 1, H, W): zero for every plane in disparity."""
+    x, y = values.diff(dim=3), values.diff(dim=2)
+    return x.diff(dim=3).abs().mean() + 2 * x.diff(dim=2).abs().mean() + y.diff(dim=2).abs().mean()
