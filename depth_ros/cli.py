@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
     bench.add_argument("--model", default="mono_driving")
+    bench.add_argument("--family", default="", help="time the equivalent forms of a family's network instead")
     bench.add_argument("--rounds", type=int, default=60, help="timed calls of each backend, interleaved")
     bench.add_argument("--no-ros", action="store_true", help="leave the node out")
     bench.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
@@ -238,9 +239,12 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 
 def run_bench(arguments: argparse.Namespace) -> None:
-    from depth_ros.bench import bench, table
+    from depth_ros.bench import bench, bench_forms, table
 
-    result = bench(arguments.model, arguments.rounds, ros=not arguments.no_ros)
+    if arguments.family:
+        result = bench_forms(arguments.family, arguments.rounds)
+    else:
+        result = bench(arguments.model, arguments.rounds, ros=not arguments.no_ros)
     if arguments.json:
         write_json(result, arguments.json)
     if arguments.json != "-":

@@ -50,6 +50,10 @@ class Protocol:
     interpolated by default because it is linear in the image on any plane, so that resizing keeps planes;
     depth itself bends them.
 
+    view: (width, height, border x, border y) px: the model gets the image resized by nearest pixel to width x
+    height, without its border, and what it says is stretched over all of it. truth_size: (width, height) px
+    that the truth is resized to by nearest pixel before all else. Empty = as they are.
+
     Pixels that the prediction does not know (NaN, infinite, not positive) are left out of all figures and
     counted in `coverage`: a low coverage makes the other figures worthless. They are left unknown, together
     with the pixels that would be interpolated from them.
@@ -64,14 +68,21 @@ class Protocol:
     scaling: str = "none"  # none | median
     averaging: str = "image"  # image: mean over images of their figures | pooled: all pixels as one image
     resize: str = "inverse_depth"  # inverse_depth | depth
+    view: tuple[int, ...] = ()
+    truth_size: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
         """One line that tells a reader all of it."""
         cap = "" if np.isinf(self.truth_max) else f" < {self.truth_max:g} m"
         average = "figures per image, then their mean" if self.averaging == "image" else "all pixels pooled"
-        return "; ".join((
-            f"{self.name}: truth g with {self.truth_min:g} < g{cap}, crop {self.crop}",
+        size = "resized by nearest pixel to {}x{}, ".format(*self.truth_size) if self.truth_size else ""
+        view = (
+            "the model sees the image resized by nearest pixel to {}x{} less {}, {} px on every side, stretched over "
+            "all of it; ".format(*self.view) if self.view else ""
+        )
+        return view + "; ".join((
+            f"{self.name}: truth g {size}with {self.truth_min:g} < g{cap}, crop {self.crop}",
             f"prediction resized bilinearly in {self.resize.replace('_', ' ')} to the truth's size, "
             f"scaling {self.scaling}, both clamped to [{self.min_depth:g}, {self.max_depth:g}] m",
             average,
@@ -94,8 +105,12 @@ PROTOCOLS = {
         ),
         # depth cameras: what they report beyond 0.1 to 10 m is no measurement
         Protocol("indoor", truth_min=0.1, truth_max=10.0, min_depth=0.1, max_depth=10.0),
-        # Laina et al. (3DV 2016): full frame, nothing masked, capped or scaled
-        Protocol("nyu_fcrn", averaging="pooled", resize="depth"),
+        # Laina et al. (3DV 2016), 654 images of NYU v2: full frame, nothing masked, capped or scaled; their code
+        # predicts from the middle of the image and compares with all of it; nyu_whole lets the model see all
+        Protocol("nyu_fcrn", averaging="pooled", resize="depth", view=(320, 240, 8, 6)),
+        Protocol("nyu_whole", averaging="pooled", resize="depth"),
+        # the same authors on Make3D, criterion C1: up to 70 m
+        Protocol("make3d", truth_max=70.0, averaging="pooled", resize="depth", truth_size=(345, 460)),
     )
 }
 """The named protocols."""
@@ -143,6 +158,8 @@ class Tally:
         the truth, turns depth into disparity; 0 = there is no second eye, and d1_all and epe are None.
         """
         p = self.protocol
+        if p.truth_size:
+            truth = cv2.resize(truth, p.truth_size, interpolation=cv2.INTER_NEAREST)
         height, width = truth.shape
         window = crop(p.crop, height, width)
         g = truth[window].astype(np.float64)

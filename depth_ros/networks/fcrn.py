@@ -18,7 +18,7 @@ have seen it; the model multiplies by f / focal. That also makes zoomed crops as
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -186,7 +186,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet50_plain": lambda: Network(form="plain"),
     "lite0": lambda: Network("lite0"),
 }
-FORMS = {"size": (304, 228), "networks": {"fast": "resnet50", "plain": "resnet50_plain"}}
 
 
 class Model(nn.Module):
@@ -285,3 +284,59 @@ def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _PARTS = tuple(f"conv{name}" for name in KERNELS)
+
+
+def forms() -> tuple[dict[str, nn.Module], Tensor]:
+    """The published network in both forms with the same random weights, and an input of the published size."""
+    plain, fast = Network(form="plain"), Network()
+    for module in plain.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    fast.load_state_dict(fast_state(plain.state_dict()))
+    return {"plain": plain, "fast": fast}, 255 * torch.rand(1, 3, 228, 304)
+
+
+def released_state(variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of `Model` from the variables of the released TensorFlow weights, `scope/name`, as NYU_FCRN.ckpt
+    and NYU_ResNet-UpProj.npy hold them. Kernels are (h, w, in, out) there.
+
+    Settings for them: zeros "before" and focal 259 for the NYU weights (trained interleaved, the odd zero
+    before; 518 px at 640 px halved), zeros "after" for weights converted from 5x5 kernels, as those of Make3D;
+    stretched for both. Raises DepthRosError naming the first variable that is missing.
+    """
+    state = {}
+    for scope, place in _released_names():
+        is_norm = f"{scope}/mean" in variables
+        pairs = _NORM if is_norm else _CONV
+        for theirs, ours in pairs.items():
+            if theirs == "biases" and f"{scope}/{theirs}" not in variables and scope.startswith("res"):
+                continue  # the encoder has norms instead
+            if f"{scope}/{theirs}" not in variables:
+                raise DepthRosError(f"these are no released FCRN weights: '{scope}/{theirs}' is missing")
+            value = variables[f"{scope}/{theirs}"]
+            state[f"network.{place}.{ours}"] = value.permute(3, 2, 0, 1) if value.ndim == 4 else value
+    return state
+
+
+_CONV = {"weights": "weight", "biases": "bias"}
+_NORM = {"scale": "weight", "offset": "bias", "mean": "running_mean", "variance": "running_var"}
+
+
+def _released_names() -> Iterator[tuple[str, str]]:
+    """(scope in the released weights, module of `Network`)."""
+    yield from [("conv1", "encoder.conv1"), ("bn_conv1", "encoder.bn_conv1")]
+    for stage, units in UNITS.items():
+        for unit in units:
+            for branch in (("1",) if unit == "a" else ()) + ("2a", "2b", "2c"):
+                place = f"encoder.res{stage}.{unit}"
+                yield f"res{stage}{unit}_branch{branch}", f"{place}.branch{branch}"
+                yield f"bn{stage}{unit}_branch{branch}", f"{place}.bn{branch}"
+    yield from [("layer1", "layer1"), ("layer1_BN", "bn1")]
+    for k in range(4):
+        layer, place = f"layer{2 << k}x", f"up.{k}"
+        for branch in "12":
+            for name in KERNELS:
+                yield f"{layer}_br{branch}_Conv{name}", f"{place}.up{branch}.conv{name}"
+            yield f"{layer}_br{branch}_BN", f"{place}.bn{branch}"
+        yield from [(f"{layer}_Conv", f"{place}.conv"), (f"{layer}_BN", f"{place}.bn")]
+    yield "ConvPred", "predict"

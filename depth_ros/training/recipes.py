@@ -144,7 +144,19 @@ def monodepth_kitti() -> Recipe:
     )
 
 
-_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti)
+def fcrn_indoor() -> Recipe:
+    """FCRN's up-projections and loss (Laina et al. 2016) behind a small encoder, in rooms."""
+    return replace(
+        mono_indoor(),
+        name="fcrn_indoor",
+        family="fcrn",
+        description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={"backbone": "lite0"},
+        steps=1200,
+    )
+
+
+_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, fcrn_indoor)
 
 
 def recipes() -> list[str]:

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from depth_ros.datatypes import Camera, Frame
 from depth_ros.evaluation.depth import FIGURES, PLAIN, PROTOCOLS, Protocol, Tally, crop, figures, resized
+from depth_ros.evaluation.folder import seen
 
 TRUTH = np.array([[10.0, 20.0, 40.0, 0.0, np.nan]])
 DEPTH = np.array([[11.0, 20.0, 30.0, 5.0, 5.0]])
@@ -170,3 +172,26 @@ def test_resizing_does_not_smear_unknown_pixels() -> None:
 def test_protocol_text_says_what_was_done() -> None:
     text = PROTOCOLS["eigen_median"].text
     assert all(part in text for part in ("garg", "median", "80", "per image", "coverage"))
+
+
+def test_make3d_resizes_the_truth_and_ends_at_70_metres() -> None:
+    """Laina et al.: truth 460 rows of 345 by nearest pixel, criterion C1, pixels of all images pooled."""
+    truth = np.repeat(np.array([[10.0, 70.0]]), 50, 1).repeat(80, 0)
+    tally = Tally(PROTOCOLS["make3d"])
+    found = tally.add(np.full((46, 34), 12.0), truth)
+    assert found["abs_rel"] == pytest.approx(0.2)
+    assert tally._valid == [460 * 173]  # of 345 columns the left half: 70 m is not below the cap
+    assert "345x460" in PROTOCOLS["make3d"].text and "< 70 m" in PROTOCOLS["make3d"].text
+
+
+def test_nyu_is_seen_through_its_middle_without_smoothing() -> None:
+    """640x480 halved by dropping pixels, 8 and 6 px cut: 304x228, whose first pixel is (16, 12) of the image."""
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(640) % 251, (np.arange(480) % 241)[:, None]
+    frame = Frame(0, "camera", image, Camera.pinhole(640, 480, 518.0, 519.0, 320.0, 240.0))
+    found = seen(frame, PROTOCOLS["nyu_fcrn"])
+    assert found.image.shape == (228, 304, 3)
+    assert np.array_equal(found.image, image[12:468:2, 16:624:2])
+    assert [found.camera.fx, found.camera.fy] == [259.0, 259.5]
+    assert found.camera.cx == pytest.approx(320 / 2 - 0.25 - 8)
+    assert seen(frame, PROTOCOLS["nyu_whole"]) is frame
