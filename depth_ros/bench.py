@@ -76,7 +76,12 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
         }
         for key, taken in times.items()
     ]
-    return {"family": name, "device": device_name(device), "size": f"{x.shape[3]}x{x.shape[2]}", "forms": rows}
+    return {
+        "family": name,
+        "device": device_name(device),
+        "size": f"{x.shape[3]}x{x.shape[2]}",
+        "forms": rows,
+    }
 
 
 def engines_of(card: Card, device: str) -> list[Engine]:

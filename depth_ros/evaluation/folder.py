@@ -141,10 +141,11 @@ def compare(
         latencies.append(1000 * (time.perf_counter() - start))
         g = planned.truth_of(sample)
         if g is not None:
-            found = ours.add(result.depth, g, fx_baseline(sample))
+            people = None if sample.moving is None else sample.moving > 0
+            found = ours.add(result.depth, g, fx_baseline(sample), people)
             guess = planned.baseline(g)
             if guess is not None:
-                theirs.add(guess, g, fx_baseline(sample))
+                theirs.add(guess, g, fx_baseline(sample), people)
             if found["abs_rel"] is not None:
                 ranking.append((found["abs_rel"], index))
         progress(done, len(planned.indices))

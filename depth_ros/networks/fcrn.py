@@ -165,7 +165,9 @@ class Network(nn.Module):
 
     def __init__(self, backbone: str = "resnet50", form: str = "fast", zeros: str = "after") -> None:
         super().__init__()
-        self.encoder, last, first = (ResNet50(), 2048, 1024) if backbone == "resnet50" else (Lite0(), 320, 256)
+        self.encoder, last, first = (
+            (ResNet50(), 2048, 1024) if backbone == "resnet50" else (Lite0(), 320, 256)
+        )
 
         def up(channels: int, out: int) -> nn.Module:
             return FastUp(channels, out, zeros) if form == "fast" else PlainUp(channels, out)
@@ -274,7 +276,9 @@ def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         place = key.removesuffix("convA.weight")
         biases = [state[f"{place}conv{name}.bias"] for name in KERNELS]
         if any(not torch.equal(biases[0], bias) for bias in biases):
-            raise DepthRosError(f"{place}: no plain form, the four interleaved kernels have biases of their own")
+            raise DepthRosError(
+                f"{place}: no plain form, the four interleaved kernels have biases of their own"
+            )
         out, channels = state[key].shape[:2]
         kernel = state[key].new_zeros(out, channels, 5, 5)
         for name, (r, c) in KERNELS.items():

@@ -21,7 +21,9 @@ def test_published_number_of_parameters():
     assert count(network.layer1, network.bn1) == 2_100_224
     assert [count(up) for up in network.up] == [28_581_376, 7_147_264, 1_787_776, 447_424]
     assert count(network.predict) == 577
-    biases = sum(m.bias.numel() for m in plain.modules() if getattr(m, "kernel_size", 0) and m.bias is not None)
+    biases = sum(
+        m.bias.numel() for m in plain.modules() if getattr(m, "kernel_size", 0) and m.bias is not None
+    )
     assert counts["resnet50_plain"] - biases == 63_563_008
 
 
