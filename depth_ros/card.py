@@ -59,6 +59,12 @@ class Card:
         """A stored input: engines must reproduce the eager result on it."""
         return self.path / "check.png"
 
+    @property
+    def typical(self) -> Path:
+        """What the measured training images look like on average, the baseline where nothing else is known:
+        mean of 1 / (Z / f), px/m, of every pixel of a small image, as a .npy file. Not every model has one."""
+        return self.path / "typical.npy"
+
 
 def model_roots() -> list[Path]:
     """Folders that may hold models, first match wins: $DEPTH_ROS_MODELS, checkout, ament, Python prefix."""

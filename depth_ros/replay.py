@@ -127,8 +127,6 @@ def _gather(
     """Take all results, write and measure them."""
     from tqdm import tqdm
 
-    from depth_ros.evaluation.folder import fx_baseline
-
     folder = _new_folder(Path(out)) if out else None
     latencies: list[float] = []
     stamps: list[int] = []
@@ -141,7 +139,7 @@ def _gather(
             _write(folder, sample.name, depth)
         if sample.depth is not None:
             tally = tally or _tally(sample, scale)
-            tally.add(depth.depth, sample.depth, fx_baseline(sample))
+            tally.add(depth.depth, sample.depth, sample.fx_baseline)
     if not latencies:
         raise DepthRosError(damage[0] if damage else f"{bag.path} has no image on {bag.image_topic}")
     return Replay(
@@ -167,7 +165,7 @@ def _until_cut(bag: BagReader, damage: list[str]) -> Iterator[Sample]:
 def _tally(sample: Sample, scale: str) -> Any:
     """Empty figures under the protocol that suits the first sample with truth."""
     from depth_ros.evaluation.depth import Tally
-    from depth_ros.evaluation.folder import choose_protocol
+    from depth_ros.evaluation.plan import choose_protocol
 
     return Tally(choose_protocol("auto", [sample], [0], "measured", scale))  # type: ignore[arg-type]
 

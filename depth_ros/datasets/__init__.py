@@ -33,6 +33,11 @@ class Sample:
     T_world_camera: np.ndarray | None = None
     moving: np.ndarray | None = None
 
+    @property
+    def fx_baseline(self) -> float:
+        """Depth times disparity, m px, of the rectified pair; 0 without a right eye."""
+        return 0.0 if self.right is None else self.left.camera.rectified().fx * self.right.camera.baseline
+
 
 class Folder(Protocol):
     """A recording. Samples are read from disk when they are asked for, in time order."""

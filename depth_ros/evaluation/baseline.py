@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -32,6 +33,12 @@ class MeanInverseDepth:
         if mean is None or not mean.count.any():
             raise DepthRosError("no depth to take a mean of: the baseline needs images with ground truth")
         return mean
+
+    @staticmethod
+    def shipped(file: Path, focal: float) -> MeanInverseDepth:
+        """What a model's card calls `typical`, for a camera of that focal length (px)."""
+        mean = np.load(file, allow_pickle=False).astype(np.float64) / focal
+        return MeanInverseDepth(mean, np.ones(mean.shape))
 
     def without(self, truth: np.ndarray) -> MeanInverseDepth:
         """The mean of the other images; `truth` must be one of those that it was made of."""

@@ -20,13 +20,11 @@ from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.depth import Protocol as DepthProtocol
 from depth_ros.evaluation.depth import Tally
 from depth_ros.evaluation.latency import summarise
-from depth_ros.evaluation.plan import Plan, choose, choose_protocol, fx_baseline, other_folder, plan
+from depth_ros.evaluation.plan import Plan, choose, other_folder, plan
 from depth_ros.evaluation.report import Report, Strip, write_report
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
-
-__all__ = ["Comparison", "choose_protocol", "compare", "evaluate_depth", "evaluate_recorded", "fx_baseline"]
 
 STEPS = {"typical": 0.5, "best": 0.0, "worst": 1.0, "better half": 0.25, "worse half": 0.75}
 """The images of the page, by their place in the ranking."""
@@ -86,7 +84,7 @@ def evaluate_depth(
     folder = open_folder(data)
     indices, words = choose(folder, split, limit)
     scale, source = estimator.card.scale, other_folder(baseline_data, folder, split)
-    planned = plan(folder, indices, words, protocol, scale, source)
+    planned = plan(folder, indices, words, protocol, scale, source, estimator.card.typical)
     if indices:
         estimator.estimate(folder[indices[0]].left)  # builds the engine, which is no latency
     comparison = compare(estimator.estimate, planned, progress)
@@ -116,7 +114,7 @@ def evaluate_recorded(
 
     card = find_card(model)
     words = f"{len(indices)} of {len(folder)}, those for which depth came back"
-    planned = plan(folder, indices, words, scale=card.scale)
+    planned = plan(folder, indices, words, scale=card.scale, typical=card.typical)
     latencies = tuple(1000 * by_stamp[folder[index].left.stamp].latency for index in indices)
     comparison = dataclasses.replace(compare(estimate, planned), latencies=latencies)
     result = _result(card.name, data, planned, comparison, "depth_node over DDS, image to depth")
@@ -142,10 +140,10 @@ def compare(
         g = planned.truth_of(sample)
         if g is not None:
             people = None if sample.moving is None else sample.moving > 0
-            found = ours.add(result.depth, g, fx_baseline(sample), people)
+            found = ours.add(result.depth, g, sample.fx_baseline, people)
             guess = planned.baseline(g)
             if guess is not None:
-                theirs.add(guess, g, fx_baseline(sample), people)
+                theirs.add(guess, g, sample.fx_baseline, people)
             if found["abs_rel"] is not None:
                 ranking.append((found["abs_rel"], index))
         progress(done, len(planned.indices))

@@ -52,15 +52,17 @@ def plan(
     protocol: str = "auto",
     scale: str = "metric",
     training_part: Folder | None = None,
+    typical: Path | None = None,
 ) -> Plan:
     """Choose truth, protocol and baseline for samples of a folder; `words` say which samples they are.
 
     scale: of the model's card. training_part: the folder whose training samples the baseline is made of;
-    None = the other images of `folder`, one left out at a time.
+    None = `typical`, what the model's own training images look like on average (see card.Card), and where that
+    is missing too the other images of `folder`, one left out at a time.
     """
     truth = _truth_kind(folder, indices)
     chosen = choose_protocol(protocol, folder, indices, truth, scale)
-    baseline, how = _baseline(folder, training_part, truth)
+    baseline, how = _baseline(folder, training_part, truth, typical)
     parts = (TRUTHS[truth], chosen.text, f"images: {words}", f"baseline: {how}")
     return Plan(folder, tuple(indices), truth, chosen, baseline, "; ".join(filter(None, parts)))
 
@@ -100,13 +102,6 @@ def choose_protocol(
     return dataclasses.replace(protocol, scaling=scaling)
 
 
-def fx_baseline(sample: Sample) -> float:
-    """Depth times disparity, m px, of the rectified pair; 0 without a right eye."""
-    if sample.right is None:
-        return 0.0
-    return sample.left.camera.rectified().fx * sample.right.camera.baseline
-
-
 def other_folder(data: Path | None, folder: Folder, split: str) -> Folder | None:
     """The folder whose training part a baseline may use: `data`, the folder itself, or none."""
     if data is not None:
@@ -130,8 +125,13 @@ def _truth_of(sample: Sample, truth: str) -> np.ndarray | None:
 
 
 def _baseline(
-    folder: Folder, training_part: Folder | None, truth: str
+    folder: Folder, training_part: Folder | None, truth: str, typical: Path | None
 ) -> tuple[Callable[[np.ndarray], np.ndarray | None], str]:
+    if training_part is None and typical is not None and typical.is_file() and len(folder):
+        shipped = MeanInverseDepth.shipped(typical, folder[0].left.camera.rectified().fx)
+        return lambda g: shipped.predict(
+            *g.shape
+        ), "per-pixel mean inverse depth of the model's training images"
     source = folder if training_part is None else training_part
     seen = range(len(source)) if training_part is None else training(source)
     depths = [depth for index in seen if (depth := _truth_of(source[index], truth)) is not None]

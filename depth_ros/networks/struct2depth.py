@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from depth_ros.config import setting
 from depth_ros.networks.blocks import layers
 from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.layers import BatchNorm, Conv, Layers, UpConv, disparity_of, pad_same
+from depth_ros.networks.blocks.photometric import smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
 from depth_ros.networks.blocks.synthesis import inverse, matrix_from, warp
 from depth_ros.networks.blocks.video import image_planes
@@ -232,3 +234,124 @@ def learner(settings: Settings) -> nn.ModuleDict:
 def initialise(models: nn.ModuleDict) -> None:
     """Xavier-uniform kernels, no bias. The published encoder began with ImageNet weights."""
     layers.initialise(models)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of `loss` (section "Problem Setup" of the paper; values of the released code)."""
+
+    l1_weight: float = setting(0.85, "weight of L1", minimum=0)
+    ssim_weight: float = setting(0.15, "weight of SSIM", minimum=0)
+    smoothness_weight: float = setting(0.04, "weight of smoothness, halved with every scale", minimum=0)
+    size_weight: float = setting(0.0005, "weight of the size prior of objects", minimum=0)
+    motion: bool = setting(True, "objects have motions of their own, where there are masks")
+
+
+SMALLEST = 16
+"""Pixels that an object must have in each of the three frames to count as one."""
+
+
+def loss(
+    models: nn.ModuleDict, batch: dict[str, Tensor], settings: LossSettings = LossSettings()
+) -> dict[str, Tensor]:
+    """Terms of a batch of three-frame clips, summed over four scales, not weighted.
+
+    batch: "images" (B, 3, H, W, 3) uint8, oldest first, "intrinsics" (B, 3, 3), optionally "labels"
+    (B, 3, H, W) uint8, one id for one object in all frames. l1 and ssim: at full size, of the middle frame and
+    its synthesis from the source that suits the pixel and channel better. smoothness: of disparity divided
+    by its mean, / 2^s. size: see `size_prior`.
+    """
+    objects: Any = models["object_motion"]
+    images, K = batch["images"], batch["intrinsics"]
+    labels = batch["labels"] if settings.motion and "labels" in batch else images.new_zeros(images.shape[:-1])
+    labels, clip, label = tracked(labels)
+    T = objects.ego_motion(images, K, (labels == 0).all(1).float())
+    sources = (T[:, 0], inverse(T[:, 1]))
+    planes = images.permute(0, 1, 4, 2, 3).float() / 255
+    masks = (labels[clip] == label[:, None, None, None]).float()
+    if len(clip) and settings.size_weight:
+        every = objects.depth.disparities(images.flatten(0, 1))
+        disparities = [d.unflatten(0, (-1, 3))[:, 1] for d in every]
+    else:
+        every, disparities = [], objects.depth.disparities(images[:, 1])
+    moves = None
+    terms = {name: K.new_zeros(()) for name in ("l1", "ssim", "smoothness", "size")}
+    for scale, disparity in enumerate(disparities):
+        depth = enlarged(1 / disparity, planes)
+        frames = seen_from_middle(planes, depth, sources, K)
+        if moves is None and len(clip):  # told by the finest depth, for all scales
+            owned = seen_from_middle(
+                masks[:, :, None], depth[clip], (sources[0][clip], sources[1][clip]), K[clip]
+            )
+            moves = objects.transforms(frames[clip], (owned[:, :, 0] > 0.5).float())
+        made = composed(frames, labels, depth, K, moves, clip, masks)
+        target = planes[:, 1]
+        terms["l1"] += torch.minimum(*((target - image).abs() for image in made)).mean()
+        terms["ssim"] += torch.minimum(
+            *(((1 - ssim(target, image)) / 2).clamp(0, 1) for image in made)
+        ).mean()
+        relative = disparity / disparity.mean((2, 3), keepdim=True)
+        terms["smoothness"] += smoothness(relative, F.avg_pool2d(target, 2**scale)) / 2**scale
+        if every:
+            full = enlarged(1 / every[scale], planes).unflatten(0, (-1, 3))[:, :, 0]
+            terms["size"] += size_prior(full[clip], masks, K[clip, 1, 1], objects.height) / len(images)
+    weights = (settings.l1_weight, settings.ssim_weight, settings.smoothness_weight, settings.size_weight)
+    total = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), K.new_zeros(()))
+    return {"loss": total, **terms}
+
+
+def tracked(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The objects that are in all three frames of a clip, as index of the clip (P,) and id (P,).
+
+    First the labels (B, 3, H, W) int64 with all others 0.
+    """
+    flat = labels.flatten(2).long()
+    pixels = flat.new_zeros(*flat.shape[:2], 256).scatter_add(2, flat, torch.ones_like(flat))
+    there = (pixels >= SMALLEST).all(1)
+    there[:, 0] = False
+    kept = there[:, None].expand(-1, 3, -1).gather(2, flat)
+    clip, label = there.nonzero(as_tuple=True)
+    return (flat * kept).unflatten(2, labels.shape[2:]), clip, label
+
+
+def composed(
+    frames: Tensor,
+    labels: Tensor,
+    depth: Tensor,
+    K: Tensor,
+    moves: Tensor | None,
+    clip: Tensor,
+    masks: Tensor,
+) -> list[Tensor]:
+    """The middle frame as the first and the last make it: the scene, and every object moved on its own.
+
+    frames: (B, 3, 3, H, W) seen from the middle camera. moves: (P, 2, 4, 4) of the objects in clips `clip` with
+    masks (P, 3, H, W), or None.
+    """
+    made = []
+    for i, source in enumerate((0, 2)):
+        scene = ((labels[:, source] == 0) & (labels[:, 1] == 0))[:, None]
+        image = frames[:, source] * scene
+        if moves is not None:
+            moved = warp(frames[clip, source], depth[clip], moves[:, i], K[clip])[0]
+            image = image.index_add(0, clip, moved * masks[:, 1:2])
+        made.append(image)
+    return made
+
+
+def size_prior(depth: Tensor, masks: Tensor, fy: Tensor, height: Tensor) -> Tensor:
+    """Sum over objects and frames of mean |D - fy height / rows| on the object, by the mean depth of the map.
+
+    depth, masks: (P, 3, H, W). fy: (P,). rows: px from the object's uppermost to its lowest pixel. It keeps
+    objects that move as the camera does from going to infinity.
+    """
+    rows = masks.amax(3) * torch.arange(1, masks.shape[2] + 1, device=masks.device)
+    lowest, uppermost = rows.amax(2), torch.where(rows > 0, rows, torch.inf).amin(2)
+    expected = fy[:, None] * height.clamp(min=0) / (lowest - uppermost + 1)
+    error = ((depth - expected[..., None, None]).abs() * masks).sum((2, 3)) / masks.sum((2, 3))
+    return (error / depth.mean((2, 3))).sum()
+
+
+def enlarged(values: Tensor, like: Tensor) -> Tensor:
+    """(B, C, h, w) at the size of the images `like`, corners on corners as the released code has it."""
+    return F.interpolate(values, like.shape[-2:], mode="bilinear", align_corners=True)

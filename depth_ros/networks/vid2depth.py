@@ -11,16 +11,27 @@ Depth is up to scale: one factor, unknown, for all images of a training run.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from depth_ros.config import setting
 from depth_ros.networks.blocks import layers
+from depth_ros.networks.blocks.alignment import alignment
 from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.layers import PADDINGS, Layers
+from depth_ros.networks.blocks.photometric import smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
-from depth_ros.networks.blocks.synthesis import matrix_from
+from depth_ros.networks.blocks.synthesis import (
+    back_project,
+    intrinsics_at,
+    inverse,
+    matrix_from,
+    vector_from,
+    warp,
+)
 from depth_ros.networks.blocks.video import image_planes
 
 TASK = "depth"
@@ -93,3 +104,62 @@ def learner(settings: Settings) -> nn.ModuleDict:
 def initialise(models: nn.ModuleDict) -> None:
     """The published start of training; nothing is pretrained."""
     layers.initialise(models)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of `loss` (section 3.4 of the paper)."""
+
+    l1_weight: float = setting(0.85, "weight of L1", minimum=0)
+    ssim_weight: float = setting(0.15, "weight of SSIM", minimum=0)
+    smoothness_weight: float = setting(0.05, "weight of smoothness, halved with every scale", minimum=0)
+    alignment_weight: float = setting(0.1, "weight of what ICP finds, halved with every scale", minimum=0)
+    alignment_scale: int = setting(1, "finest scale whose clouds are aligned", minimum=0, maximum=3)
+    alignment_steps: int = setting(5, "steps of every ICP", minimum=1)
+
+
+def loss(
+    models: nn.ModuleDict, batch: dict[str, Tensor], settings: LossSettings = LossSettings()
+) -> dict[str, Tensor]:
+    """Terms of a batch of clips, summed over four scales and all neighbours in both directions, not weighted.
+
+    batch: "images" (B, N, H, W, 3) uint8, oldest first, "intrinsics" (B, 3, 3). l1 and ssim: of every frame and
+    its synthesis from a neighbour, where geometry says that it can be made, a mean over all pixels. smoothness:
+    of the disparity of every frame, / 2^s. alignment: mean |T'| (m and rad, six numbers) plus mean |residual| of
+    the ICP between the clouds, / 2^s, with the gradient of `blocks.alignment`.
+    """
+    depth: Any = models["depth"]
+    ego: Any = models["ego_motion"]
+    images = batch["images"]
+    count, steps = len(images), images.shape[1] - 1
+    older, newer = torch.arange(steps), torch.arange(1, steps + 1)
+    source, target = torch.cat([older, newer]), torch.cat([newer, older])
+    forth = ego.vectors(images)  # T_older_newer: from the target to the source of the first half
+    vector = torch.cat([forth, vector_from(inverse(matrix_from(forth)))], 1).flatten(0, 1)
+    T = matrix_from(vector)
+    planes = images.permute(0, 1, 4, 2, 3).flatten(0, 1).float() / 255
+    terms = {name: vector.new_zeros(()) for name in ("l1", "ssim", "smoothness", "alignment")}
+    for scale, disparity in enumerate(depth.disparities(images.flatten(0, 1))):
+        small = F.avg_pool2d(planes, 2**scale)
+        frames = small.unflatten(0, (count, -1))
+        depths = (1 / disparity).unflatten(0, (count, -1))
+        K = intrinsics_at(batch["intrinsics"], scale).repeat_interleave(2 * steps, 0)
+        image, wanted = frames[:, target].flatten(0, 1), depths[:, target].flatten(0, 1)
+        made, seen = warp(frames[:, source].flatten(0, 1), wanted, T, K)
+        structure = ((1 - ssim(image, made)) / 2).clamp(0, 1)
+        terms["l1"] += 2 * steps * ((image - made).abs() * seen).mean()
+        terms["ssim"] += 2 * steps * (structure * F.avg_pool2d(seen, 3, 1)).mean()
+        terms["smoothness"] += (steps + 1) * smoothness(disparity, small) / 2**scale
+        if settings.alignment_weight and scale >= settings.alignment_scale:
+            cloud, other = back_project(wanted, K), back_project(depths[:, source].flatten(0, 1), K)
+            correction, residual = alignment(vector, cloud, other, K, settings.alignment_steps)
+            left_over = correction.abs().mean() + residual.abs().mean()
+            terms["alignment"] += 2 * steps * left_over / 2**scale
+    weights = (
+        settings.l1_weight,
+        settings.ssim_weight,
+        settings.smoothness_weight,
+        settings.alignment_weight,
+    )
+    total = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), vector.new_zeros(()))
+    return {"loss": total, **terms}

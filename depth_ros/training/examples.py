@@ -13,6 +13,7 @@ from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import training
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
 from depth_ros.training.recipes import Source
 
@@ -64,7 +65,7 @@ def example_of(sample: Sample, stereo: float) -> Example:
     depth = np.full(image.shape[:2], np.nan, np.float32) if sample.depth is None else sample.depth
     weight = np.isfinite(depth).astype(np.float32)
     if stereo > 0 and right is not None and sample.right is not None:
-        matched = _fx_baseline(sample) / match(image, right)
+        matched = sample.fx_baseline / match(image, right)
         weight = np.where(weight > 0, weight, np.where(np.isfinite(matched), stereo, 0)).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
     return Example(image, camera, depth, weight, right)
@@ -73,7 +74,7 @@ def example_of(sample: Sample, stereo: float) -> Example:
 def right_example_of(sample: Sample, stereo: float) -> Example:
     """The right image with the left truth carried over: nearer points win, covered ones stay unknown."""
     assert sample.right is not None and sample.depth is not None
-    disparity = _fx_baseline(sample) / sample.depth
+    disparity = sample.fx_baseline / sample.depth
     rows, columns = np.nonzero(np.isfinite(disparity))
     values = disparity[rows, columns]
     order = np.argsort(values)  # written last = nearest
@@ -81,12 +82,12 @@ def right_example_of(sample: Sample, stereo: float) -> Example:
     target = np.rint(columns[order] - values).astype(int)
     inside = target >= 0
     depth = np.full_like(sample.depth, np.nan)
-    depth[rows[inside], target[inside]] = _fx_baseline(sample) / values[inside]
+    depth[rows[inside], target[inside]] = sample.fx_baseline / values[inside]
     image = sample.right.image
     weight = np.isfinite(depth).astype(np.float32)
     if stereo > 0:  # mirrored, the right eye is the left one
         matched = match(image[:, ::-1].copy(), sample.left.image[:, ::-1].copy())[:, ::-1]
-        filled = _fx_baseline(sample) / matched
+        filled = sample.fx_baseline / matched
         hidden = np.isfinite(depth) & (filled < 0.8 * depth)  # background seen through sparse foreground
         depth = np.where(np.isfinite(depth) & ~hidden, depth, filled).astype(np.float32)
         weight = np.where((weight > 0) & ~hidden, 1.0, stereo * np.isfinite(filled)).astype(np.float32)
@@ -107,11 +108,6 @@ def match(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where((disparity >= 1) & (cv2.blur(steps, (15, 15)) > TEXTURE), disparity, np.nan)
 
 
-def _fx_baseline(sample: Sample) -> float:
-    assert sample.right is not None
-    return sample.left.camera.P[0, 0] * sample.right.camera.baseline
-
-
 def _rendered(source: Source) -> Iterator[Example]:
     from depth_ros.world import World, WorldSettings
 
@@ -128,3 +124,14 @@ def _rendered(source: Source) -> Iterator[Example]:
         weight = np.where(sky, 0.3, 1.0).astype(np.float32)
         right = None if sample.right is None else sample.right.image
         yield Example(sample.left.image, sample.left.camera, depth, weight, right)
+
+
+def typical(examples: Iterable[Example]) -> np.ndarray | None:
+    """Mean of f / Z, px/m, (24, 80) float16, over all pixels that were measured; None if there are none."""
+    measured = [
+        np.where(example.weight >= 1, example.depth, np.nan) / example.camera.fx for example in examples
+    ]
+    if not any(np.isfinite(depth).any() for depth in measured):
+        return None
+    mean = MeanInverseDepth.of(measured).predict(24, 80)
+    return None if mean is None else (1 / mean).astype(np.float16)

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -17,8 +18,11 @@ from depth_ros.training.recipes import Recipe, Source
 from depth_ros.training.recipes import recipe as by_name
 
 
-def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
-    """Write the model into `path`; raises DepthRosError if what was written computes anything else."""
+def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | None = None) -> Path:
+    """Write the model into `path`, with it `typical` (see card.Card).
+
+    Raises DepthRosError if what was written computes anything else than the model.
+    """
     from depth_ros.world import World, WorldSettings
 
     path.mkdir(parents=True, exist_ok=True)
@@ -43,6 +47,8 @@ def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
         path=path,
     )
     write_card(card)
+    if typical is not None:
+        np.save(card.typical, typical)
     kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
     size = {"width": recipe.width, "height": recipe.height}
     frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, **size))[0].left

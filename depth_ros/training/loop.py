@@ -29,7 +29,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
-from depth_ros.training.examples import load
+from depth_ros.training.examples import load, typical
 from depth_ros.training.recipes import Recipe
 
 CHECKPOINT_EVERY = 100
@@ -59,8 +59,9 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     unseen = validation_samples(recipe, data)
+    examples = load(recipe.sources, data)
     batches = DataLoader(
-        Crops(load(recipe.sources, data), recipe),
+        Crops(examples, recipe),
         batch_size=recipe.batch,
         sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
         num_workers=1,
@@ -78,7 +79,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
             log(out / "training.csv", {"step": step, **terms, **validate(average.module, unseen, recipe)})
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
-    return export(average.module, recipe, out / recipe.name)
+    return export(average.module, recipe, out / recipe.name, typical(examples))
 
 
 def moving_average(decay: float) -> Callable:

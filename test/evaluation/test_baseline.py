@@ -10,7 +10,6 @@ from depth_ros.datasets.split import held_out, training
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.evaluation.depth import PROTOCOLS, Tally
-from depth_ros.evaluation.folder import fx_baseline
 
 NAN = np.nan
 
@@ -47,7 +46,7 @@ def test_kitti_baseline_is_what_the_issue_says(data_root) -> None:
     tally = Tally(PROTOCOLS["kitti2015"])
     for index in held_out(folder):
         sample = folder[index]
-        tally.add(mean.predict(*sample.depth.shape), sample.depth, fx_baseline(sample))
+        tally.add(mean.predict(*sample.depth.shape), sample.depth, sample.fx_baseline)
     found = tally.figures()
     assert found["abs_rel"] == pytest.approx(0.23, abs=0.02)
     assert found["delta1"] == pytest.approx(0.66, abs=0.03)
@@ -65,3 +64,10 @@ def test_splits_of_the_recorded_folders(data_root) -> None:
         assert not set(out) & set(seen)
     pairs = open_folder(data_root / "kitti2015_stereo")
     assert "000105" in {pairs[index].name for index in held_out(pairs)}
+
+
+def test_what_a_model_ships_follows_the_focal_length(tmp_path):
+    np.save(tmp_path / "typical.npy", np.full((24, 80), 40.0, np.float16))
+    guess = MeanInverseDepth.shipped(tmp_path / "typical.npy", 400.0).predict(6, 8)
+    assert guess.shape == (6, 8)
+    assert np.allclose(guess, 10.0)

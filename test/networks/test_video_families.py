@@ -49,3 +49,105 @@ def test_four_scales_of_inverse_depth(name, size):
         model = module.Model(module.Settings())
         scales = model.network(torch.empty(2, 3, *size))
     assert [tuple(d.shape) for d in scales] == [(2, 1, size[0] >> s, size[1] >> s) for s in range(4)]
+
+
+def clip(count: int = 2, frames: int = 3) -> dict[str, torch.Tensor]:
+    """Noise, and labels with one object that is in all frames of each clip and one that is not."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, frames, 64, 96, 3), dtype=torch.uint8, generator=generator)
+    K = torch.tensor([[[60.0, 0, 47.5], [0, 60, 31.5], [0, 0, 1]]]).repeat(count, 1, 1)
+    labels = torch.zeros(count, frames, 64, 96, dtype=torch.uint8)
+    labels[:, :, 20:40, 50:80] = 2
+    labels[0, :2, :20, :20] = 7
+    return {"images": images, "intrinsics": K, "labels": labels}
+
+
+def models(name: str, **settings) -> torch.nn.ModuleDict:
+    module = family(name)
+    torch.manual_seed(0)
+    made = module.learner(module.Settings(**settings))
+    module.initialise(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("sfmlearner", {"explain": True}), ("vid2depth", {}), ("struct2depth", {})]
+)
+def test_every_term_has_a_gradient_and_together_they_reach_every_weight(name, settings):
+    learner = models(name, **settings)
+    terms = family(name).loss(learner, clip())
+    weights = [p for p in learner.parameters() if p.requires_grad]
+    for term, value in terms.items():
+        found = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
+        reached = [g for g in found if g is not None and g.any()]
+        assert reached and all(g.isfinite().all() for g in reached), term
+        if term == "loss":
+            assert len(reached) == len(weights)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_models_obey_their_contracts(name):
+    module, batch = family(name), clip(1)
+    found = models(name).eval()
+    with torch.inference_mode():
+        depth = found["depth"](batch["images"][:, 1], batch["intrinsics"])
+        T = found["ego_motion"](batch["images"], batch["intrinsics"])
+    assert depth.shape == (1, 64, 96) and depth.dtype == torch.float32
+    assert 0.09 < depth.min() <= depth.max() < 100.1
+    assert T.shape == (1, 2, 4, 4) and (T[..., 3, :] == torch.tensor([0.0, 0, 0, 1])).all()
+    assert set(found) == set(module.MODELS)
+
+
+def test_sfmlearner_chains_the_motions_that_it_tells_from_the_middle():
+    from depth_ros.networks.blocks.synthesis import matrix_from
+
+    ego, batch = models("sfmlearner", frames=5)["ego_motion"], clip(1, 5)
+    torch.nn.init.normal_(ego.network.pred.weight, std=150.0)
+    with torch.inference_mode():
+        to_source = matrix_from(ego.network(ego.stacked(batch["images"])))[0]  # of frames 0 1 3 4, from 2
+        T = ego(batch["images"], batch["intrinsics"])[0]
+    assert (to_source - torch.eye(4)).abs().max() > 0.1
+    whole = T[0] @ T[1] @ T[2] @ T[3]
+    torch.testing.assert_close(whole, to_source[0] @ torch.linalg.inv(to_source[3]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(T[1], to_source[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(T[2], torch.linalg.inv(to_source[2]), atol=1e-5, rtol=1e-5)
+
+
+def test_objects_that_are_not_in_all_frames_are_background():
+    from depth_ros.networks.struct2depth import tracked
+
+    labels, which, ids = tracked(clip()["labels"])
+    assert which.tolist() == [0, 1] and ids.tolist() == [2, 2]
+    assert labels.unique().tolist() == [0, 2]
+
+
+def test_size_prior_in_numbers():
+    from depth_ros.networks.struct2depth import size_prior
+
+    masks = torch.zeros(1, 3, 8, 8)
+    masks[:, :, 2:6, 3:5] = 1  # four rows
+    depth = torch.full((1, 3, 8, 8), 10.0)
+    found = size_prior(depth, masks, torch.tensor([50.0]), torch.tensor(0.4))  # expects 50 * 0.4 / 4 = 5
+    assert found.item() == pytest.approx(3 * 5 / 10)
+    torch.testing.assert_close(
+        size_prior(depth, masks, torch.tensor([50.0]), torch.tensor(0.8)), torch.tensor(0.0)
+    )
+
+
+def test_object_motion_moves_objects_and_is_told_in_the_newest_camera():
+    """With the networks' answers given, T takes a point of the object to where it is in the last camera."""
+    from depth_ros.networks.blocks.synthesis import inverse, matrix_from
+
+    objects, batch = models("struct2depth")["object_motion"].eval(), clip(1)
+    ego = torch.tensor([[[0, 0, 1.0, 0, 0, 0], [0.1, 0, 0.8, 0, 0.05, 0]]])
+    moved = torch.tensor([[[0.3, 0, 0, 0, 0, 0.0], [0.4, 0.0, 0.2, 0, 0.02, 0]]])
+    objects.ego_motion.network.forward = lambda x: ego
+    objects.network.forward = lambda x: moved.expand(len(x), 2, 6)
+    with torch.inference_mode():
+        T = objects(batch["images"], batch["labels"], batch["intrinsics"])[0]
+    assert T.shape == (8, 4, 4)
+    torch.testing.assert_close(T[0], torch.eye(4))  # id 1 is nowhere
+    point = torch.tensor([1.0, 0.5, 12.0, 1.0])  # in the middle camera at the middle time
+    later = inverse(matrix_from(moved[0, 1])) @ point  # the network: from the last time to the middle
+    in_newest = inverse(matrix_from(ego[0, 1]))
+    torch.testing.assert_close(T[1] @ (in_newest @ point), in_newest @ later, atol=1e-4, rtol=1e-4)

@@ -28,6 +28,15 @@ def matrix_from(vector: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
+def vector_from(T: Tensor) -> Tensor:
+    """(..., 6) of (..., 4, 4): what `matrix_from` makes T of, for |ry| < pi / 2."""
+    R = T[..., :3, :3]
+    rx = torch.atan2(-R[..., 1, 2], R[..., 2, 2])
+    ry = torch.atan2(R[..., 0, 2], torch.hypot(R[..., 0, 0], R[..., 0, 1]))
+    rz = torch.atan2(-R[..., 0, 1], R[..., 0, 0])
+    return torch.cat([T[..., :3, 3], torch.stack([rx, ry, rz], -1)], -1)
+
+
 def inverse(T: Tensor) -> Tensor:
     """Inverse of rigid transforms (..., 4, 4)."""
     R = T[..., :3, :3].transpose(-1, -2)
