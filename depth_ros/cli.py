@@ -87,6 +87,20 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-ros", action="store_true", help="leave the node out")
     bench.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
 
+    two_view = _command(commands, "two_view", run_two_view, "make two-view inputs of a clip: parallax, people")
+    _clip_options(two_view)
+    two_view.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new, in the general layout")
+    two_view.add_argument("--model", default="", help="of family mannequin: also predict from the inputs")
+
+    effect = _command(commands, "effect", run_effect, "defocus, take people out, insert an object: a video")
+    effect.add_argument("effect", choices=("defocus", "remove", "insert"))
+    _clip_options(effect)
+    effect.add_argument("--out", type=Path, required=True, metavar="VIDEO", help=".mp4 or .avi")
+    effect.add_argument("--model", default="", help="whose depth to use; default: recorded depth")
+    effect.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+                        help="focus, aperture, size, distance, column, row")  # fmt: skip
+    _engine_options(effect)
+
     _command(commands, "doctor", run_doctor, "what works here, what is missing and what to type")
 
     demo = _command(commands, "demo", run_demo, "a clip through the node, measured, on one page")
@@ -114,6 +128,13 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(run=run)
     return command
+
+
+def _clip_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", type=Path, help="a bag or a recorded folder")
+    command.add_argument("--poses", type=Path, metavar="FILE", help="camera trajectory, TUM format")
+    command.add_argument("--masks", type=Path, metavar="FOLDER", help="images, not 0 = people")
+    command.add_argument("--limit", type=int, default=0, help="only so many frames; 0 = all")
 
 
 def _engine_options(command: argparse.ArgumentParser) -> None:
@@ -249,6 +270,38 @@ def run_bench(arguments: argparse.Namespace) -> None:
         write_json(result, arguments.json)
     if arguments.json != "-":
         print(table(result))
+
+
+def run_two_view(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from depth_ros.effects.inputs import write_inputs
+
+    made = write_inputs(
+        arguments.source, arguments.out, arguments.model, arguments.poses, arguments.masks, arguments.limit, tqdm
+    )
+    print(f"{made.images} images in {arguments.out}, parallax for {100 * made.trusted:.0f} % of the pixels")
+    for name, figures in made.figures.items():
+        print(f"{name:<10} {_figures_line(figures)}")
+
+
+def run_effect(arguments: argparse.Namespace) -> None:
+    import yaml
+    from tqdm import tqdm
+
+    from depth_ros.config import settings_from
+    from depth_ros.effects.video import EffectSettings, make_video
+
+    pairs = (change.partition("=") for change in arguments.changes)
+    changes = {key: yaml.safe_load(value) for key, _, value in pairs}
+    images, share = make_video(
+        arguments.effect, arguments.source, arguments.out, arguments.model,
+        settings_from(EffectSettings, changes, "--set"), arguments.poses, arguments.masks, arguments.limit,
+        _engine_settings(arguments), tqdm,
+    )  # fmt: skip
+    told = {"remove": f", {100 * share:.0f} % of the holes seen by other images",
+            "insert": f", {100 * share:.0f} % of the object shows"}  # fmt: skip
+    print(f"video: {arguments.out}, {images} images{told.get(arguments.effect, '')}")
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:

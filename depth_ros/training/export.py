@@ -36,7 +36,7 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
         family=recipe.family,
         width=recipe.width,
         height=recipe.height,
-        scale="metric",
+        scale=recipe.scale,
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
         description=recipe.description,

@@ -177,14 +177,15 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 
 
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
-    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling."""
-    from depth_ros.evaluation.depth import figures
+    """abs_rel and delta1 of each validation folder at the recipe's size, scaled only where the model has no scale."""
+    from depth_ros.evaluation.depth import Protocol, figures
 
     model.eval()
+    protocol = Protocol("validation", scaling="none" if recipe.scale == "metric" else "median")
     result = {}
     for name, samples in unseen.items():
         rows = [
-            figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth)
+            figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth, protocol)
             for sample in samples
             if sample.depth is not None
         ]

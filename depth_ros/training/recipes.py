@@ -34,6 +34,7 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
+    scale: what the card says of the depth: "metric" or "up_to_scale"; the latter is validated under median scaling.
     supervision: "depth", or "stereo" for families that learn from pairs alone.
     """
 
@@ -54,6 +55,7 @@ class Recipe:
     zoom: float = 1.6
     roll: float = 0.0
     seed: int = 0
+    scale: str = "metric"
     supervision: str = "depth"
     start: str = ""
     validate_every: int = 250
@@ -156,7 +158,24 @@ def fcrn_indoor() -> Recipe:
     )
 
 
-_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, fcrn_indoor)
+def mannequin_indoor() -> Recipe:
+    """The single-image network of Li et al. (2019), a quarter as wide, from scratch on rooms; depth up to scale."""
+    return replace(
+        mono_indoor(),
+        name="mannequin_indoor",
+        family="mannequin",
+        width=224,
+        height=160,
+        description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
+        settings={"narrow": 4},
+        scale="up_to_scale",
+        steps=2200,
+        weight_decay=0.0,
+        learning_rate=2e-3,
+    )
+
+
+_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, fcrn_indoor, mannequin_indoor)
 
 
 def recipes() -> list[str]:

@@ -39,6 +39,7 @@ def test_every_figure_by_hand() -> None:
         "coverage": 1.0,
     }
     assert list(found) == list(FIGURES) == list(expected)
+    assert all(found.pop(name) is expected.pop(name) is None for name in SI)
     assert found == pytest.approx(expected, rel=1e-6)
 
 
