@@ -87,9 +87,13 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-ros", action="store_true", help="leave the node out")
     bench.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
 
-    two_view = _command(commands, "two_view", run_two_view, "make two-view inputs of a clip: parallax, people")
+    two_view = _command(
+        commands, "two_view", run_two_view, "make two-view inputs of a clip: parallax, people"
+    )
     _clip_options(two_view)
-    two_view.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new, in the general layout")
+    two_view.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="new, in the general layout"
+    )
     two_view.add_argument("--model", default="", help="of family mannequin: also predict from the inputs")
 
     effect = _command(commands, "effect", run_effect, "defocus, take people out, insert an object: a video")
@@ -278,7 +282,13 @@ def run_two_view(arguments: argparse.Namespace) -> None:
     from depth_ros.effects.inputs import write_inputs
 
     made = write_inputs(
-        arguments.source, arguments.out, arguments.model, arguments.poses, arguments.masks, arguments.limit, tqdm
+        arguments.source,
+        arguments.out,
+        arguments.model,
+        arguments.poses,
+        arguments.masks,
+        arguments.limit,
+        tqdm,
     )
     print(f"{made.images} images in {arguments.out}, parallax for {100 * made.trusted:.0f} % of the pixels")
     for name, figures in made.figures.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 
@@ -22,7 +24,7 @@ def defocus(image: np.ndarray, depth: np.ndarray, focus: float, aperture: float)
     edges = np.linspace(inverse.min(), inverse.max() + 1e-6, LAYERS + 1)
     picture = image.astype(np.float32)
     total, weight = np.zeros_like(picture), np.zeros(depth.shape, np.float32)
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in itertools.pairwise(edges):
         inside = ((inverse >= low) & (inverse < high)).astype(np.float32)
         if not inside.any():
             continue

@@ -13,6 +13,8 @@ from depth_ros.geometry import back_project, inverse, project
 
 MARGIN = 4
 """px around people that are taken out with them: masks are never exact, and edges of depth are soft."""
+NEAR = 0.05
+"""Nothing closer than this is moved, m."""
 REACH = 30
 """Images before and after that are looked at."""
 
@@ -47,8 +49,10 @@ def grown(mask: np.ndarray, margin: int) -> np.ndarray:
 
 
 def seen_from(source: Moment, target: Moment) -> tuple[np.ndarray, np.ndarray]:
-    """What the camera of `target` sees of the background of `source`: colours (H, W, 3) uint8, and where (H, W) bool."""
-    assert source.depth is not None and source.T_world_camera is not None and target.T_world_camera is not None
+    """What the camera of `target` sees of the background of `source`: as `splat`."""
+    assert (
+        source.depth is not None and source.T_world_camera is not None and target.T_world_camera is not None
+    )
     known = np.isfinite(source.depth) & (source.depth > 0) & ~grown(source.people, MARGIN)
     T = inverse(target.T_world_camera) @ source.T_world_camera
     points = back_project(source.depth, source.frame.camera)[known] @ T[:3, :3].T + T[:3, 3]
@@ -56,18 +60,25 @@ def seen_from(source: Moment, target: Moment) -> tuple[np.ndarray, np.ndarray]:
 
 
 def splat(points: np.ndarray, colours: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 3) m with colours (N, 3) as a camera sees them: each covers the four pixels about it, nearer ones
-    cover farther ones. Returns colours (H, W, 3) uint8 and where there are any (H, W) bool."""
-    ahead = points[:, 2] > 0.05
-    points, colours = points[ahead], colours[ahead]
-    pixels, z = project(points, camera.K)
-    corner = np.floor(pixels).astype(np.int64)
-    image = np.zeros((camera.height, camera.width, 3), np.uint8)
-    found = np.zeros((camera.height, camera.width), bool)
+    """Points (N, 3) m with colours (N, 3) as a camera sees them: colours (H, W, 3) uint8 and where there are any.
+
+    Each covers the four pixels about it, bilinearly; what is more than 2 % farther than the nearest is hidden.
+    """
+    ahead = points[:, 2] > NEAR
+    pixels, z = project(points[ahead], camera.K)
+    corner = np.floor(pixels)
     columns = np.concatenate([corner[:, 0] + dx for dx in (0, 1, 0, 1)])
     rows = np.concatenate([corner[:, 1] + dy for dy in (0, 0, 1, 1)])
-    inside = (columns >= 0) & (rows >= 0) & (columns < camera.width) & (rows < camera.height)
-    order = np.flatnonzero(inside)[np.argsort(-np.tile(z, 4)[inside], kind="stable")]  # written last = nearest
-    place = (rows[order], columns[order])
-    image[place], found[place] = np.tile(colours, (4, 1))[order], True
-    return image, found
+    x, y = np.tile(pixels, (4, 1)).T
+    share = (1 - np.abs(x - columns)) * (1 - np.abs(y - rows))
+    kept = (columns >= 0) & (rows >= 0) & (columns < camera.width) & (rows < camera.height) & (share > 1e-3)
+    place = (rows[kept] * camera.width + columns[kept]).astype(np.int64)
+    z, share, shades = np.tile(z, 4)[kept], share[kept], np.tile(colours[ahead], (4, 1))[kept]
+    nearest = np.full(camera.width * camera.height, np.inf)
+    np.minimum.at(nearest, place, z)
+    front = z < 1.02 * nearest[place]
+    place, share, shades = place[front], share[front], shades[front]
+    weight = np.bincount(place, share, nearest.size)
+    total = np.stack([np.bincount(place, share * shades[:, k], nearest.size) for k in range(3)], 1)
+    image = np.rint(total / np.maximum(weight, 1e-9)[:, None]).astype(np.uint8)
+    return image.reshape(camera.height, camera.width, 3), (weight > 0).reshape(camera.height, camera.width)

@@ -75,7 +75,9 @@ class TwoView:
         card: Card = find_card(model)
         self.model = load_model(card)
         if not hasattr(self.model, "channels"):
-            raise DepthRosError(f"model '{model}' is of family '{card.family}': two views need one of 'mannequin'")
+            raise DepthRosError(
+                f"model '{model}' is of family '{card.family}': two views need one of 'mannequin'"
+            )
         self.budget, self.multiple = card.width * card.height, int(self.model.size_multiple)  # type: ignore[arg-type]
 
     def __call__(self, moment: Moment, found: Parallax | None) -> np.ndarray:

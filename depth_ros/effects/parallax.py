@@ -42,7 +42,8 @@ class Parallax:
 def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(H, W, 2) float32 px: a pixel (x, y) of the first image (H, W, 3) uint8 is at (x, y) + flow in the second."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return search.calc(*(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)), None)
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)]
+    return search.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
 
 
 def two_view(moments: Sequence[Moment], index: int) -> Parallax | None:
@@ -84,7 +85,8 @@ def overlap(R: np.ndarray, camera: Camera) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         u = turned[..., 0] / turned[..., 2] * camera.fx + camera.cx
         v = turned[..., 1] / turned[..., 2] * camera.fy + camera.cy
-    inside = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height) & (turned[..., 2] > 0)
+    inside = (np.abs(u - (camera.width - 1) / 2) < camera.width / 2) & (turned[..., 2] > 0)
+    inside &= np.abs(v - (camera.height - 1) / 2) < camera.height / 2
     return float(inside.mean())
 
 

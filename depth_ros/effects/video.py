@@ -27,8 +27,12 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 class EffectSettings:
     """Options of the three effects."""
 
-    focus: float = setting(0.0, "distance in focus; 0 = what the middle of the first image has", "m", 0.0, 1000.0)
-    aperture: float = setting(12.0, "radius of the blur at infinity, times the focus distance", "px m", 0.0, 1000.0)
+    focus: float = setting(
+        0.0, "distance in focus; 0 = what the middle of the first image has", "m", 0.0, 1000.0
+    )
+    aperture: float = setting(
+        12.0, "radius of the blur at infinity, times the focus distance", "px m", 0.0, 1000.0
+    )
     size: float = setting(0.3, "edge of the inserted crate", "m", 0.001, 100.0)
     distance: float = setting(1.5, "of the crate from the first camera", "m", 0.05, 1000.0)
     column: float = setting(0.5, "where the crate is in the first image, share of the width", "", 0.0, 1.0)
@@ -40,7 +44,7 @@ def make_video(
     source: Path,
     out: Path,
     model: str = "",
-    settings: EffectSettings = EffectSettings(),  # noqa: B008
+    settings: EffectSettings = EffectSettings(),
     poses: Path | None = None,
     masks: Path | None = None,
     limit: int = 0,
@@ -97,7 +101,9 @@ def _middle(moment: Moment) -> float:
     assert moment.depth is not None
     height, width = moment.depth.shape
     middle = moment.depth[height // 3 : -height // 3, width // 3 : -width // 3]
-    known = middle[np.isfinite(middle)] if np.isfinite(middle).any() else moment.depth[np.isfinite(moment.depth)]
+    known = (
+        middle[np.isfinite(middle)] if np.isfinite(middle).any() else moment.depth[np.isfinite(moment.depth)]
+    )
     return float(np.median(known)) if len(known) else 1.0
 
 
@@ -114,7 +120,9 @@ def with_depths(
 
     estimator = DepthEstimator(model, engine_settings)
     if estimator.card.scale == "affine_inverse":
-        raise DepthRosError(f"model '{model}' knows depth only up to scale and shift: effects need a metric one")
+        raise DepthRosError(
+            f"model '{model}' knows depth only up to scale and shift: effects need a metric one"
+        )
     found = [with_depth(moment, estimator) for moment in moments]
     if estimator.card.scale == "metric":
         return found
@@ -122,7 +130,7 @@ def with_depths(
     known = [scale for scale in scales if scale is not None]
     usual = float(np.median(known)) if known else 1.0
     return [
-        replace(moment, depth=moment.depth * np.float32(scale or usual))  # type: ignore[operator]
+        replace(moment, depth=moment.depth * (scale or usual))  # type: ignore[operator]
         for moment, scale in zip(found, scales)
     ]
 
@@ -140,7 +148,9 @@ def write_video(out: Path, images: list[np.ndarray], rate: float) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*CODECS[out.suffix]), rate, (width, height))
     if not writer.isOpened():
-        raise DepthRosError(f"{out} cannot be written: OpenCV has no {CODECS[out.suffix]}; try another ending")
+        raise DepthRosError(
+            f"{out} cannot be written: OpenCV has no {CODECS[out.suffix]}; try another ending"
+        )
     for image in images:
         writer.write(cv2.cvtColor(np.ascontiguousarray(image[:height, :width]), cv2.COLOR_RGB2BGR))
     writer.release()

@@ -35,7 +35,9 @@ FIGURES = {
     "irmse": Figure("iRMSE", "1/km", True, "root of the mean of (1000/d - 1000/g)^2"),
     "d1_all": Figure("D1-all", "", True, "share of pixels whose disparity is off by more than 3 px and 5 %"),
     "epe": Figure("EPE", "px", True, "mean of the absolute disparity error"),
-    "si_full": Figure("si-RMSE", "", True, "root of the mean of (e_p - e_q)^2 over all pairs: blind to scale"),
+    "si_full": Figure(
+        "si-RMSE", "", True, "root of the mean of (e_p - e_q)^2 over all pairs: blind to scale"
+    ),
     "si_env": Figure("si-RMSE env", "", True, "the same, both of a pair outside of people"),
     "si_hum": Figure("si-RMSE hum", "", True, "the same, p of a person, q any"),
     "si_intra": Figure("si-RMSE intra", "", True, "the same, both of people"),
@@ -51,9 +53,9 @@ class Protocol:
 
     Order: resize the prediction bilinearly (`resize` names the quantity that is interpolated), take the valid
     pixels (crop, truth in (truth_min, truth_max)), scale by the median or least squares over them (or scale and
-    shift inverse depth by least squares), clamp prediction and truth to [min_depth, max_depth], measure. Disparity figures use both before the clamp. Inverse depth is
-    interpolated by default because it is linear in the image on any plane, so that resizing keeps planes;
-    depth itself bends them.
+    shift inverse depth by least squares), clamp prediction and truth to [min_depth, max_depth], measure.
+    Disparity figures use both before the clamp. Inverse depth is interpolated by default because it is linear in
+    the image on any plane, so that resizing keeps planes; depth itself bends them.
 
     view: (width, height, border x, border y) px: the model gets the image resized by nearest pixel to width x
     height, without its border, and what it says is stretched over all of it. truth_size: (width, height) px

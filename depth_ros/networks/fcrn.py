@@ -91,19 +91,22 @@ class ResNet50(nn.Module):
         super().__init__()
         self.conv1, self.bn_conv1 = nn.Conv2d(3, 64, 7, 2, 3), norm(64)
         channels = 64
+        self.stages = [f"res{stage}" for stage in UNITS]
         for stage, names in UNITS.items():
             n = 64 * 2 ** (stage - 2)
-            units = OrderedDict()
+            units: OrderedDict[str, nn.Module] = OrderedDict()
             for name in names:
                 units[name] = Unit(channels, n, 2 if name == "a" and stage > 2 else 1, project=name == "a")
                 channels = 4 * n
-            setattr(self, f"res{stage}", nn.Sequential(units))
+            self.add_module(f"res{stage}", nn.Sequential(units))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn_conv1(self.conv1(x)))
         # zeros where the size is even only after the map, where it is odd on both sides; after ReLU none wins
         x = F.max_pool2d(F.pad(x, (x.shape[3] % 2, 1, x.shape[2] % 2, 1)), 3, 2)
-        return self.res5(self.res4(self.res3(self.res2(x))))
+        for name in self.stages:
+            x = getattr(self, name)(x)
+        return x
 
 
 class Lite0(nn.Module):

@@ -152,7 +152,7 @@ class Model(nn.Module):
     def log_depth(self, image: Tensor, extra: Tensor | None = None) -> Tensor:
         """ln depth (B, H, W) float32 of uint8 images (B, H, W, 3) and `extra` (B, C, H, W) float32, the channels
         that `self.channels` names; None = noughts."""
-        dtype = self.network.seq[0].weight.dtype
+        dtype = next(self.network.parameters()).dtype
         x = image.permute(0, 3, 1, 2).to(dtype) / 255
         if self.channels:
             if extra is None:

@@ -185,7 +185,11 @@ def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) 
     result = {}
     for name, samples in unseen.items():
         rows = [
-            figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth, protocol)
+            figures(
+                predict(model, *rectify(sample.left.image, sample.left.camera), recipe),
+                sample.depth,
+                protocol,
+            )
             for sample in samples
             if sample.depth is not None
         ]

@@ -59,7 +59,9 @@ def test_blurred_foreground_covers_sharp_background_and_not_the_other_way():
     image[:, 32:] = 255  # white wall right of a black post
     depth = np.full((48, 64), 8.0, np.float32)
     depth[:, :32] = 1.0
-    near_blurred = defocus(image, depth, focus=8.0, aperture=8.0)  # the post's blur, 7 px, spills over the wall
+    near_blurred = defocus(
+        image, depth, focus=8.0, aperture=8.0
+    )  # the post's blur, 7 px, spills over the wall
     far_blurred = defocus(image, depth, focus=1.0, aperture=8.0)
     assert 60 < near_blurred[24, 34, 0] < 220 and near_blurred[24, 44, 0] == 255
     assert not far_blurred[:, :31].any()
@@ -176,11 +178,11 @@ def test_two_view_folder_can_be_read_again(clip, tmp_path, capsys):
 
 
 def test_a_network_sees_two_views(clip, tmp_path, capsys, monkeypatch):
+    import torch
+
     from depth_ros.networks import mannequin
     from depth_ros.training.export import export
     from depth_ros.training.recipes import Recipe, Source
-
-    import torch
 
     torch.manual_seed(0)
     recipe = Recipe(
@@ -189,7 +191,10 @@ def test_a_network_sees_two_views(clip, tmp_path, capsys, monkeypatch):
     )  # fmt: skip
     model = mannequin.Model(mannequin.Settings(inputs="parallax", narrow=16))
     path = export(model, recipe, tmp_path / "two")
-    assert main(["two_view", str(clip), "--out", str(tmp_path / "out"), "--model", str(path), "--limit", "3"]) == 0
+    assert (
+        main(["two_view", str(clip), "--out", str(tmp_path / "out"), "--model", str(path), "--limit", "3"])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "alone" in printed and "two views" in printed
     lines = {line.split("  ")[0].strip(): line for line in printed.splitlines()}

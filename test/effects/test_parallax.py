@@ -9,7 +9,7 @@ import pytest
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.effects.clip import Moment
-from depth_ros.effects.parallax import channels, overlap, parallax, scale_of, second_of, two_view
+from depth_ros.effects.parallax import Parallax, channels, overlap, parallax, scale_of, second_of, two_view
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import back_project, inverse, project
 from depth_ros.world import World, WorldSettings
@@ -60,7 +60,7 @@ def test_a_turn_without_a_step_tells_nothing():
 def test_people_and_what_disagrees_are_left_out():
     T, people = moved(0.2), NOBODY.copy()
     people[10:20, 10:20] = True
-    there = exact_flow(slanted(), T)
+    there = exact_flow(np.full_like(slanted(), 3.0), T)
     back = -there
     back[30:40, :, 0] += 0.5  # half a pixel off: a quarter is taken off
     back[40:, :, 1] += 2.0  # more than a pixel off
@@ -75,7 +75,7 @@ def test_confidence_falls_off_the_epipolar_line():
     T = moved(0.2)
     there = exact_flow(slanted(), T)
     there[..., 1] += 1.0  # the lines are rows: a pixel of 2 off is 1 - 1/4
-    found, confidence = parallax(there, -there, T, CAMERA, NOBODY)
+    _, confidence = parallax(there, -there, T, CAMERA, NOBODY)
     full = parallax(exact_flow(slanted(), T), -exact_flow(slanted(), T), T, CAMERA, NOBODY)[1]
     inside = np.s_[5:-5, 20:-20]
     np.testing.assert_allclose(confidence[inside] / full[inside], 0.75, atol=0.06)
@@ -110,15 +110,15 @@ def test_inputs_of_the_network():
     T = moved(0.2)
     there = exact_flow(slanted(), T)
     depth, confidence = parallax(there, -there, T, CAMERA, people)
-    from depth_ros.effects.parallax import Parallax
-
     found = Parallax(depth, confidence, there, "1")
     made = channels(("people", "parallax", "confidence", "flow_x"), here, found)
     assert made.shape == (4, 48, 64) and made.dtype == np.float32
     known = np.isfinite(depth)
     assert np.array_equal(made[0], people) and not made[1][~known].any() and not made[1][:, :32].any()
     assert np.median(made[1][known]) == pytest.approx(0, abs=1e-6)
-    np.testing.assert_allclose(made[1][known] - made[1][known][0], np.log(depth[known] / depth[known][0]), atol=1e-5)
+    np.testing.assert_allclose(
+        made[1][known] - made[1][known][0], np.log(depth[known] / depth[known][0]), atol=1e-5
+    )
     double = Parallax(2 * depth, confidence, there, "1")
     np.testing.assert_allclose(channels(("parallax",), here, double)[0], made[1], atol=1e-5)
     assert not channels(("people", "parallax"), here, None)[1].any()

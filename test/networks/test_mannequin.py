@@ -29,11 +29,21 @@ def test_names_of_the_released_weights():
     assert len(norms) == 155 and sum(m.affine for m in norms) == 1
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     assert shapes["seq.0.weight"] == (128, 3, 7, 7) and "seq.1.weight" in shapes
-    assert shapes["seq.3.list.1.0.convs.3.3.weight"] == (16, 64, 11, 11)  # A, on the skip path of the outer level
+    assert shapes["seq.3.list.1.0.convs.3.3.weight"] == (
+        16,
+        64,
+        11,
+        11,
+    )  # A, on the skip path of the outer level
     inner = "seq.3.list.0.3.list"
     assert shapes[f"{inner}.0.2.convs.2.3.weight"] == (64, 32, 5, 5)  # D of level 3, after pool and B
     assert shapes[f"{inner}.1.1.convs.1.0.weight"] == (64, 128, 1, 1)  # C on its skip path
-    assert shapes[f"{inner}.0.3.list.0.1.convs.3.3.weight"] == (64, 64, 11, 11)  # F: level 2 has its skip path first
+    assert shapes[f"{inner}.0.3.list.0.1.convs.3.3.weight"] == (
+        64,
+        64,
+        11,
+        11,
+    )  # F: level 2 has its skip path first
     assert shapes[f"{inner}.0.3.list.1.3.list.0.0.convs.0.0.weight"] == (64, 256, 1, 1)  # E of level 1
     assert shapes["pred_layer.weight"] == shapes["uncertainty_layer.0.weight"] == (1, 64, 3, 3)
     assert "seq.3.list.0.1.convs.0.1.running_mean" in shapes
@@ -66,7 +76,9 @@ def test_released_state_goes_in_and_the_wrong_variant_is_named():
     model = Model(Settings(inputs="keypoints", narrow=16))
     state = mannequin.Network(7, 16).state_dict()
     model.load_state_dict(mannequin.released_state(state, model.settings), strict=True)
-    with pytest.raises(DepthRosError, match="take 7 channels, inputs 'image' are 3: set inputs to flow or keypoints"):
+    with pytest.raises(
+        DepthRosError, match="take 7 channels, inputs 'image' are 3: set inputs to flow or keypoints"
+    ):
         mannequin.released_state(state, Settings())
     with pytest.raises(DepthRosError, match="no released mannequin weights"):
         mannequin.released_state({}, Settings())
@@ -96,7 +108,9 @@ def test_the_data_term_is_half_the_mean_over_ordered_pairs():
     data["depth"][0, 0, :3] = torch.nan
     errors = [predicted[0].flatten()[3:], predicted[1].flatten()]
     expected = sum(0.5 * (r[:, None] - r[None]).square().mean() for r in errors) / 2
-    assert loss(LogDepth(predicted), data)["scale_invariant"].item() == pytest.approx(1.5 * expected.item(), rel=1e-5)
+    assert loss(LogDepth(predicted), data)["scale_invariant"].item() == pytest.approx(
+        1.5 * expected.item(), rel=1e-5
+    )
     people = torch.zeros(2, 4, 5)
     people[1, 2:] = 1
     pairs = 0.5 * (errors[1][10:, None] - errors[1][None]).square().mean() / 2
@@ -123,7 +137,9 @@ def test_gradient_is_over_two_pixels_at_five_scales():
 def test_smoothness_counts_less_where_the_image_changes():
     ramp = (0.01 * torch.arange(96.0)).expand(1, 96, 96)
     flat = loss(LogDepth(ramp.clone()), batch(ramp))
-    assert flat["smooth1"].item() == pytest.approx(0.075 * sum(0.01 * 2**k * 0.5**k for k in range(5)), rel=1e-3)
+    assert flat["smooth1"].item() == pytest.approx(
+        0.075 * sum(0.01 * 2**k * 0.5**k for k in range(5)), rel=1e-3
+    )
     assert flat["smooth2"].item() == pytest.approx(0, abs=1e-6)
     edges = (torch.arange(96) % 2 * 255).to(torch.uint8)[None, None, :, None].expand(1, 96, 96, 3)
     steep = loss(LogDepth(ramp.clone()), batch(ramp, edges))["smooth1"].item()
