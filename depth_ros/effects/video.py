@@ -130,7 +130,7 @@ def with_depths(
     known = [scale for scale in scales if scale is not None]
     usual = float(np.median(known)) if known else 1.0
     return [
-        replace(moment, depth=moment.depth * (scale or usual))  # type: ignore[operator]
+        replace(moment, depth=moment.depth * (scale or usual))  # type: ignore[operator,arg-type]
         for moment, scale in zip(found, scales)
     ]
 

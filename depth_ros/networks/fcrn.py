@@ -168,9 +168,8 @@ class Network(nn.Module):
 
     def __init__(self, backbone: str = "resnet50", form: str = "fast", zeros: str = "after") -> None:
         super().__init__()
-        self.encoder, last, first = (
-            (ResNet50(), 2048, 1024) if backbone == "resnet50" else (Lite0(), 320, 256)
-        )
+        last, first = (2048, 1024) if backbone == "resnet50" else (320, 256)
+        self.encoder: nn.Module = ResNet50() if backbone == "resnet50" else Lite0()
 
         def up(channels: int, out: int) -> nn.Module:
             return FastUp(channels, out, zeros) if form == "fast" else PlainUp(channels, out)
