@@ -251,7 +251,7 @@ def initialise(model: Model) -> None:
     nn.init.normal_(network.predict.weight, std=0.01)
     nn.init.constant_(network.predict.bias, TYPICAL)  # type: ignore[arg-type]
     if isinstance(network.encoder, Lite0):
-        compact.load_imagenet(network.encoder.encoder)
+        network.encoder.encoder.load_state_dict(compact.imagenet())
         return
     for module in network.encoder.modules():
         if isinstance(module, nn.Conv2d):

@@ -116,7 +116,9 @@ def _side(config: Mapping[str, Any]) -> int:
     if config["model_type"] == "depth_pro":
         ratios = config.get("scaled_images_ratios", (0.25, 0.5, 1))
         return int(config.get("patch_size", 384) / min(ratios))
-    any_shape = config["model_type"] != "dpt" or (config.get("backbone_config") and not config.get("is_hybrid"))
+    any_shape = config["model_type"] != "dpt" or (
+        config.get("backbone_config") and not config.get("is_hybrid")
+    )
     return 0 if any_shape else int(config.get("image_size", 384))
 
 
@@ -130,7 +132,9 @@ def _multiple(config: Mapping[str, Any]) -> int:
 
 def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """These networks come trained."""
-    raise DepthRosError("family hugging_face is not trained here: use the library of its authors, then import")
+    raise DepthRosError(
+        "family hugging_face is not trained here: use the library of its authors, then import"
+    )
 
 
 def initialise(model: Model) -> None:

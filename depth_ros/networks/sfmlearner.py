@@ -24,7 +24,7 @@ from depth_ros.networks.blocks import layers
 from depth_ros.networks.blocks.dispnet import SCALES, DispNet
 from depth_ros.networks.blocks.layers import PADDINGS, Layers, like
 from depth_ros.networks.blocks.posenet import PoseNet
-from depth_ros.networks.blocks.synthesis import intrinsics_at, inverse, matrix_from, warp
+from depth_ros.networks.blocks.synthesis import compose, intrinsics_at, inverse, matrix_from, warp
 from depth_ros.networks.blocks.video import image_planes, second_differences
 
 TASK = "depth"
@@ -129,7 +129,7 @@ class EgoMotionModel(nn.Module):
         half = T_source_middle.shape[1] // 2
         identity = torch.eye(4, device=images.device).expand(len(images), 1, 4, 4)
         T = torch.cat([T_source_middle[:, :half], identity, T_source_middle[:, half:]], 1)
-        return T[:, :-1] @ inverse(T[:, 1:])
+        return compose(T[:, :-1], inverse(T[:, 1:]))
 
 
 MODELS = {"depth": Model, "ego_motion": EgoMotionModel}

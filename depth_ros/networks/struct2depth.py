@@ -24,7 +24,7 @@ from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.layers import BatchNorm, Conv, Layers, UpConv, disparity_of, pad_same
 from depth_ros.networks.blocks.photometric import smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
-from depth_ros.networks.blocks.synthesis import inverse, matrix_from, warp
+from depth_ros.networks.blocks.synthesis import compose, inverse, matrix_from, warp
 from depth_ros.networks.blocks.video import image_planes
 
 TASK = "depth"
@@ -210,7 +210,7 @@ class ObjectMotionModel(nn.Module):
         for label in range(1, self.settings.objects + 1):
             mask = (labels == label).float()[:, :, None]
             owned = (seen_from_middle(mask, depth, sources, intrinsics) > 0.5).float()[:, :, 0]
-            moved = sources[1] @ self.transforms(frames, owned)[:, 1] @ T[:, 1]
+            moved = compose(compose(sources[1], self.transforms(frames, owned)[:, 1]), T[:, 1])
             known = (mask.amax((2, 3, 4)) > 0).all(1)[:, None, None]
             found.append(torch.where(known, moved, torch.eye(4, device=moved.device)))
         return torch.stack(found, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,12 +14,13 @@ from torch.utils.data import Dataset
 
 from depth_ros.training.examples import Example
 from depth_ros.training.recipes import Recipe
+from depth_ros.world.pairs import Pairs, eyes, misrectified
 
 
 class Crops(Dataset):
     """An endless, seeded sequence of crops: item i depends on (recipe.seed, i) alone."""
 
-    def __init__(self, examples: Sequence[Example], recipe: Recipe) -> None:
+    def __init__(self, examples: Sequence[Any], recipe: Recipe) -> None:
         self.examples, self.recipe = examples, recipe
 
     def __len__(self) -> int:
@@ -30,6 +32,15 @@ class Crops(Dataset):
         order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
         random = np.random.default_rng((recipe.seed, epoch, place))
         example = self.examples[order[place]]
+        if recipe.supervision == "video":
+            from depth_ros.training.clips import clip_crop
+
+            return _tensors(clip_crop(example, recipe, random))
+        if isinstance(example, Pairs):
+            left, right, disparity = example.pair(random, recipe.width, recipe.height)
+            return _tensors({"image": left, "right": right, "disparity": disparity})
+        if recipe.supervision == "disparity":
+            return _tensors(pair_crop(example, recipe, random))
         if recipe.supervision == "stereo":
             return _tensors(pair(example, recipe))
         return _tensors(crop(example, recipe, random))
@@ -95,6 +106,28 @@ def pair(example: Example, recipe: Recipe) -> dict[str, np.ndarray]:
     )
     intrinsics = example.camera.resized(*size).K.astype(np.float32)
     return {"image": left, "right": right, "intrinsics": intrinsics}
+
+
+def pair_crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """The same random window of both eyes, enlarged or reduced, with the disparity (px of the crop) of the left."""
+    assert example.right is not None
+    height, width = example.image.shape[:2]
+    scale = random.uniform(max(0.8, recipe.height / height, recipe.width / width), recipe.zoom)
+    w, h = round(recipe.width / scale), round(recipe.height / scale)
+    left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
+    window, size = np.s_[top : top + h, left : left + w], (recipe.width, recipe.height)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    images = [
+        cv2.resize(image[window], size, interpolation=method) for image in (example.image, example.right)
+    ]
+    disparity = example.fx_baseline / example.depth[window] * np.float32(recipe.width / w)
+    disparity = cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    state = random.bit_generator.state
+    images[0] = recolour(images[0], random)
+    random.bit_generator.state = state  # the same colours in the other eye
+    images[1] = recolour(images[1], random)
+    images = list(eyes(*images, random))
+    return {"image": images[0], "right": misrectified(images[1], random), "disparity": disparity}
 
 
 def _tensors(item: dict[str, np.ndarray]) -> dict[str, Tensor]:

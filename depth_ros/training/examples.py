@@ -16,9 +16,12 @@ from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
 from depth_ros.training.recipes import Source
+from depth_ros.world.pairs import Pairs
 
 SKY = 400.0
 """Metres given to rendered sky: far enough to be published as unknown, near enough to be learned."""
+TEXTURES = 60
+"""At most so many images of a source are cut into textures."""
 TEXTURE = 12.0
 """Mean horizontal Sobel response, grey levels, below which a match between the eyes is not believed."""
 
@@ -28,6 +31,7 @@ class Example:
     """One image to learn from. image: (H, W, 3) uint8 RGB, rectified. right: the other eye, or None.
 
     depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel.
+    fx_baseline: px m, disparity = fx_baseline / depth where there is a right eye.
     """
 
     image: np.ndarray
@@ -35,6 +39,7 @@ class Example:
     depth: np.ndarray
     weight: np.ndarray
     right: np.ndarray | None = None
+    fx_baseline: float = 0.0
 
 
 def load(sources: Iterable[Source], data: Path) -> list[Example]:
@@ -46,6 +51,19 @@ def load(sources: Iterable[Source], data: Path) -> list[Example]:
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
     return examples
+
+
+def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
+    """Recorded pairs with truth, and the generator of others as often as it is to be asked in an epoch."""
+    pairs, textures, generated = [], [], 0
+    for source in sources:
+        if source.folder == "world:pairs":
+            generated += source.count
+            continue
+        found = load([source], data)
+        pairs += [example for example in found if example.right is not None and example.weight.any()]
+        textures += [example.image for example in found[:: max(1, len(found) // TEXTURES)]]
+    return [*pairs, *[Pairs(textures)] * generated]
 
 
 def _recorded(source: Source, data: Path) -> Iterator[Example]:
@@ -68,7 +86,7 @@ def example_of(sample: Sample, stereo: float) -> Example:
         matched = sample.fx_baseline / match(image, right)
         weight = np.where(weight > 0, weight, np.where(np.isfinite(matched), stereo, 0)).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
-    return Example(image, camera, depth, weight, right)
+    return Example(image, camera, depth, weight, right, float(sample.fx_baseline))
 
 
 def right_example_of(sample: Sample, stereo: float) -> Example:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depth_ros.card import Card, checksum, load_model, write_card
+from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
 from depth_ros.training.recipes import Recipe, Source
@@ -19,27 +20,42 @@ from depth_ros.training.recipes import recipe as by_name
 
 
 def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | None = None) -> Path:
-    """Write the model into `path`, with it `typical` (see card.Card).
+    """Write the model into `path`, with it `typical` (see card.Card); of several by task, the one for depth, and
+    every other beside it, into `path`_TASK.
 
     Raises DepthRosError if what was written computes anything else than the model.
     """
+    if not isinstance(model, nn.ModuleDict):
+        task = getattr(model, "task", family(recipe.family).TASK)
+        return _export(model, task, recipe, path, typical)
+    for task, part in model.items():
+        folder = path if task == "depth" else path.with_name(f"{path.name}_{task}")
+        _export(part, task, recipe, folder, typical)
+    return path
+
+
+def _export(
+    model: nn.Module, task: str, recipe: Recipe, path: Path, typical: np.ndarray | None = None
+) -> Path:
     from depth_ros.world import World, WorldSettings
 
     path.mkdir(parents=True, exist_ok=True)
     module = family(recipe.family)
     model = finished(model, recipe)
+    size = recipe.deployed or (recipe.width, recipe.height)
     state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
     save_file(state, path / "weights.safetensors")
     card = Card(
-        name=recipe.name,
-        task=getattr(model, "task", module.TASK),
+        name=path.name,
+        task=task,
         family=recipe.family,
-        width=recipe.width,
-        height=recipe.height,
-        scale=recipe.scale,
+        width=size[0],
+        height=size[1],
+        scale="up_to_scale" if recipe.supervision == "video" else recipe.scale,
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
         description=recipe.description,
+        frames=recipe.frames if task in ("ego_motion", "object_motion") else 1,
         settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
         training_data=training_data(recipe),
         terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),
@@ -50,15 +66,11 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
     if typical is not None:
         np.save(card.typical, typical)
     kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
-    size = {"width": recipe.width, "height": recipe.height}
-    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, **size))[0].left
+    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, width=size[0], height=size[1]))[0].left
     cv2.imwrite(str(card.check_image), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-    image = torch.from_numpy(frame.image)[None]
-    intrinsics = torch.from_numpy(frame.camera.K).float()[None]
-    with torch.inference_mode():
-        ours, theirs = model(image, intrinsics), load_model(card)(image, intrinsics)
-    if not torch.allclose(ours, theirs, rtol=1e-4, equal_nan=True):
-        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module")
+    problem = disagreement(model, load_model(card), check_inputs(card, *size, "cpu"))
+    if problem:
+        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module: {problem}")
     return path
 
 
@@ -82,6 +94,8 @@ def training_data(recipe: Recipe) -> list[str]:
 
 def describe(source: Source) -> str:
     """One line about a source for the card."""
+    if source.folder == "world:pairs":
+        return f"{source.count} in each epoch, always new, of generated stereo pairs (exact disparity)"
     if source.folder.startswith("world:"):
         return (
             f"{source.count} {source.folder.partition(':')[2]} scenes of the built-in renderer (exact depth)"

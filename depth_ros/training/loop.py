@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +30,10 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
-from depth_ros.training.examples import load, typical
+from depth_ros.training.clips import load_clips, unseen_clips
+from depth_ros.training.examples import load, load_pairs, typical
 from depth_ros.training.recipes import Recipe
+from depth_ros.training.video import validate_clips
 
 CHECKPOINT_EVERY = 100
 
@@ -46,7 +49,7 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     module = family(recipe.family)
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = module.Model(settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}"))
+    model: Any = learner(module, recipe)
     begin(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
@@ -58,8 +61,10 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     )
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
-    unseen = validation_samples(recipe, data)
-    examples = load(recipe.sources, data)
+    examples, unseen = material(recipe, data)
+    weights = (
+        settings_from(module.LossSettings, recipe.loss, f"recipe {recipe.name}") if recipe.loss else None
+    )
     batches = DataLoader(
         Crops(examples, recipe),
         batch_size=recipe.batch,
@@ -69,17 +74,33 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     )
     progress = tqdm(batches, initial=step, total=recipe.steps, desc=recipe.name, mininterval=2.0)
     for batch in progress:
-        terms = train_step(module, model, optimiser, _to(batch, device), step)
+        terms = train_step(module, model, optimiser, _to(batch, device), step, weights)
         schedule.step()
         average.update_parameters(model)
         step += 1
         progress.set_postfix(loss=f"{terms['loss']:.3f}")
         last = step == recipe.steps
         if step % recipe.validate_every == 0 or last:
-            log(out / "training.csv", {"step": step, **terms, **validate(average.module, unseen, recipe)})
+            measure = validate_clips if recipe.supervision == "video" else validate
+            log(out / "training.csv", {"step": step, **terms, **measure(average.module, unseen, recipe)})
         if step % CHECKPOINT_EVERY == 0 or last:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
-    return export(average.module, recipe, out / recipe.name, typical(examples))
+    mean = None if recipe.supervision in ("video", "disparity") else typical(examples)
+    return export(average.module, recipe, out / recipe.name, mean)
+
+
+def material(recipe: Recipe, data: Path) -> tuple[Any, Any]:
+    """What is learned from, and the validation folders' part that is not."""
+    if recipe.supervision == "video":
+        return load_clips(recipe, data), unseen_clips(recipe, data)
+    examples = (load_pairs if recipe.supervision == "disparity" else load)(recipe.sources, data)
+    return examples, validation_samples(recipe, data)
+
+
+def learner(module: ModuleType, recipe: Recipe) -> nn.Module:
+    """What is trained: the family's only model, or, where it has a `learner`, all of them by task."""
+    settings = settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}")
+    return getattr(module, "learner", module.Model)(settings)
 
 
 def moving_average(decay: float) -> Callable:
@@ -103,14 +124,18 @@ def train_step(
     optimiser: torch.optim.Optimizer,
     batch: dict[str, Tensor],
     step: int,
+    weights: Any = None,
 ) -> dict[str, float]:
-    """One step of the optimiser in bfloat16 where the processor gains from it; returns the loss terms."""
+    """One step of the optimiser in bfloat16 where the processor gains from it; returns the loss terms.
+
+    weights: the family's `LossSettings`, None = as they are.
+    """
     model.train()
     if hasattr(module, "augment"):
         batch = module.augment(batch, torch.Generator().manual_seed(step))
-    device = batch["image"].device.type
+    device = next(iter(batch.values())).device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16_pays(device)):
-        terms = module.loss(model, batch)
+        terms = module.loss(model, batch) if weights is None else module.loss(model, batch, weights)
     optimiser.zero_grad(set_to_none=True)
     terms["loss"].backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -177,13 +202,18 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 
 
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
-    """abs_rel and delta1 of each validation folder at the recipe's size, scaled only where the model has no scale."""
+    """abs_rel and delta1 of each validation folder at the recipe's size, scaled only where
+    the model has no scale; of pairs epe and d1_all."""
     from depth_ros.evaluation.depth import Protocol, figures
+    from depth_ros.evaluation.stereo import validate_pairs
 
     model.eval()
     protocol = Protocol("validation", scaling="none" if recipe.scale == "metric" else "median")
-    result = {}
+    result: dict[str, float] = {}
     for name, samples in unseen.items():
+        if recipe.supervision == "disparity":
+            result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
+            continue
         rows = [
             figures(
                 predict(model, *rectify(sample.left.image, sample.left.camera), recipe),

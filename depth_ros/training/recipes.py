@@ -15,7 +15,8 @@ from depth_ros.errors import DepthRosError
 class Source:
     """One origin of training images.
 
-    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them).
+    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them; for
+    video, clips of `frames`), or "world:pairs" for stereo pairs that are new in every epoch (`count` in each).
     part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
     stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
     """
@@ -25,6 +26,7 @@ class Source:
     right_eye: bool = False
     stereo: float = 0.0
     count: int = 0
+    frames: int = 5
     repeat: int = 1
 
 
@@ -35,7 +37,11 @@ class Recipe:
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
     scale: what the card says of the depth: "metric" or "up_to_scale"; the latter is validated under median scaling.
-    supervision: "depth", or "stereo" for families that learn from pairs alone.
+    supervision: "depth", "stereo" for families that learn from pairs alone, "disparity" for pairs with truth: then
+    sources with one eye lend only the textures of "world:pairs"; or "video" for families that learn from clips of
+    `frames`. Clips between whose frames the image moves less than least_motion, px, are left out; mirror: half are
+    mirrored. deployed: width and height of the images that the model is for, where crops are smaller.
+    loss: what differs from the family's `LossSettings`.
     """
 
     name: str
@@ -59,7 +65,12 @@ class Recipe:
     supervision: str = "depth"
     start: str = ""
     validate_every: int = 250
+    deployed: tuple[int, int] | None = None
     average: float = 0.995
+    frames: int = 3
+    least_motion: float = 0.5
+    mirror: bool = True
+    loss: dict[str, Any] = field(default_factory=dict)
 
 
 def mono_driving_start() -> Recipe:
@@ -175,7 +186,131 @@ def mannequin_indoor() -> Recipe:
     )
 
 
-_ALL = (mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, fcrn_indoor, mannequin_indoor)
+def _video(name: str, family: str, **changes: Any) -> Recipe:
+    """What the recipes from video share: clips of rendered streets, at the size that two cores train in an hour."""
+    rendered = Recipe(
+        name=name,
+        family=family,
+        width=224,
+        height=64,
+        sources=(Source("world:street", count=150, frames=5),),
+        validation=("world:street",),
+        description=f"{family}, learned from video of rendered streets without depth truth",
+        licence="Apache-2.0",
+        terms="Trained on rendered images alone.",
+        steps=3000,
+        batch=4,
+        learning_rate=2e-4,
+        weight_decay=0.0,
+        zoom=1.15,
+        supervision="video",
+    )
+    return replace(rendered, **changes)
+
+
+def _kitti(recipe: Recipe) -> Recipe:
+    """The same from the frames of a car, of which the last fifth is kept out."""
+    return replace(
+        recipe,
+        name=recipe.name.replace("street", "kitti"),
+        sources=(Source("kitti_raw_city"), Source("kitti_raw_road"), Source("kitti_raw_jam")),
+        validation=("kitti_raw_city", "kitti_raw_road", "kitti_raw_jam"),
+        description=f"{recipe.family}, learned from the video of a car without depth truth",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012).",
+    )
+
+
+def sfmlearner_street() -> Recipe:
+    """SfMLearner (Zhou et al. 2017) from rendered streets."""
+    return _video("sfmlearner_street", "sfmlearner")
+
+
+def sfmlearner_kitti() -> Recipe:
+    """SfMLearner from KITTI."""
+    return _kitti(sfmlearner_street())
+
+
+def vid2depth_street() -> Recipe:
+    """vid2depth (Mahjourian et al. 2018) from rendered streets."""
+    return _video("vid2depth_street", "vid2depth", steps=2000)
+
+
+def vid2depth_street_unaligned() -> Recipe:
+    """The same without the loss between clouds, to see what that is worth."""
+    return replace(vid2depth_street(), name="vid2depth_street_unaligned", loss={"alignment_weight": 0.0})
+
+
+def vid2depth_kitti() -> Recipe:
+    """vid2depth from KITTI."""
+    return _kitti(vid2depth_street())
+
+
+def struct2depth_street() -> Recipe:
+    """struct2depth (Casser et al. 2019) from rendered streets with moving cars, whose masks are given."""
+    return _video("struct2depth_street", "struct2depth")
+
+
+def struct2depth_street_still() -> Recipe:
+    """The same without motions of objects, to see what they are worth."""
+    return replace(struct2depth_street(), name="struct2depth_street_still", loss={"motion": False})
+
+
+def struct2depth_kitti() -> Recipe:
+    """struct2depth from KITTI; there are no masks, so that nothing moves on its own."""
+    return _kitti(struct2depth_street())
+
+
+def stereo_start() -> Recipe:
+    """What stereo begins with: generated pairs, so that it matches anything, and a few recorded ones."""
+    return Recipe(
+        name="stereo_start",
+        family="stereo",
+        width=512,
+        height=256,
+        deployed=(1248, 384),
+        sources=(
+            Source("kitti2015_stereo"),
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("kitti_raw_city", part="all"),
+            Source("world:pairs", count=350),
+        ),
+        validation=("kitti2015_stereo",),
+        description="Disparity and its standard deviation from rectified pairs, trained on KITTI and generated pairs",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms=(
+            "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
+            "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
+        ),
+        steps=2000,
+        batch=2,
+        average=0.998,
+        learning_rate=8e-4,
+        validate_every=500,
+        zoom=1.5,
+        supervision="disparity",
+    )
+
+
+def stereo() -> Recipe:
+    """Stereo of any kind, refined on roads: stereo_start, then more recorded pairs than generated ones."""
+    start = stereo_start()
+    return replace(
+        start,
+        name="stereo",
+        start="stereo_start",
+        sources=(*(replace(s, count=45) if s.count else s for s in start.sources),),
+        steps=2000,
+        learning_rate=5e-4,
+    )
+
+
+_ALL = (
+    mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, stereo_start, stereo,
+    sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
+    struct2depth_street, struct2depth_street_still, struct2depth_kitti, fcrn_indoor, mannequin_indoor,
+)  # fmt: skip
 
 
 def recipes() -> list[str]:

@@ -118,6 +118,10 @@ class World:
         view = self.look(index, eye)
         return self._image(index, eye, view), view.depth
 
+    def moving(self, index: int) -> np.ndarray:
+        """(H, W) int32 number of the moving object that each pixel of the left image shows, 0 = static."""
+        return self._bodies(self.look(index))
+
     def _image(self, index: int, eye: str, view: View) -> np.ndarray:
         size, fine = (view.camera.width, view.camera.height), self.settings.supersample
         if fine > 1:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from depth_ros.networks.blocks.synthesis import matrix_from, move, project, vector_from
+from depth_ros.networks.blocks.synthesis import compose, matrix_from, move, project, vector_from
 
 ITERATIONS = 10
 JUMP = 0.05
@@ -46,7 +46,7 @@ def align(
     for i in range(iterations):
         normal, distance, matched = _matched(moved, target, normals, known, valid, K)
         weight = _weight(distance, matched, moved[:, 2:], max(FIRST * SHRINK**i, LAST))
-        T = matrix_from(_step(moved, normal, distance, weight)) @ T
+        T = compose(matrix_from(_step(moved, normal, distance, weight)), T)
         moved = move(T, points)
     normal, distance, matched = _matched(moved, target, normals, known, valid, K)
     return T, normal * distance, matched

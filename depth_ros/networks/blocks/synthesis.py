@@ -1,6 +1,7 @@
 """A view made of another one through depth and motion, exact against geometry; the torch side of `geometry`.
 
-Pixel centres are integers, `T_a_b` takes points from b to a, images and clouds are (B, C, H, W).
+Pixel centres are integers, `T_a_b` takes points from b to a, images and clouds are (B, C, H, W). There is no
+matrix product in it, which mixed precision would round to 8 bits.
 """
 
 from __future__ import annotations
@@ -40,15 +41,20 @@ def vector_from(T: Tensor) -> Tensor:
 def inverse(T: Tensor) -> Tensor:
     """Inverse of rigid transforms (..., 4, 4)."""
     R = T[..., :3, :3].transpose(-1, -2)
-    top = torch.cat([R, -R @ T[..., :3, 3:]], -1)
+    top = torch.cat([R, -(R * T[..., None, :3, 3]).sum(-1, keepdim=True)], -1)
     return torch.cat([top, T[..., 3:, :]], -2)
+
+
+def compose(T_a_b: Tensor, T_b_c: Tensor) -> Tensor:
+    """T_a_c (..., 4, 4)."""
+    return (T_a_b[..., :, :, None] * T_b_c[..., None, :, :]).sum(-2)
 
 
 def intrinsics_at(K: Tensor, scale: int) -> Tensor:
     """K (B, 3, 3) of the image whose sides were divided by 2^scale (as `Camera.resized`: integer centres)."""
     f = 0.5**scale
-    change = K.new_tensor([[f, 0, 0.5 * (f - 1)], [0, f, 0.5 * (f - 1)], [0, 0, 1]])
-    return change @ K
+    shift = K.new_tensor([[0, 0, 0.5 * (f - 1)], [0, 0, 0.5 * (f - 1)], [0, 0, 0]])
+    return K * K.new_tensor([[f], [f], [1]]) + shift
 
 
 def back_project(depth: Tensor, K: Tensor) -> Tensor:
@@ -65,8 +71,8 @@ def back_project(depth: Tensor, K: Tensor) -> Tensor:
 
 def move(T: Tensor, points: Tensor) -> Tensor:
     """Points (B, 3, H, W) taken through T (B, 4, 4)."""
-    moved = T[:, :3, :3] @ points.flatten(2) + T[:, :3, 3:]
-    return moved.reshape(points.shape)
+    columns = T[:, :3, :, None, None].unbind(2)
+    return columns[0] * points[:, :1] + columns[1] * points[:, 1:2] + columns[2] * points[:, 2:] + columns[3]
 
 
 def project(points: Tensor, K: Tensor) -> Tensor:
