@@ -17,8 +17,9 @@ have seen it; the model multiplies by f / focal. That also makes zoomed crops as
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -302,47 +303,30 @@ def forms() -> tuple[dict[str, nn.Module], Tensor]:
     return {"plain": plain, "fast": fast}, 255 * torch.rand(1, 3, 228, 304)
 
 
-def released_state(variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State of `Model` from the variables of the released TensorFlow weights, `scope/name`, as NYU_FCRN.ckpt
-    and NYU_ResNet-UpProj.npy hold them. Kernels are (h, w, in, out) there.
+def released_name(key: str) -> str:
+    """The variable of the released TensorFlow weights (NYU_FCRN.ckpt, NYU_ResNet-UpProj.npy) that belongs to an entry
+    of the state of `Model`; "" where there is none.
 
-    Settings for them: zeros "before" and focal 259 for the NYU weights (trained interleaved, the odd zero
-    before; 518 px at 640 px halved), zeros "after" for weights converted from 5x5 kernels, as those of Make3D;
-    stretched for both. Raises DepthRosError naming the first variable that is missing.
+    Settings for them: focal 259 (518 px at 640 px, halved), stretched, and zeros "before" for the NYU weights, which
+    were trained interleaved with the odd zero before; "after" for what was converted from 5x5 kernels, as Make3D's.
     """
-    state = {}
-    for scope, place in _released_names():
-        is_norm = f"{scope}/mean" in variables
-        pairs = _NORM if is_norm else _CONV
-        for theirs, ours in pairs.items():
-            if theirs == "biases" and f"{scope}/{theirs}" not in variables and scope.startswith("res"):
-                continue  # the encoder has norms instead
-            if f"{scope}/{theirs}" not in variables:
-                raise DepthRosError(f"these are no released FCRN weights: '{scope}/{theirs}' is missing")
-            value = variables[f"{scope}/{theirs}"]
-            state[f"network.{place}.{ours}"] = value.permute(3, 2, 0, 1) if value.ndim == 4 else value
-    return state
+    path, leaf = key.removeprefix("network.").rsplit(".", 1)
+    unit = re.fullmatch(r"encoder\.res(\d)\.(\w)\.(branch|bn)(\w+)", path)
+    up = re.fullmatch(r"up\.(\d)\.(?:up(\d)\.conv(\w)|bn(\d)|(conv)|(bn))", path)
+    if unit:
+        stage, name, kind, branch = unit.groups()
+        scope = f"{'res' if kind == 'branch' else 'bn'}{stage}{name}_branch{branch}"
+    elif up:
+        level, branch, part, norm_of, conv, _ = up.groups()
+        inner = (
+            f"br{branch}_Conv{part}" if part else f"br{norm_of}_BN" if norm_of else "Conv" if conv else "BN"
+        )
+        scope = f"layer{2 << int(level)}x_{inner}"
+    else:
+        scope = {"bn1": "layer1_BN", "predict": "ConvPred"}.get(path, path.removeprefix("encoder."))
+    names = _NORM if "bn" in path.rsplit(".", 1)[-1] else _CONV
+    return f"{scope}/{names[leaf]}" if leaf in names else ""
 
 
-_CONV = {"weights": "weight", "biases": "bias"}
-_NORM = {"scale": "weight", "offset": "bias", "mean": "running_mean", "variance": "running_var"}
-
-
-def _released_names() -> Iterator[tuple[str, str]]:
-    """(scope in the released weights, module of `Network`)."""
-    yield from [("conv1", "encoder.conv1"), ("bn_conv1", "encoder.bn_conv1")]
-    for stage, units in UNITS.items():
-        for unit in units:
-            for branch in (("1",) if unit == "a" else ()) + ("2a", "2b", "2c"):
-                place = f"encoder.res{stage}.{unit}"
-                yield f"res{stage}{unit}_branch{branch}", f"{place}.branch{branch}"
-                yield f"bn{stage}{unit}_branch{branch}", f"{place}.bn{branch}"
-    yield from [("layer1", "layer1"), ("layer1_BN", "bn1")]
-    for k in range(4):
-        layer, place = f"layer{2 << k}x", f"up.{k}"
-        for branch in "12":
-            for name in KERNELS:
-                yield f"{layer}_br{branch}_Conv{name}", f"{place}.up{branch}.conv{name}"
-            yield f"{layer}_br{branch}_BN", f"{place}.bn{branch}"
-        yield from [(f"{layer}_Conv", f"{place}.conv"), (f"{layer}_BN", f"{place}.bn")]
-    yield "ConvPred", "predict"
+_CONV = {"weight": "weights", "bias": "biases"}
+_NORM = {"weight": "scale", "bias": "offset", "running_mean": "mean", "running_var": "variance"}

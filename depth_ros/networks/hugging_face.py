@@ -63,6 +63,9 @@ def scale_of(config: Mapping[str, Any]) -> str:
 class Model(nn.Module):
     """The contract of a depth model around a network of transformers."""
 
+    gain: Tensor
+    offset: Tensor
+
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings

@@ -12,7 +12,7 @@ extra channels, as `depth_ros two_view` makes them; without it they see a scene 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -165,22 +165,14 @@ class Model(nn.Module):
         return torch.exp(self.log_depth(image, extra))
 
 
-def released_state(state: dict[str, Tensor], settings: Settings) -> dict[str, Tensor]:
-    """State of `Model` from that of a released network (best_depth_Ours_Bilinear_inc_{3,6,7}_net_G.pth).
+def released_inputs(state: Mapping[str, Tensor]) -> str:
+    """Which inputs a released network (best_depth_Ours_Bilinear_inc_{3,6,7}_net_G.pth) takes; "" if it is none.
 
-    Raises DepthRosError if it takes other inputs than `settings` say.
+    Its entries are named as those of `Model`, less "network.".
     """
     stem = state.get("seq.0.weight")
-    if stem is None:
-        raise DepthRosError("these are no released mannequin weights: 'seq.0.weight' is missing")
-    wanted = 3 + len(INPUTS[settings.inputs])
-    if stem.shape[1] != wanted:
-        fitting = [name for name, extra in INPUTS.items() if 3 + len(extra) == stem.shape[1]]
-        raise DepthRosError(
-            f"these weights take {stem.shape[1]} channels, inputs '{settings.inputs}' are {wanted}: "
-            f"set inputs to {' or '.join(fitting) or 'what they were trained with'}"
-        )
-    return {f"network.{key}": value for key, value in state.items()}
+    channels = stem.shape[1] if stem is not None and stem.ndim == 4 else 0
+    return {3: "image", 6: "parallax", 7: "keypoints"}.get(channels, "")
 
 
 GRADIENT, FIRST, SECOND, DATA = 0.75, 0.075, 0.1, 1.5

@@ -152,37 +152,29 @@ def test_any_even_size_when_stretched():
             assert model(image, torch.empty(1, 3, 3)).shape == (1, *size)
 
 
-def test_released_names_fill_the_whole_network():
-    """The variables as the released weights name and shape them: kernels (h, w, in, out), norms of four vectors."""
+def test_released_names():
+    """Every name once, as the released weights have them; norms with four vectors, the encoder without biases."""
     with torch.device("meta"):
-        model = Model(Settings(zeros="before"))
-    variables = {}
-    for scope, place in fcrn._released_names():
-        module = model.network.get_submodule(place)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            variables |= {f"{scope}/{key}": module.weight for key in ("scale", "offset", "mean", "variance")}
-        else:
-            variables[f"{scope}/weights"] = module.weight.permute(2, 3, 1, 0)
-            if module.bias is not None:
-                variables[f"{scope}/biases"] = module.bias
-    assert variables["layer2x_br1_ConvB/weights"].shape == (2, 3, 1024, 512)
-    assert variables["res4f_branch2b/weights"].shape == (3, 3, 256, 256)
-    state = fcrn.released_state(variables)
-    expected = {key: value.shape for key, value in model.state_dict().items() if "num_batches" not in key}
-    assert {key: value.shape for key, value in state.items()} == expected
-    del variables["bn3d_branch2c/variance"]
-    with pytest.raises(DepthRosError, match="'bn3d_branch2c/variance' is missing"):
-        fcrn.released_state(variables)
-
-
-def test_released_kernels_are_turned_not_flipped():
-    with torch.device("meta"):
-        model = Model(Settings())
-    variables = {}
-    for scope, place in fcrn._released_names():
-        norm = isinstance(model.network.get_submodule(place), torch.nn.BatchNorm2d)
-        for key in ("scale", "offset", "mean", "variance") if norm else ("weights", "biases"):
-            variables[f"{scope}/{key}"] = torch.zeros(1)
-    variables["ConvPred/weights"] = torch.arange(9 * 64.0).reshape(3, 3, 64, 1)
-    kernel = fcrn.released_state(variables)["network.predict.weight"]
-    assert kernel.shape == (1, 64, 3, 3) and kernel[0, 5, 1, 2] == variables["ConvPred/weights"][1, 2, 5, 0]
+        keys = list(Model(Settings(zeros="before")).state_dict())
+    names = {key: fcrn.released_name(key) for key in keys}
+    known = [name for name in names.values() if name]
+    assert len(known) == len(set(known)) == len([key for key in keys if "num_batches" not in key])
+    expected = {
+        "network.encoder.conv1.bias": "conv1/biases",
+        "network.encoder.bn_conv1.running_mean": "bn_conv1/mean",
+        "network.encoder.res2.a.branch1.weight": "res2a_branch1/weights",
+        "network.encoder.res4.f.branch2b.weight": "res4f_branch2b/weights",
+        "network.encoder.res3.d.bn2c.running_var": "bn3d_branch2c/variance",
+        "network.layer1.weight": "layer1/weights",
+        "network.bn1.weight": "layer1_BN/scale",
+        "network.up.0.up1.convB.weight": "layer2x_br1_ConvB/weights",
+        "network.up.3.up2.convD.bias": "layer16x_br2_ConvD/biases",
+        "network.up.1.bn2.bias": "layer4x_br2_BN/offset",
+        "network.up.2.conv.bias": "layer8x_Conv/biases",
+        "network.up.2.bn.weight": "layer8x_BN/scale",
+        "network.predict.weight": "ConvPred/weights",
+    }
+    assert {key: names[key] for key in expected} == expected
+    assert {name.split("/")[1] for name in known} == {
+        "weights", "biases", "scale", "offset", "mean", "variance"
+    }  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_ros.errors import DepthRosError
 from depth_ros.networks import mannequin, parameter_counts
 from depth_ros.networks.mannequin import Model, Settings, loss
 
@@ -71,17 +70,18 @@ def test_extra_inputs_are_optional_and_are_used():
         assert not torch.allclose(model(image, K, extra), alone)
 
 
-def test_released_state_goes_in_and_the_wrong_variant_is_named():
+def test_the_inputs_of_released_weights_are_seen_from_their_stem():
     torch.manual_seed(0)
-    model = Model(Settings(inputs="keypoints", narrow=16))
-    state = mannequin.Network(7, 16).state_dict()
-    model.load_state_dict(mannequin.released_state(state, model.settings), strict=True)
-    with pytest.raises(
-        DepthRosError, match="take 7 channels, inputs 'image' are 3: set inputs to flow or keypoints"
-    ):
-        mannequin.released_state(state, Settings())
-    with pytest.raises(DepthRosError, match="no released mannequin weights"):
-        mannequin.released_state({}, Settings())
+    for inputs in ("image", "parallax", "keypoints"):
+        model = Model(Settings(inputs=inputs, narrow=16))
+        state = model.network.state_dict()
+        assert mannequin.released_inputs(state) == inputs
+        model.load_state_dict({f"network.{key}": value for key, value in state.items()}, strict=True)
+    assert (
+        mannequin.released_inputs({})
+        == mannequin.released_inputs({"seq.0.weight": torch.zeros(8, 4, 7, 7)})
+        == ""
+    )
 
 
 class LogDepth(torch.nn.Module):
