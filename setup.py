@@ -54,6 +54,7 @@ setup(
         "console_scripts": [
             "depth_ros = depth_ros.cli:main",
             "depth_node = depth_ros.nodes.depth_node:main",
+            "planes_node = depth_ros.nodes.planes_node:main",
         ]
     },
 )

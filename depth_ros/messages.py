@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from depth_ros.datatypes import Camera, Depth, Frame, Pose
+from depth_ros.datatypes import Camera, Depth, Frame, Planes, Pose
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import quaternion_from_matrix, rays
 
@@ -45,6 +45,12 @@ _CALIBRATE = (
 
 POINT_FIELDS = (("x", 0), ("y", 4), ("z", 8), ("rgb", 12))
 """Name and byte offset of the fields (FLOAT32) of a message that `fill_points` can fill."""
+
+PLANE_POINT_FIELDS = tuple(
+    (name, 4 * i)
+    for i, name in enumerate(("x", "y", "z", "rgb", "normal_x", "normal_y", "normal_z", "curvature"))
+)
+"""The same for `fill_plane_points`; names of PCL's PointXYZRGBNormal."""
 
 
 def stamp_ns(header: Any) -> int:
@@ -278,6 +284,32 @@ def fill_points(message: Any, depth: Depth, stride: int = 1) -> None:
     bgra = cv2.cvtColor(np.ascontiguousarray(depth.image[::stride, ::stride]), cv2.COLOR_RGB2BGRA)
     rgb = (bgra.view("<u4")[..., 0] & 0xFFFFFF).view(np.float32)  # an alpha of 255 would make it a NaN
     cv2.merge([x, y, z, rgb], dst=points)  # three times as fast as filling the strided planes in numpy
+
+
+def fill_plane_points(message: Any, depth: Depth, planes: Planes, stride: int = 1) -> None:
+    """Write every stride-th pixel as an organised cloud of points on their planes, with the planes' normals.
+
+    x y z (m, optical frame), rgb as in `fill_points`, the unit normal towards the camera and a curvature of 0. Pixels
+    of no plane are NaN. `message.fields` must be `PLANE_POINT_FIELDS`; the header stays as it is.
+    """
+    labels = planes.labels[::stride, ::stride]
+    height, width = labels.shape
+    message.height, message.width = height, width
+    message.point_step, message.row_step = 32, 32 * width
+    message.is_bigendian, message.is_dense = False, False
+    points = _buffer(message, 32 * labels.size).view(np.float32).reshape(height, width, 8)
+    of_none = np.vstack([planes.equations, np.full((1, 4), np.nan)]).astype(
+        np.float32
+    )  # the row that -1 takes
+    equations = of_none[labels]
+    directions = rays(depth.camera)[::stride, ::stride]
+    slope = (directions * equations[..., :3]).sum(axis=-1)
+    z = -equations[..., 3] / np.where(slope < 0, slope, np.nan)  # a plane is seen from the side of its normal
+    points[..., :3] = directions * z[..., None]
+    rgb = depth.image[::stride, ::stride].astype(np.uint32)
+    points[..., 3] = (rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).view(np.float32)
+    points[..., 4:7] = equations[..., :3]
+    points[..., 7] = equations[..., 3] * 0
 
 
 def fill_odometry(message: Any, pose: Pose, frame_id: str, child_frame_id: str) -> None:

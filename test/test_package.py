@@ -13,7 +13,7 @@ import setuptools
 import depth_ros
 
 ROOT = Path(depth_ros.__file__).resolve().parent.parent
-SCRIPTS = ("depth_ros", "depth_node")
+SCRIPTS = ("depth_ros", "depth_node", "planes_node")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_package_xml_names_every_ros_package_that_the_nodes_import(package):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_executables_start_at_a_function(name, setup_arguments):
-    if name == "depth_node":
+    if name.endswith("_node"):
         pytest.importorskip("rclpy")
     module, function = entry_points(setup_arguments)[name].split(":")
     assert callable(getattr(importlib.import_module(module), function))

@@ -6,12 +6,16 @@ import logging
 import threading
 
 import cv2
+import numpy as np
 
 from depth_ros.card import Card, find_card, load_model
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import Engine, EngineSettings, engine_size, open_engine
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
+
+TASKS = ("depth", "planes")
+"""Of models whose first result is the depth of one image."""
 
 log = logging.getLogger("depth_ros.estimators")
 
@@ -21,7 +25,7 @@ class DepthEstimator:
 
     background: a size without an engine is served by eager PyTorch while a thread builds one, so that a
     robot sees from the first frame on. Otherwise `estimate` waits for the engine.
-    Raises DepthRosError if the model is unknown, damaged or no depth model.
+    Raises DepthRosError if the model is unknown, damaged or gives no depth.
     """
 
     def __init__(
@@ -31,7 +35,7 @@ class DepthEstimator:
         background: bool = False,
     ) -> None:
         self.card: Card = find_card(model)
-        if self.card.task != "depth":
+        if self.card.task not in TASKS:
             raise DepthRosError(f"model '{model}' does '{self.card.task}'; a 'depth' model is needed")
         load_model(self.card)  # a damaged model fails here, not at the first image
         self._settings, self._background = settings, background
@@ -63,13 +67,18 @@ class DepthEstimator:
 
     def estimate(self, frame: Frame) -> Depth:
         """Depth of the rectified image at the engine's size, with the camera scaled to it."""
+        return self.results(frame)[0]
+
+    def results(self, frame: Frame) -> tuple[Depth, tuple[np.ndarray, ...]]:
+        """The same, and what else the model gives, at the same size (see depth_ros.networks)."""
         image, camera = rectify(frame.image, frame.camera)
         engine = self.prepare(camera.width, camera.height)
         size = (engine.width, engine.height)
         method = cv2.INTER_AREA if engine.width < camera.width else cv2.INTER_LINEAR
         small = cv2.resize(image, size, interpolation=method)
         camera = camera.resized(*size)
-        return Depth(frame.stamp, frame.frame_id, engine(small, camera.K), camera, small)
+        depth, *rest = engine.results(small, camera.K)
+        return Depth(frame.stamp, frame.frame_id, depth, camera, small), tuple(rest)
 
     def _open(self, width: int, height: int) -> Engine:
         size = engine_size(self.card, width, height)

@@ -28,10 +28,14 @@ def import_folder(source: str, out: Path, hub: bool = False) -> Path:
     folder = Path(source)
     if not folder.is_dir():
         if not hub:
-            raise DepthRosError(f"no folder '{source}': give one with config.json, or --hub to download OWNER/NAME")
+            raise DepthRosError(
+                f"no folder '{source}': give one with config.json, or --hub to download OWNER/NAME"
+            )
         folder = _downloaded(source)
     config = _read(folder / "config.json")
-    processor = _read(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").is_file() else {}
+    processor = (
+        _read(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").is_file() else {}
+    )
     settings = hugging_face.Settings(config=json.dumps(config), processor=json.dumps(processor))
     model = hugging_face.Model(settings)
     model.network = _network(folder, model)
@@ -94,5 +98,7 @@ def _size(processor: dict[str, Any], multiple: int) -> tuple[int, int]:
 def _licence(folder: Path) -> str:
     """What the head of the folder's README says, in the hub's manner."""
     file = folder / "README.md"
-    found = re.search(r"^license:\s*(\S+)", file.read_text(errors="replace"), re.M) if file.is_file() else None
+    found = (
+        re.search(r"^license:\s*(\S+)", file.read_text(errors="replace"), re.M) if file.is_file() else None
+    )
     return found.group(1) if found else "not stated: ask where it came from"

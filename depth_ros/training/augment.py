@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from depth_ros.datatypes import Planes
+from depth_ros.planes import seen
 from depth_ros.training.examples import Example
 from depth_ros.training.recipes import Recipe
 from depth_ros.world.pairs import Pairs, eyes, misrectified
@@ -63,10 +65,32 @@ def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[
     depth = cv2.resize(example.depth[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     weight = cv2.resize(example.weight[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     K = example.camera.cropped(left, top, w, h).resized(*size).K.astype(np.float32)
+    planes = example.planes
+    if planes is not None:
+        labels = cv2.resize(planes.labels[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+        planes = replace(planes, labels=labels)
     if random.random() < 0.5:
         image, depth, weight = image[:, ::-1], depth[:, ::-1], weight[:, ::-1]
         K[0, 2] = recipe.width - 1 - K[0, 2]
-    return {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
+        if planes is not None:
+            planes = Planes(planes.labels[:, ::-1], planes.equations * [-1, 1, 1, 1])
+    found = {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
+    return found if recipe.supervision != "planes" else found | plane_truth(planes)
+
+
+PLANES, SMALLEST = 10, 0.01
+"""Most planes that an image teaches, and the smallest, as a share of it."""
+
+
+def plane_truth(planes: Planes | None) -> dict[str, np.ndarray]:
+    """labels (H, W) int32, -1 = none, and planes (PLANES, 3) float32: the normals away from the camera times their
+    distances, m, the largest first, NaN = none. What planes beyond those cover counts as no plane."""
+    assert planes is not None, "recipes with supervision 'planes' need examples with planes"
+    planes = seen(planes.labels, planes.equations, SMALLEST)
+    vectors = np.full((PLANES, 3), np.nan, np.float32)
+    first = planes.equations[:PLANES]
+    vectors[: len(first)] = -first[:, :3] * first[:, 3:]
+    return {"labels": np.where(planes.labels < PLANES, planes.labels, -1), "planes": vectors}
 
 
 def rolled(example: Example, degrees: float) -> Example:
@@ -79,7 +103,15 @@ def rolled(example: Example, degrees: float) -> Example:
     )
     depth = cv2.warpAffine(example.depth, turn, size, flags=cv2.INTER_NEAREST, borderValue=float("nan"))
     weight = cv2.warpAffine(example.weight, turn, size, flags=cv2.INTER_NEAREST, borderValue=0.0)
-    return replace(example, image=image, depth=depth, weight=weight)
+    planes = example.planes
+    if planes is not None:
+        labels = cv2.warpAffine(
+            planes.labels.astype(np.float32), turn, size, flags=cv2.INTER_NEAREST, borderValue=-1.0
+        )
+        equations = planes.equations.copy()
+        equations[:, :2] = equations[:, :2] @ turn[:, :2].T
+        planes = Planes(labels.astype(np.int32), equations)
+    return replace(example, image=image, depth=depth, weight=weight, planes=planes)
 
 
 def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +11,11 @@ import numpy as np
 
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import training
-from depth_ros.datatypes import Camera
+from depth_ros.datatypes import Camera, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
+from depth_ros.planes import fit_planes
 from depth_ros.training.recipes import Source
 from depth_ros.world.pairs import Pairs
 
@@ -24,6 +25,8 @@ TEXTURES = 60
 """At most so many images of a source are cut into textures."""
 TEXTURE = 12.0
 """Mean horizontal Sobel response, grey levels, below which a match between the eyes is not believed."""
+COVERAGE = 0.5
+"""Share of the known pixels that planes must cover for an image to teach planes (PlaneNet, section 5)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Example:
 
     depth: (H, W) float32 m, NaN = unknown. weight: (H, W) float32 trust in each known pixel.
     fx_baseline: px m, disparity = fx_baseline / depth where there is a right eye.
+    planes: of the image, exact where it is rendered, else fitted to the depth; or None.
     """
 
     image: np.ndarray
@@ -40,6 +44,7 @@ class Example:
     weight: np.ndarray
     right: np.ndarray | None = None
     fx_baseline: float = 0.0
+    planes: Planes | None = None
 
 
 def load(sources: Iterable[Source], data: Path) -> list[Example]:
@@ -51,6 +56,21 @@ def load(sources: Iterable[Source], data: Path) -> list[Example]:
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
     return examples
+
+
+def load_planes(sources: Iterable[Source], data: Path) -> list[Example]:
+    """The examples that have planes, with them."""
+    return [each for each in map(with_planes, load(sources, data)) if each.planes is not None]
+
+
+def with_planes(example: Example) -> Example:
+    """The example with planes fitted to its depth, unless it has some; None where too little of it is planar."""
+    if example.planes is not None:
+        return example
+    found = fit_planes(example.depth, example.camera)
+    known = np.isfinite(example.depth).sum()
+    enough = (found.labels >= 0).sum() >= COVERAGE * max(known, 1)
+    return replace(example, planes=found if enough else None)
 
 
 def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
@@ -135,13 +155,14 @@ def _rendered(source: Source) -> Iterator[Example]:
     for seed in range(source.count):
         focal = width * float(np.random.default_rng(seed).uniform(0.5, 0.95))
         settings = WorldSettings(kind=kind, seed=seed, width=width, height=height, frames=1, focal=focal)
-        sample = World(settings)[0]
+        world = World(settings)
+        sample = world[0]
         assert sample.depth is not None
         sky = ~np.isfinite(sample.depth)
         depth = np.where(sky, SKY, sample.depth).astype(np.float32)
         weight = np.where(sky, 0.3, 1.0).astype(np.float32)
         right = None if sample.right is None else sample.right.image
-        yield Example(sample.left.image, sample.left.camera, depth, weight, right)
+        yield Example(sample.left.image, sample.left.camera, depth, weight, right, planes=world.planes(0))
 
 
 def typical(examples: Iterable[Example]) -> np.ndarray | None:

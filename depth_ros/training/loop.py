@@ -31,7 +31,7 @@ from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
 from depth_ros.training.clips import load_clips, unseen_clips
-from depth_ros.training.examples import load, load_pairs, typical
+from depth_ros.training.examples import load, load_pairs, load_planes, typical
 from depth_ros.training.recipes import Recipe
 from depth_ros.training.video import validate_clips
 
@@ -93,7 +93,8 @@ def material(recipe: Recipe, data: Path) -> tuple[Any, Any]:
     """What is learned from, and the validation folders' part that is not."""
     if recipe.supervision == "video":
         return load_clips(recipe, data), unseen_clips(recipe, data)
-    examples = (load_pairs if recipe.supervision == "disparity" else load)(recipe.sources, data)
+    loaders: dict[str, Callable] = {"disparity": load_pairs, "planes": load_planes}
+    examples = loaders.get(recipe.supervision, load)(recipe.sources, data)
     return examples, validation_samples(recipe, data)
 
 
@@ -234,7 +235,8 @@ def predict(model: nn.Module, image: np.ndarray, camera: Camera, recipe: Recipe)
     small = cv2.resize(image, (recipe.width, recipe.height), interpolation=cv2.INTER_AREA)
     K = camera.resized(recipe.width, recipe.height).K.astype(np.float32)
     device = next(model.parameters()).device
-    depth = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))[0]
+    result = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))
+    depth = (result if isinstance(result, Tensor) else result[0])[0]
     height, width = image.shape[:2]
     return 1 / cv2.resize(1 / depth.cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
 

@@ -37,9 +37,10 @@ class Recipe:
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
     scale: what the card says of the depth: "metric" or "up_to_scale"; the latter is validated under median scaling.
-    supervision: "depth", "stereo" for families that learn from pairs alone, "disparity" for pairs with truth: then
-    sources with one eye lend only the textures of "world:pairs"; or "video" for families that learn from clips of
-    `frames`. Clips between whose frames the image moves less than least_motion, px, are left out; mirror: half are
+    supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
+    "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
+    for families that learn from clips of `frames`. Clips between whose frames the image moves less than
+    least_motion, px, are left out; mirror: half are
     mirrored. deployed: width and height of the images that the model is for, where crops are smaller.
     loss: what differs from the family's `LossSettings`.
     """
@@ -139,6 +140,32 @@ def mono_indoor() -> Recipe:
     )
 
 
+def planes_indoor() -> Recipe:
+    """Planes of rooms from one camera: planenet with the small network."""
+    return replace(
+        mono_indoor(),
+        name="planes_indoor",
+        family="planenet",
+        width=256,
+        height=192,
+        sources=(
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("world:room", count=700),
+        ),
+        description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={
+            "network": "lite",
+            "fitted": True,
+            "matching": "hungarian",
+            "crf_iterations": 0,
+            "max_depth": 20.0,
+        },
+        steps=2000,
+        supervision="planes",
+    )
+
+
 def monodepth_kitti() -> Recipe:
     """monodepth from stereo pairs alone, as published (Godard et al. 2017), at the published size."""
     return Recipe(
@@ -209,11 +236,11 @@ def _video(name: str, family: str, **changes: Any) -> Recipe:
 
 
 def _kitti(recipe: Recipe) -> Recipe:
-    """The same from the frames of a car, of which the last fifth is kept out."""
+    """The same from the frames of a car: the last fifth of each drive is kept out, and the whole of the jam."""
     return replace(
         recipe,
         name=recipe.name.replace("street", "kitti"),
-        sources=(Source("kitti_raw_city"), Source("kitti_raw_road"), Source("kitti_raw_jam")),
+        sources=(Source("kitti_raw_city"), Source("kitti_raw_road")),
         validation=("kitti_raw_city", "kitti_raw_road", "kitti_raw_jam"),
         description=f"{recipe.family}, learned from the video of a car without depth truth",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
@@ -307,7 +334,7 @@ def stereo() -> Recipe:
 
 
 _ALL = (
-    mono_driving_start, mono_driving, mono_indoor, monodepth_kitti, stereo_start, stereo,
+    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
     struct2depth_street, struct2depth_street_still, struct2depth_kitti, fcrn_indoor, mannequin_indoor,
 )  # fmt: skip

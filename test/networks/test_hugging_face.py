@@ -73,14 +73,23 @@ def test_every_kind_obeys_the_contract_and_is_exported_whole(kind):
 
 
 def test_scales():
-    assert scale_of(CONFIGS["depth_anything"]) == scale_of(CONFIGS["zoedepth"]) == scale_of(CONFIGS["glpn"]) == "metric"
+    assert (
+        scale_of(CONFIGS["depth_anything"])
+        == scale_of(CONFIGS["zoedepth"])
+        == scale_of(CONFIGS["glpn"])
+        == "metric"
+    )
     assert scale_of(CONFIGS["depth_pro"]) == "metric"
     assert scale_of(CONFIGS["dpt"]) == scale_of({"model_type": "depth_anything"}) == "affine_inverse"
 
 
 def test_metres_are_those_of_the_library():
     """The library's own module on the image normalised by hand."""
-    processor = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True}
+    processor = {
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "do_normalize": True,
+    }
     model = built("depth_anything", processor)
     image = picture(model)
     mean, std = (torch.tensor(processor[key]) for key in ("image_mean", "image_std"))

@@ -1,4 +1,4 @@
-"""What drives depth_node from outside: the other side of its topics, services and parameters."""
+"""What drives a node from outside: the other side of its topics, services and parameters."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from depth_ros import messages
 from depth_ros.datatypes import Camera
@@ -25,10 +26,10 @@ PATIENCE = 300.0
 
 
 class Client:
-    """Publishes images and receives results in `namespace`; `log` is where the node notes its estimates."""
+    """Publishes images and receives results of node `name` in `namespace`; `log` is where it notes its estimates."""
 
-    def __init__(self, namespace: str, log: Path = Path("/dev/null")) -> None:
-        self.namespace, self._log = namespace, log
+    def __init__(self, namespace: str, log: Path = Path("/dev/null"), name: str = "depth_node") -> None:
+        self.namespace, self._log, self.name = namespace, log, name
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("client", namespace=namespace, context=self.context)
@@ -61,7 +62,9 @@ class Client:
         for subscription in self._subscriptions:
             self.node.destroy_subscription(subscription)
         self.got = {topic: [] for topic in topics}
-        kinds = {"depth/image_rect": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
+        kinds = {"depth/image_rect": Image, "depth/camera_info": CameraInfo, "points": PointCloud2,
+                 "planes": MarkerArray, "planes/labels": Image, "planes/camera_info": CameraInfo,
+                 "planes/points": PointCloud2}  # fmt: skip
         self._subscriptions = [
             self.node.create_subscription(kinds[t], t, self.got[t].append, QoSProfile(depth=10))
             for t in topics
@@ -102,7 +105,7 @@ class Client:
         sent: list[int] = []
 
         def complete() -> list[Any] | None:
-            by_stamp = [{messages.stamp_ns(m.header): m for m in self.got[t]} for t in topics]
+            by_stamp = [{messages.stamp_ns(header_of(m)): m for m in self.got[t]} for t in topics]
             whole = set(sent).intersection(*by_stamp)
             return [found[max(whole)] for found in by_stamp] if whole else None
 
@@ -117,7 +120,7 @@ class Client:
         )
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        client = self.node.create_client(kind, f"depth_node/{service}")
+        client = self.node.create_client(kind, f"{self.name}/{service}")
         self.until(client.service_is_ready)
         future = client.call_async(request)
         self.until(future.done)
@@ -142,6 +145,10 @@ class Client:
 
     def state(self) -> str:
         return self.call(GetState, "get_state", GetState.Request()).current_state.label
+
+
+def header_of(message: Any) -> Any:
+    return message.markers[0].header if isinstance(message, MarkerArray) else message.header
 
 
 def camera(width: int = 64, height: int = 48) -> Camera:
