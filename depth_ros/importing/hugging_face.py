@@ -91,7 +91,7 @@ def _size(processor: dict[str, Any], multiple: int) -> tuple[int, int]:
     """Width and height that the processor would resize to, at multiples that the network takes."""
     size = processor.get("size") or {}
     edge = size.get("shortest_edge", PIXELS**0.5)
-    width, height = (int(round(size.get(key, edge) / multiple)) * multiple for key in ("width", "height"))
+    width, height = (round(size.get(key, edge) / multiple) * multiple for key in ("width", "height"))
     return max(width, multiple), max(height, multiple)
 
 

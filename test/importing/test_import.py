@@ -122,8 +122,10 @@ CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
 
 def fcrn_variables() -> dict[str, torch.Tensor]:
     """Names and shapes of the released FCRN weights, on the meta device, as its network file lists them."""
-    found: Shapes = {"conv1/weights": (7, 7, 3, 64), "conv1/biases": (64,), "layer1/biases": (1024,),
-                     "layer1/weights": (1, 1, 2048, 1024), "ConvPred/weights": (3, 3, 64, 1), "ConvPred/biases": (1,)}  # fmt: skip
+    found: Shapes = {
+        "conv1/weights": (7, 7, 3, 64), "conv1/biases": (64,), "layer1/biases": (1024,),
+        "layer1/weights": (1, 1, 2048, 1024), "ConvPred/weights": (3, 3, 64, 1), "ConvPred/biases": (1,),
+    }  # fmt: skip
     norms = {"bn_conv1": 64, "layer1_BN": 1024}
     i = 64
     for stage, units in ((2, "abc"), (3, "abcd"), (4, "abcdef"), (5, "abc")):

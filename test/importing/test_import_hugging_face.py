@@ -66,12 +66,13 @@ def test_the_node_refuses_relative_depth(saved, tmp_path):
     import rclpy
     from rclpy.parameter import Parameter
 
+    from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.nodes.depth_node import DepthNode
 
     path = import_folder(str(saved[0]), tmp_path)
     rclpy.init()
     try:
-        node = DepthNode(parameter_overrides=[Parameter("model", value=str(path))])
+        node = DepthNode(DepthEstimator, parameter_overrides=[Parameter("model", value=str(path))])
         node.trigger_configure()
         assert "relative inverse depth" in node.diagnostics.error
         assert "choose a metric one: " in node.diagnostics.error and "mono_indoor" in node.diagnostics.error
@@ -81,7 +82,7 @@ def test_the_node_refuses_relative_depth(saved, tmp_path):
 
 
 def test_what_lacks_is_said(saved, tmp_path):
-    with pytest.raises(DepthRosError, match="no folder 'owner/name': .*--hub to download"):
+    with pytest.raises(DepthRosError, match=r"no folder 'owner/name': .*--hub to download"):
         import_folder("owner/name", tmp_path)
     empty = tmp_path / "empty"
     empty.mkdir()
