@@ -6,12 +6,14 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from depth_ros.engine import BACKENDS
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.depth import CROPS, SCALINGS
 
 EPILOG = "Every command has --help. Models, recipes and folders: README.md."
 
@@ -63,19 +65,35 @@ def parser() -> argparse.ArgumentParser:
     _engine_options(replay)
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
-    evaluate.add_argument("task", choices=("depth",))
+    evaluate.add_argument("task", choices=("depth", "odometry"))
     evaluate.add_argument("--model", required=True)
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
                           help="held_out: only what training leaves out of this folder")  # fmt: skip
     evaluate.add_argument("--protocol", default="auto")
+    evaluate.add_argument("--crop", choices=CROPS, help="depth: instead of the protocol's")
+    evaluate.add_argument("--scaling", choices=SCALINGS, help="depth: instead of the protocol's")
+    evaluate.add_argument("--resize", choices=("inverse_depth", "depth"),
+                          help="depth: what is interpolated, instead of the protocol's")  # fmt: skip
+    evaluate.add_argument("--cap", type=float, help="depth: m, instead of the protocol's")
+    evaluate.add_argument("--images", type=Path, metavar="FILE",
+                          help="list of the images of raw KITTI to take, as the Eigen split's test file")  # fmt: skip
+    evaluate.add_argument("--lidar-x", action="store_true",
+                          help="truth of raw KITTI: distance from the lidar, as published tables have it")  # fmt: skip
     evaluate.add_argument(
         "--baseline-data", type=Path, metavar="FOLDER", help="training pairs of the baseline"
     )
     evaluate.add_argument("--limit", type=int, default=0, help="at most so many images; 0 = all")
     evaluate.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page")
+    evaluate.add_argument("--trajectories", type=Path, metavar="FOLDER",
+                          help="odometry: write estimate.txt and truth.txt, TUM format")  # fmt: skip
     _engine_options(evaluate)
+
+    import_ = _command(commands, "import", run_import, "make models of a released checkpoint")
+    import_.add_argument("family")
+    import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, or a PyTorch file")
+    import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
 
     train = _command(commands, "train", run_train, "train a recipe; goes on where it was stopped")
     train.add_argument("recipe")
@@ -206,33 +224,77 @@ def _estimator(arguments: argparse.Namespace) -> Any:
 def run_evaluate(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from depth_ros.evaluation.folder import evaluate_depth
-
+    evaluate, lines = {
+        "depth": (_evaluate_depth, _depth_lines),
+        "odometry": (_evaluate_odometry, _odometry_lines),
+    }[arguments.task]
     with tqdm(unit="image", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        result = evaluate_depth(
-            arguments.model, arguments.data, split=arguments.split, protocol=arguments.protocol,
-            baseline_data=arguments.baseline_data, engine_settings=_engine_settings(arguments),
-            limit=arguments.limit, report=arguments.report, command=" ".join(["depth_ros", *sys.argv[1:]]),
-            progress=progress,
-        )  # fmt: skip
+        result = evaluate(arguments, progress)
     if arguments.json:
         write_json(result, arguments.json)
     if arguments.json != "-":
-        print(f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}")
-        print(f"model     {_figures_line(result['figures'])}")
-        print(f"baseline  {_figures_line(result['baseline'])}")
-    if arguments.report and arguments.json != "-":
-        print(f"page: {arguments.report}")
+        print("\n".join(lines(result)))
+        if arguments.report:
+            print(f"page: {arguments.report}")
 
 
-def _figures_line(figures: dict[str, float | None]) -> str:
+def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.evaluation.folder import evaluate_depth
+
+    changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
+    changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
+    return evaluate_depth(
+        arguments.model, arguments.data, split=arguments.split, protocol=arguments.protocol,
+        changes={key: value for key, value in changes.items() if value is not None},
+        images=arguments.images, lidar_x=arguments.lidar_x,
+        baseline_data=arguments.baseline_data, engine_settings=_engine_settings(arguments),
+        limit=arguments.limit, report=arguments.report, command=" ".join(["depth_ros", *sys.argv[1:]]),
+        progress=progress,
+    )  # fmt: skip
+
+
+def _depth_lines(result: dict[str, Any]) -> list[str]:
+    return [
+        f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}",
+        f"model     {_figures_line(result['figures'])}",
+        f"baseline  {_figures_line(result['baseline'])}",
+    ]
+
+
+def _evaluate_odometry(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.evaluation.odometry import evaluate_odometry
+
+    return evaluate_odometry(
+        arguments.model, arguments.data, engine_settings=_engine_settings(arguments), limit=arguments.limit,
+        trajectories=arguments.trajectories, progress=progress,
+    )  # fmt: skip
+
+
+def _odometry_lines(result: dict[str, Any]) -> list[str]:
+    figures = {key: value for key, value in result.items() if isinstance(value, float)}
+    head = f"{result['model']} on {result['data']}: {result['frames']} frames, {result['engine']}"
+    return [f"{head}, lengths {result['lengths'].replace('_', ' ')}", _figures_line(figures)]
+
+
+def _figures_line(figures: Mapping[str, float | None]) -> str:
     known = (f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     return "  ".join(known) or "no truth to compare with"
+
+
+def run_import(arguments: argparse.Namespace) -> None:
+    from depth_ros.importing import import_checkpoint
+
+    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out)
+    print("\n".join(f"model: {path}" for path in result.models))
+    print(f"{result.placed} variables placed, {result.slots} of the optimiser left out")
+    if result.left:
+        print(f"NOT PLACED ({len(result.left)}): {', '.join(result.left)}")
+    print("\n".join(f"note: {note}" for note in result.notes), end="\n" if result.notes else "")
 
 
 def run_train(arguments: argparse.Namespace) -> None:

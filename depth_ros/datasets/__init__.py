@@ -51,16 +51,25 @@ class Folder(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
-def open_folder(path: str | Path) -> Folder:
-    """The recording in a folder. DepthRosError says what was found and which layouts are known."""
-    from depth_ros.datasets import euroc, folder, kitti_odometry, tum
+def open_folder(path: str | Path, images: Path | None = None, lidar_x: bool = False) -> Folder:
+    """The recording in a folder. DepthRosError says what was found and which layouts are known.
+
+    images: a file that lists which images of raw KITTI to take, as the Eigen split does. lidar_x: their depth is
+    the distance in front of the lidar, as in the published tables of that split, not in front of the camera.
+    """
+    from depth_ros.datasets import cityscapes, euroc, folder, kitti_odometry, kitti_raw, tum
 
     path = Path(path)
     if not path.is_dir():
         raise DepthRosError(f"no folder '{path}': give the path of a recorded folder")
-    layouts = (tum, euroc, kitti_odometry, folder)  # the general one last
+    layouts = (tum, euroc, kitti_odometry, kitti_raw, cityscapes, folder)  # the general one last
     for layout in layouts:
         if layout.fits(path):
+            if layout is kitti_raw:
+                return kitti_raw.read(path, images, lidar_x)
+            if images or lidar_x:
+                name = layout.__name__.split(".")[-1]
+                raise DepthRosError(f"'{path}' is {name}; lists of images and lidar_x are for raw KITTI only")
             return layout.read(path)
     entries = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
     found = ", ".join(entries[:12]) + (", ..." if len(entries) > 12 else "") if entries else "nothing"

@@ -73,10 +73,22 @@ def read(path: Path) -> Recording:
 
 
 class Recording:
-    """A recording of this layout; `camera` is the left or only one."""
+    """A recording of this layout; `camera` is the left or only one.
+
+    eyes: folders of its images and of the right ones. poses: their file, of something fixed to the camera.
+    """
 
     def __init__(
-        self, path: Path, layout: str, camera: Camera, baseline: float, rate: float, depth_scale: float = 1.0
+        self,
+        path: Path,
+        layout: str,
+        camera: Camera,
+        baseline: float,
+        rate: float,
+        depth_scale: float = 1.0,
+        eyes: tuple[str, str] = ("left", "right"),
+        poses: Path | None = None,
+        T_poses_camera: np.ndarray = np.eye(4),  # noqa: B008
     ) -> None:
         self.path, self.layout, self.rate = path, layout, rate
         self.camera = camera
@@ -84,17 +96,19 @@ class Recording:
             camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, baseline
         )
         self.depth_scale = depth_scale
-        self._left = images_in(path / "left") or images_in(path / "image")
-        self._right = images_in(path / "right")
+        self._left = images_in(path / eyes[0]) or images_in(path / "image")
+        self._right = images_in(path / eyes[1])
         self._disparity, self._depth = images_in(path / "disparity"), images_in(path / "depth")
         self._lidar, self._moving = images_in(path / "lidar_depth"), images_in(path / "moving_objects")
         self.names = list(self._left)
         self.stamps = stamps_for(self.names, rate)
-        poses = path / "poses.txt"
-        self._poses = read_poses(poses, len(self.names)) if poses.is_file() else None
+        poses = poses or path / "poses.txt"
+        self._poses = read_poses(poses, len(self.names)) @ T_poses_camera if poses.is_file() else None
         alone = sorted(set(self._left) - set(self._right)) if self._right else []
         if alone:
-            raise DepthRosError(f"{path}/right lacks {alone[0]} ({len(alone)} of {len(self.names)} missing)")
+            raise DepthRosError(
+                f"{path}/{eyes[1]} lacks {alone[0]} ({len(alone)} of {len(self.names)} missing)"
+            )
 
     def __len__(self) -> int:
         return len(self.names)

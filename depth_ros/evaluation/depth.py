@@ -56,12 +56,12 @@ class Protocol:
     """
 
     name: str
-    crop: str = "none"  # none | garg | eigen
+    crop: str = "none"  # of CROPS
     truth_min: float = 0.0
     truth_max: float = np.inf
     min_depth: float = 1e-3
     max_depth: float = np.inf
-    scaling: str = "none"  # none | median
+    scaling: str = "none"  # of SCALINGS
     averaging: str = "image"  # image: mean over images of their figures | pooled: all pixels as one image
     resize: str = "inverse_depth"  # inverse_depth | depth
 
@@ -92,6 +92,10 @@ PROTOCOLS = {
         Protocol(
             "eigen_median", crop="garg", truth_min=1e-3, truth_max=80.0, max_depth=80.0, scaling="median"
         ),
+        # Casser et al. (CVPR-W 2019): without sky, bonnet and what only one eye sees
+        Protocol(
+            "cityscapes", crop="cityscapes", truth_min=1e-3, truth_max=80.0, max_depth=80.0, scaling="median"
+        ),
         # depth cameras: what they report beyond 0.1 to 10 m is no measurement
         Protocol("indoor", truth_min=0.1, truth_max=10.0, min_depth=0.1, max_depth=10.0),
         # Laina et al. (3DV 2016): full frame, nothing masked, capped or scaled
@@ -100,16 +104,18 @@ PROTOCOLS = {
 }
 """The named protocols."""
 
-_CROPS = {  # rows and columns as shares of height and width
+SCALINGS = ("none", "median")
+CROPS = {  # rows and columns as shares of height and width
     "none": (0.0, 1.0, 0.0, 1.0),
     "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
     "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
+    "cityscapes": (0.25, 0.75, 0.09375, 0.90625),
 }
 
 
 def crop(name: str, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns that a crop keeps; bounds are cut to whole pixels, as all published code does."""
-    top, bottom, left, right = _CROPS[name]
+    top, bottom, left, right = CROPS[name]
     return slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -62,6 +62,9 @@ def evaluate_depth(
     *,
     split: str = "all",
     protocol: str = "auto",
+    changes: Mapping[str, Any] | None = None,
+    images: Path | None = None,
+    lidar_x: bool = False,
     baseline_data: Path | None = None,
     engine_settings: EngineSettings | None = None,
     limit: int = 0,
@@ -72,7 +75,8 @@ def evaluate_depth(
     """Measure a model on a folder and return what `depth_ros evaluate depth --json` writes.
 
     split: `all` images, or only the `held_out` part of a folder that the model was trained on.
-    protocol: a name of `PROTOCOLS` or `auto`. baseline_data: folder whose training part the baseline is made
+    protocol: a name of `PROTOCOLS` or `auto`; changes: fields of it with other values. images, lidar_x: see
+    `depth_ros.datasets.open_folder`. baseline_data: folder whose training part the baseline is made
     of, where it is not `data`. limit: at most so many images, evenly spread; 0 = no limit.
     report: file of the page to write. command: what the user typed, for the page.
     """
@@ -80,10 +84,11 @@ def evaluate_depth(
     from depth_ros.estimators.depth import DepthEstimator
 
     estimator = DepthEstimator(model, engine_settings or EngineSettings())
-    folder = open_folder(data)
+    folder = open_folder(data, images, lidar_x)
     indices, words = choose(folder, split, limit)
     scale, source = estimator.card.scale, other_folder(baseline_data, folder, split)
-    planned = plan(folder, indices, words, protocol, scale, source, estimator.card.typical)
+    typical = estimator.card.typical
+    planned = plan(folder, indices, words, protocol, scale, source, typical, changes)
     if indices:
         estimator.estimate(folder[indices[0]].left)  # builds the engine, which is no latency
     comparison = compare(estimator.estimate, planned, progress)

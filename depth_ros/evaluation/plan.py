@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,17 +54,20 @@ def plan(
     scale: str = "metric",
     training_part: Folder | None = None,
     typical: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Choose truth, protocol and baseline for samples of a folder; `words` say which samples they are.
 
     scale: of the model's card. training_part: the folder whose training samples the baseline is made of;
     None = `typical`, what the model's own training images look like on average (see card.Card), and where that
-    is missing too the other images of `folder`, one left out at a time.
+    is missing too the other images of `folder`, one left out at a time. changes: of fields of the protocol.
     """
     truth = _truth_kind(folder, indices)
     chosen = choose_protocol(protocol, folder, indices, truth, scale)
+    if changes:
+        chosen = dataclasses.replace(chosen, name=f"{chosen.name}, changed", **changes)
     baseline, how = _baseline(folder, training_part, truth, typical)
-    parts = (TRUTHS[truth], chosen.text, f"images: {words}", f"baseline: {how}")
+    parts = (TRUTHS[truth], chosen.text, getattr(folder, "note", ""), f"images: {words}", f"baseline: {how}")
     return Plan(folder, tuple(indices), truth, chosen, baseline, "; ".join(filter(None, parts)))
 
 

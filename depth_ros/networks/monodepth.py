@@ -215,6 +215,9 @@ class Model(nn.Module):
         return depth_from(width * disparity, other[:, 0, 0], self.settings)
 
 
+MODELS = {"depth": Model, "stereo_depth": Model}
+
+
 def depth_from(disparity_px: torch.Tensor, fx: torch.Tensor, settings: Settings) -> torch.Tensor:
     """Depth (B, H, W), m, of disparities (B, H, W), px of the image whose focal lengths are fx (B,), px."""
     depth = fx.float().reshape(-1, 1, 1) * settings.baseline / disparity_px

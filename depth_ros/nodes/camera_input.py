@@ -49,7 +49,7 @@ class CameraInput:
         self.received = self.dropped = 0
         self.camera: Camera | None = None
         self._stamp = 0
-        self._sequence: tuple[bytes, int] = (b"", 0)
+        self._sequence: tuple[bytes | None, int] = (b"", 0)
         self._camera_problem = ""
         # A remapping of `image` must carry over to `image/compressed`, as with image_transport.
         suffix = "/compressed" if transport == "compressed" else ""
@@ -95,7 +95,8 @@ class CameraInput:
             self.camera, self._camera_problem = None, str(error)
 
     def _receive_counted(self, message: Any, info: dict[str, Any]) -> None:
-        publisher, number = info["publisher_gid"]["data"], info["publication_sequence_number"]
+        publisher = info.get("publisher_gid", {}).get("data")  # Jazzy and older do not say who sent it
+        number = info.get("publication_sequence_number", 0)
         if self._sequence[0] == publisher and number and self._sequence[1]:
             self.dropped += max(number - self._sequence[1] - 1, 0)
         self._sequence = (publisher, number)

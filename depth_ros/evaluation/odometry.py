@@ -1,0 +1,104 @@
+"""Odometry on a recorded folder: the estimator frame by frame, its trajectory measured against the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depth_ros.datasets import Folder, Sample, open_folder
+from depth_ros.datatypes import Motion
+from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.latency import summarise
+from depth_ros.evaluation.trajectory import figures, write_tum
+
+if TYPE_CHECKING:
+    from depth_ros.engine import EngineSettings
+
+Estimate = Callable[[Sample], Motion | None]
+"""The motion that led to a sample, in order of time; None for the first, and where it is lost."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What came of a run. stamps: ns. poses: (N, 4, 4) in the first camera, NaN where lost.
+
+    covariances: (N - 1, 6, 6) of the motions, or None. latencies: ms, of every frame but the first.
+    """
+
+    stamps: list[int]
+    poses: np.ndarray
+    truth: np.ndarray
+    covariances: np.ndarray | None
+    latencies: tuple[float, ...]
+
+
+def evaluate_odometry(
+    model: str,
+    data: Path,
+    *,
+    engine_settings: EngineSettings | None = None,
+    limit: int = 0,
+    trajectories: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Measure odometry on a folder and return what `depth_ros evaluate odometry --json` writes.
+
+    limit: only so many frames from the first on; 0 = all. trajectories: folder to write estimate.txt and
+    truth.txt into, in the TUM format. Raises DepthRosError where the folder has no poses.
+    """
+    from depth_ros.engine import EngineSettings
+    from depth_ros.estimators.pose_network import PoseNetwork
+
+    folder = open_folder(data)
+    estimator = PoseNetwork(model, engine_settings or EngineSettings())
+    track = run(lambda sample: estimator.estimate(sample.left), folder, limit, progress)
+    if not np.isfinite(track.truth).all(axis=(1, 2)).any():
+        raise DepthRosError(f"{data} has no poses to compare with: poses.txt or groundtruth.txt is needed")
+    if trajectories:
+        trajectories.mkdir(parents=True, exist_ok=True)
+        write_tum(trajectories / "estimate.txt", track.stamps, track.poses)
+        write_tum(trajectories / "truth.txt", track.stamps, track.truth)
+    latency = summarise(track.latencies)
+    return {
+        "model": estimator.card.name,
+        "data": str(data),
+        "frames": len(track.stamps),
+        "lengths": estimator.card.scale,
+        **figures(track.poses, track.truth, track.covariances),
+        "engine": estimator.engine_name,
+        "ms_per_frame": latency.median if latency else None,
+    }
+
+
+def run(
+    estimate: Estimate,
+    folder: Folder,
+    limit: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Track:
+    """String the motions of a folder's frames together. After a loss it goes on from the last pose known."""
+    count = min(len(folder), limit or len(folder))
+    poses, truth = np.full((2, count, 4, 4), np.nan)
+    covariances = np.zeros((max(count - 1, 0), 6, 6))
+    stamps, latencies, last = list[int](), list[float](), np.eye(4)
+    for index in range(count):
+        sample = folder[index]
+        start = time.perf_counter()
+        motion = estimate(sample)
+        latencies.append(1000 * (time.perf_counter() - start))
+        if motion is not None:
+            last = last @ motion.T_old_new
+            covariances[index - 1] = motion.covariance
+        if motion is not None or index == 0:
+            poses[index] = last
+        if sample.T_world_camera is not None:
+            truth[index] = sample.T_world_camera
+        stamps.append(sample.left.stamp)
+        progress(index + 1, count)
+    known = covariances if covariances.any() else None
+    return Track(stamps, poses, truth, known, tuple(latencies[1:]))

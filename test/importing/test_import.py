@@ -1,0 +1,298 @@
+"""Checkpoints made up here, under the names and with the shapes that the released ones have."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from bundle import write_checkpoint
+from torch.nn import functional as F
+
+from depth_ros.card import load_model, read_card
+from depth_ros.cli import main
+from depth_ros.errors import DepthRosError
+from depth_ros.importing import fill, import_checkpoint, names, suspicions
+from depth_ros.importing.tensorflow import Checkpoint
+from depth_ros.networks import family, model_class
+from depth_ros.networks.blocks.layers import UpConv
+
+Shapes = dict[str, tuple[int, ...]]
+
+DISPNET = (  # layer, kernel, in, out; transposed layers are upcnv
+    *((f"cnv{n}{b}", k, i, o) for n, k, first, o in (
+        (1, 7, 3, 32), (2, 5, 32, 64), (3, 3, 64, 128), (4, 3, 128, 256), (5, 3, 256, 512), (6, 3, 512, 512),
+        (7, 3, 512, 512)) for b, i in (("", first), ("b", o))),
+    *((f"upcnv{n}", 3, i, o) for n, i, o in (
+        (7, 512, 512), (6, 512, 512), (5, 512, 256), (4, 256, 128), (3, 128, 64), (2, 64, 32), (1, 32, 16))),
+    *((f"icnv{n}", 3, i, o) for n, i, o in (
+        (7, 1024, 512), (6, 1024, 512), (5, 512, 256), (4, 256, 128), (3, 129, 64), (2, 65, 32), (1, 17, 16))),
+    *((f"disp{n}", 3, i, 1) for n, i in ((4, 128), (3, 64), (2, 32), (1, 16))),
+)  # fmt: skip
+
+
+def kernel(name: str, k: int, i: int, o: int) -> tuple[int, ...]:
+    return (k, k, o, i) if "upc" in name else (k, k, i, o)
+
+
+def slim(scope: str, layers, norm: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Variables of layers (name, kernel, in, out): biases, or where `norm` those of slim's batch norm."""
+    for name, k, i, o in layers:
+        yield f"{scope}/{name}/weights", kernel(name, k, i, o)
+        if norm and not name.startswith(("disp", "pose/pred")):
+            yield from (
+                (f"{scope}/{name}/BatchNorm/{part}", (o,))
+                for part in ("beta", "moving_mean", "moving_variance")
+            )
+        else:
+            yield f"{scope}/{name}/biases", (o,)
+
+
+def posenet(frames: int, explain: bool = False) -> list[tuple[str, int, int, int]]:
+    found = [("cnv1", 7, 3 * frames, 16), ("cnv2", 5, 16, 32), ("cnv3", 3, 32, 64), ("cnv4", 3, 64, 128),
+             ("cnv5", 3, 128, 256), ("pose/cnv6", 3, 256, 256), ("pose/cnv7", 3, 256, 256),
+             ("pose/pred", 1, 256, 6 * (frames - 1))]  # fmt: skip
+    if explain:
+        widths, kernels = (256, 256, 128, 64, 32, 16), (3, 3, 3, 5, 7)
+        for n, k, i, o in zip((5, 4, 3, 2, 1), kernels, widths, widths[1:]):
+            found.append((f"exp/upcnv{n}", k, i, o))
+            if n < 5:
+                found.append((f"exp/mask{n}", k, o, 2 * (frames - 1)))
+    return found
+
+
+def struct2depth() -> Iterator[tuple[str, tuple[int, ...]]]:
+    scope = "depth_prediction"
+    blocks = {"conv1/conv": (7, 3, 64, "conv1/bn")}
+    for stage, i, o in ((2, 64, 64), (3, 64, 128), (4, 128, 256), (5, 256, 512)):
+        for unit in (1, 2):
+            for conv in (1, 2):
+                first = i if unit == conv == 1 else o
+                blocks[f"conv{stage}_{unit}/conv_{conv}"] = (3, first, o, f"conv{stage}_{unit}/bn_{conv}")
+        if stage > 2:
+            yield f"{scope}/conv{stage}_1/shortcut/kernel", (1, 1, i, o)
+    for name, (k, i, o, norm) in blocks.items():
+        yield f"{scope}/{name}/kernel", (k, k, i, o)
+        yield from (
+            (f"{scope}/{norm}/{p}", (o,)) for p in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+    widths = {5: (512, 256, 512), 4: (256, 128, 256), 3: (128, 64, 128), 2: (64, 32, 96), 1: (32, 16, 16)}
+    for n, (i, o, joined) in widths.items():
+        yield from slim(scope, [(f"upconv{n}", 3, i, o), (f"iconv{n}", 3, joined, o)])
+        if n < 5:
+            yield from slim(scope, [(f"disp{n}", 3, o, 1)])
+    for who in ("egomotion", "objectmotion"):
+        yield from slim(f"{who}_prediction/pose_exp_net", posenet(3))
+    yield "global_scale_var", ()
+
+
+def monodepth_vgg(channels: int = 3) -> Iterator[tuple[str, tuple[int, ...]]]:
+    widths, kernels = (32, 64, 128, 256, 512, 512, 512), (7, 5, 3, 3, 3, 3, 3)
+    encoder, decoder, i = [], [], channels
+    for o, k in zip(widths, kernels, strict=True):
+        encoder += [(k, i, o), (k, o, o)]
+        i = o
+    joined = {7: 1024, 6: 1024, 5: 512, 4: 256, 3: 130, 2: 66, 1: 18}
+    for level, o in zip((7, 6, 5, 4, 3, 2, 1), (512, 512, 256, 128, 64, 32, 16), strict=True):
+        decoder += [(3, i, o), (3, joined[level], o)] + ([(3, o, 2)] if level < 5 else [])
+        i = o
+    for side, convs in (("encoder", encoder), ("decoder", decoder)):
+        for place, (k, i, o) in enumerate(convs):
+            name = f"model/{side}/Conv" + (f"_{place}" if place else "")
+            yield from ((f"{name}/weights", (k, k, i, o)), (f"{name}/biases", (o,)))
+
+
+CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
+    "SfMLearner depth": ("sfmlearner", dict(slim("depth_net", DISPNET)), ["depth"]),
+    "SfMLearner motion": ("sfmlearner", dict(slim("pose_exp_net", posenet(5, True))), ["ego_motion"]),
+    "vid2depth": ("vid2depth", {
+        **dict(slim("depth_prediction/depth_net", DISPNET, norm=True)),
+        **dict(slim("pose_exp_net", posenet(3), norm=True)),
+    }, ["depth", "ego_motion"]),
+    "struct2depth": ("struct2depth", dict(struct2depth()), ["depth", "ego_motion", "object_motion"]),
+    "struct2depth simple": (
+        "struct2depth", dict(slim("depth_prediction/depth_net", DISPNET)), ["depth"]
+    ),
+    "monodepth": ("monodepth", dict(monodepth_vgg()), ["depth"]),
+    "monodepth stereo": ("monodepth", dict(monodepth_vgg(6)), ["stereo_depth"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", CHECKPOINTS)
+def test_every_variable_has_its_place(which):
+    """Names and shapes of the whole checkpoint, on the meta device: nothing is missing, nothing is left."""
+    name, shapes, tasks = CHECKPOINTS[which]
+    variables = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    found, used = names.parts(name, variables), set[str]()
+    assert [part.task for part in found] == tasks
+    for part in found:
+        with torch.device("meta"):
+            model = model_class(name, part.task)(family(name).Settings(**part.settings))
+        used |= fill(model, part, variables)
+    assert used == set(variables)
+
+
+def test_struct2depth_has_the_published_number_of_values():
+    sizes = [int(np.prod(shape)) for shape in dict(struct2depth()).values()]
+    assert (
+        sum(sizes) == 17_508_780 + 7_808 + 2 - 1
+    )  # parameters, statistics, global_scale_var; no global_step
+
+
+def random_variables(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {key: (0.1 * random.standard_normal(shape)).astype(np.float32) for key, shape in shapes.items()}
+
+
+def test_import_of_a_tensorflow_checkpoint(tmp_path, capsys):
+    _, shapes, _ = CHECKPOINTS["SfMLearner motion"]
+    variables = random_variables(shapes)
+    slots = {f"{key}/Adam": np.zeros(1, np.float32) for key in shapes}
+    more = {"global_step": np.array(7, np.int64), "data_loading/strange": np.ones(2, np.float32)}
+    prefix = write_checkpoint(tmp_path / "model-100280", {**variables, **slots, **more})
+    assert main(["import", "sfmlearner", str(prefix), "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{len(shapes)} variables placed, {len(slots) + 1} of the optimiser left out" in printed
+    assert "NOT PLACED (1): data_loading/strange" in printed
+    card = read_card(tmp_path / "sfmlearner_ego_motion")
+    assert (card.task, card.frames, card.scale) == ("ego_motion", 5, "up_to_scale")
+    assert card.settings == {"padding": "same", "frames": 5, "explain": True}
+    state = load_model(card).state_dict()
+    theirs = variables["pose_exp_net/cnv2/weights"]
+    assert state["network.cnv2.conv.weight"][3, 2, 1, 4].item() == theirs[1, 4, 2, 3]
+    theirs = variables["pose_exp_net/exp/upcnv4/weights"]
+    assert state["network.upcnv4.conv.weight"][5, 3, 0, 1].item() == theirs[0, 1, 3, 5]
+    assert np.array_equal(state["network.pred.bias"], variables["pose_exp_net/pose/pred/biases"])
+
+
+def test_transposed_layers_do_what_tensorflow_does():
+    """conv2d_transpose is by definition the gradient of conv2d with SAME padding."""
+    random = torch.Generator().manual_seed(0)
+    for k in (3, 5, 7):
+        theirs = torch.randn(k, k, 4, 6, generator=random)  # h, w, out, in
+        x = torch.randn(2, 6, 5, 7, generator=random)
+        layer = UpConv(6, 4, k, bias=False)
+        layer.weight.data = theirs.permute(3, 2, 0, 1)
+        wide = torch.zeros(2, 4, 10, 14, requires_grad=True)
+        padded = F.pad(wide, ((k - 2) // 2, (k - 1) // 2) * 2)
+        F.conv2d(padded, theirs.permute(3, 2, 0, 1), stride=2).backward(x)
+        assert torch.allclose(layer(x), wide.grad, atol=1e-5)
+
+
+def port_state(frames: int, explain: bool) -> dict[str, torch.Tensor]:
+    """PoseExpNet of the PyTorch port."""
+    convs = [(f"conv{n}.0", (o, i, k, k)) for n, k, i, o in (
+        (1, 7, 3 * frames, 16), (2, 5, 16, 32), (3, 3, 32, 64), (4, 3, 64, 128), (5, 3, 128, 256),
+        (6, 3, 256, 256), (7, 3, 256, 256))] + [("pose_pred", (6 * (frames - 1), 256, 1, 1))]  # fmt: skip
+    if explain:
+        widths = (256, 256, 128, 64, 32, 16)
+        for n, i, o in zip((5, 4, 3, 2, 1), widths, widths[1:]):
+            convs.append((f"upconv{n}.0", (i, o, 4, 4)))
+            if n < 5:
+                convs.append((f"predict_mask{n}", (frames - 1, o, 3, 3)))
+    state = {}
+    for name, shape in convs:
+        state[f"{name}.weight"] = torch.randn(shape) * 0.1
+        state[f"{name}.bias"] = torch.randn(shape[1] if name.startswith("upconv") else shape[0])
+    return state
+
+
+@pytest.mark.parametrize(("frames", "explain", "count"), [(3, False, 16), (5, True, 34)])
+def test_import_of_the_pytorch_port(tmp_path, frames, explain, count):
+    state = port_state(frames, explain)
+    assert len(state) == count
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "exp_pose_model_best.pth.tar")
+    result = import_checkpoint("sfmlearner", tmp_path / "exp_pose_model_best.pth.tar", tmp_path)
+    assert (result.placed, result.left) == (count, ())
+    card = read_card(result.models[0])
+    assert card.settings == {"padding": "even", "frames": frames, "explain": explain}
+    ours = load_model(card).state_dict()
+    assert torch.equal(ours["network.cnv7.conv.weight"], state["conv7.0.weight"])
+    assert torch.equal(ours["network.pred.bias"], state["pose_pred.bias"])
+    if explain:
+        assert torch.equal(ours["network.upcnv3.conv.weight"], state["upconv3.0.weight"])
+
+
+def test_depth_net_of_the_port():
+    state = {}
+    for name, k, i, o in DISPNET:
+        theirs = name.replace("cnv", "conv").removesuffix("b") + (".2" if name.endswith("b") else ".0")
+        theirs = theirs.replace("disp", "predict_disp")
+        state[f"{theirs}.weight"] = torch.empty(
+            (i, o, k, k) if "upc" in name else (o, i, k, k), device="meta"
+        )
+        state[f"{theirs}.bias"] = torch.empty(o, device="meta")
+    assert len(state) == 64
+    (part,) = names.parts("sfmlearner", state)
+    with torch.device("meta"):
+        model = model_class("sfmlearner", "depth")(family("sfmlearner").Settings(**part.settings))
+    assert fill(model, part, state) == set(state)
+
+
+def test_bundle_reads_back(tmp_path):
+    """Every type, scalars, many blocks; by prefix, by either file and by folder."""
+    random = np.random.default_rng(0)
+    variables = {
+        f"scope/layer_{i}/weights": random.standard_normal((i % 3 + 1, 2)).astype("f4") for i in range(150)
+    }
+    variables |= {
+        "step": np.array(2**40),
+        "half": np.ones(3, "f2"),
+        "double": np.array([[1e-300]]),
+        "n": np.array(5, "i4"),
+    }
+    prefix = write_checkpoint(tmp_path / "model.v2-12", variables)
+    files = (prefix, f"{prefix}.index", f"{prefix}.data-00000-of-00001", tmp_path)
+    for path in files:
+        checkpoint = Checkpoint(type(prefix)(path))
+        assert set(checkpoint) == set(variables)
+    for name, value in variables.items():
+        assert np.array_equal(checkpoint[name].numpy(), value) and checkpoint[name].shape == value.shape
+
+
+class Harm:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code of a file was run')",))
+
+
+def test_errors_say_what_is_wrong(tmp_path, capsys):
+    variables = random_variables(CHECKPOINTS["SfMLearner motion"][1])
+    prefix = write_checkpoint(tmp_path / "whole", variables)
+    assert main(["import", "vid2depth", str(prefix)]) == 1  # beta, not biases
+    assert "lacks 'pose_exp_net/cnv1/BatchNorm/beta'" in capsys.readouterr().err
+    with pytest.raises(DepthRosError, match=r"nothing of family 'monodepth'.*looks like sfmlearner"):
+        import_checkpoint("monodepth", prefix, tmp_path)
+    with pytest.raises(DepthRosError, match="no checkpoints of family 'compact' are known"):
+        import_checkpoint("compact", prefix, tmp_path)
+    index = tmp_path / "whole.index"
+    index.write_bytes(index.read_bytes()[:-3])
+    with pytest.raises(DepthRosError, match="footer is missing"):
+        import_checkpoint("sfmlearner", prefix, tmp_path)
+    wrong = write_checkpoint(
+        tmp_path / "wrong", {**variables, "pose_exp_net/cnv3/weights": np.ones((3, 3, 8, 8), "f4")}
+    )
+    with pytest.raises(DepthRosError, match=r"'pose_exp_net/cnv3/weights' has the shape \(8, 8, 3, 3\), not"):
+        import_checkpoint("sfmlearner", wrong, tmp_path)
+    data = tmp_path / "wrong.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(DepthRosError, match="cannot be read"):
+        import_checkpoint("sfmlearner", wrong, tmp_path)
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(DepthRosError, match="no state file of PyTorch"):
+        import_checkpoint("sfmlearner", tmp_path / "evil.pth", tmp_path)
+    with pytest.raises(DepthRosError, match="no checkpoint"):
+        import_checkpoint("sfmlearner", tmp_path / "nowhere", tmp_path)
+
+
+class Flat(torch.nn.Module):
+    def forward(self, image, intrinsics):
+        return 100.0 + 0.001 * image[..., 0].float()
+
+
+def test_a_network_that_says_the_same_everywhere_is_suspected(small_model):
+    card = read_card(small_model)
+    (note,) = suspicions(Flat(), card)
+    assert "sees 100" in note and "all over its check image" in note
+    assert suspicions(load_model(card), card) == []
