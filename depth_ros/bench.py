@@ -1,4 +1,4 @@
-"""`depth_ros bench`: every backend interleaved in one run, and the node over real DDS.
+"""`depth_ros bench`: every backend interleaved in one run, and the node over real DDS; the forms of a family.
 
 Machines are noisy, so the figures to compare are ratios within one run: all engines take turns, some calls
 each, and each engine's median is divided by that of eager float32.
@@ -16,7 +16,9 @@ from depth_ros.card import Card, find_card
 from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_engine, pick_device
 from depth_ros.engine.cache import device_name
 from depth_ros.engine.check import check_inputs
+from depth_ros.errors import DepthRosError
 from depth_ros.estimators.semi_global import MODES, SemiGlobal
+from depth_ros.networks import families, family
 
 WARM_UP = 3
 BLOCK = 10
@@ -40,6 +42,48 @@ def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
     if ros and card.task == "depth" and importlib.util.find_spec("rclpy") is not None:
         result["node"] = node_rows(model)
     return result
+
+
+def bench_forms(name: str, rounds: int) -> dict[str, Any]:
+    """{"family", "device", "size", "forms": [{form, ms_*, speedup, difference}]} of a family's equivalent forms.
+
+    Eager float32 with random weights, one image, in turns; the first form is the one compared with. difference:
+    the largest of any output value, relative to the largest output.
+    """
+    import torch
+
+    module = family(name)
+    if not hasattr(module, "forms"):
+        having = ", ".join(each for each in families() if hasattr(family(each), "forms"))
+        raise DepthRosError(f"family '{name}' has no equivalent forms to time; those that have: {having}")
+    device = pick_device("auto")
+    networks, x = module.forms()
+    networks, x = {key: network.to(device).eval() for key, network in networks.items()}, x.to(device)
+    times: dict[str, list[float]] = {key: [] for key in networks}
+    with torch.inference_mode():
+        outputs = {key: network(x) for key, network in networks.items()}
+        for _ in range(rounds):
+            for key, network in networks.items():
+                start = time.perf_counter()
+                network(x).sum().item()  # waits for the device
+                times[key].append(1000 * (time.perf_counter() - start))
+    first, *_ = networks
+    rows = [
+        {
+            "form": key,
+            "ms_median": float(np.median(taken)),
+            "ms_min": float(np.min(taken)),
+            "speedup": float(np.median(times[first]) / np.median(taken)),
+            "difference": float((outputs[key] - outputs[first]).abs().max() / outputs[first].abs().max()),
+        }
+        for key, taken in times.items()
+    ]
+    return {
+        "family": name,
+        "device": device_name(device),
+        "size": f"{x.shape[3]}x{x.shape[2]}",
+        "forms": rows,
+    }
 
 
 def engines_of(card: Card, device: str) -> list[Engine]:
@@ -108,8 +152,13 @@ def node_rows(model: str) -> list[dict[str, Any]]:
 
 def table(result: dict[str, Any]) -> str:
     """The result for a person."""
-    lines = [f"{result['model']} {result['size']} on {result['device']}"]
-    for row in result["engines"]:
+    lines = [f"{result.get('model') or result['family']} {result['size']} on {result['device']}"]
+    for row in result.get("forms", []):
+        lines.append(
+            "  {form:<14} {ms_median:7.1f} ms  {speedup:5.2f} times the first, differs by {difference:.0e} of the "
+            "largest value".format(**row)
+        )
+    for row in result.get("engines", []):
         lines.append(
             "  {backend:<14} {precision:<9} {ms_median:7.1f} ms  {speedup:5.1f} times eager float32, "
             "the result differs by {percent:.2f} % (median)".format(**row, percent=100 * row["difference"])
