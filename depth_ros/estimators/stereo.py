@@ -91,6 +91,12 @@ def between_surfaces(disparity: np.ndarray, step: float) -> np.ndarray:
     return known & (disparity - low > step) & (high - disparity > step)
 
 
+def enlarged(disparity: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A disparity (h, w) px at width x height, in px of that size."""
+    gain = np.float32(width / disparity.shape[1])
+    return gain * cv2.resize(disparity, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
 class StereoEstimator:
     """StereoFrame -> Disparity with one model, or `semi_global`, at the size of the images.
 
@@ -158,11 +164,8 @@ class StereoEstimator:
             left, right = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (left, right))
         disparity, std = self._match(left, right)
         if size != (width, height):
-            gain = np.float32(width / size[0])
-            disparity, std = (
-                None if x is None else gain * cv2.resize(x, (width, height), interpolation=cv2.INTER_LINEAR)
-                for x in (disparity, std)
-            )
+            disparity = enlarged(disparity, width, height)
+            std = None if std is None else enlarged(std, width, height)
         camera = frame.left.camera
         return Disparity(
             frame.left.stamp, frame.left.frame_id, disparity, camera, frame.left.image, frame.baseline,
