@@ -1,7 +1,7 @@
 """The training loop: sample -> family.loss -> step -> checkpoint -> validation -> export.
 
 Killed at any moment, the same command goes on from the last checkpoint with the same crops in the same
-order. `training.csv` holds the losses and the validation figures.
+order. `training.csv` holds the losses and the validation figures, `training.svg` their curves.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from depth_ros.geometry import rectify
 from depth_ros.networks import family
 from depth_ros.training.augment import Crops
 from depth_ros.training.clips import load_clips, unseen_clips
+from depth_ros.training.curves import draw
 from depth_ros.training.examples import load, load_pairs, load_planes, typical
 from depth_ros.training.group import ALONE, Group, Objective, joined
 from depth_ros.training.recipes import Recipe
@@ -91,6 +92,7 @@ def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
         if group.writes and (step % recipe.validate_every == 0 or last):
             measure = validate_clips if recipe.supervision == "video" else validate
             log(out / "training.csv", {"step": step, **terms, **measure(average.module, unseen, recipe)})
+            draw(out / "training.csv", out / "training.svg")
         if group.writes and (step % CHECKPOINT_EVERY == 0 or last):
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
     if group.writes:
@@ -211,18 +213,24 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 
 
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
-    """abs_rel and delta1 of each validation folder at the recipe's size, without scaling; of pairs epe and d1_all."""
-    from depth_ros.evaluation.depth import figures
+    """abs_rel and delta1 of each validation folder at the recipe's size, scaled only where
+    the model has no scale; of pairs epe and d1_all."""
+    from depth_ros.evaluation.depth import Protocol, figures
     from depth_ros.evaluation.stereo import validate_pairs
 
     model.eval()
+    protocol = Protocol("validation", scaling="none" if recipe.scale == "metric" else "median")
     result: dict[str, float] = {}
     for name, samples in unseen.items():
         if recipe.supervision == "disparity":
             result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
             continue
         rows = [
-            figures(predict(model, *rectify(sample.left.image, sample.left.camera), recipe), sample.depth)
+            figures(
+                predict(model, *rectify(sample.left.image, sample.left.camera), recipe),
+                sample.depth,
+                protocol,
+            )
             for sample in samples
             if sample.depth is not None
         ]

@@ -1,0 +1,52 @@
+"""The picture beside training.csv: every column over the steps, one small panel each, as SVG."""
+
+from __future__ import annotations
+
+import csv
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+WIDTH, HEIGHT, GAP, COLUMNS = 260, 120, 46, 4
+"""px of a panel, between panels, and panels in a row."""
+
+
+def draw(table: Path, picture: Path) -> None:
+    """Write `picture` (SVG) of what `training.csv` holds so far."""
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    names = [name for name in rows[0] if name != "step"]
+    steps = np.array([float(row["step"]) for row in rows])
+    panels = []
+    for i, name in enumerate(names):
+        values = np.array([float(row[name] or "nan") for row in rows])
+        down, across = divmod(i, COLUMNS)
+        panels.append(panel(name, steps, values, across * (WIDTH + GAP) + 8, down * (HEIGHT + GAP) + 24))
+    width = min(len(names), COLUMNS) * (WIDTH + GAP)
+    height = -(-len(names) // COLUMNS) * (HEIGHT + GAP) + 10
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">'
+    )
+    picture.write_text(
+        "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *panels, "</svg>\n"])
+    )
+
+
+def panel(name: str, steps: np.ndarray, values: np.ndarray, left: float, top: float) -> str:
+    """One curve with its name, its last value, and the lowest and highest as ticks."""
+    known = np.isfinite(values)
+    if not known.any():
+        return ""
+    low, high = values[known].min(), values[known].max()
+    x = left + WIDTH * steps[known] / steps.max()
+    y = top + HEIGHT * (1 - (values[known] - low) / max(high - low, 1e-12))
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y))
+    last = values[known][-1]
+    return (
+        f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#ccc"/>'
+        f'<text x="{left}" y="{top - 6}" font-size="12">{escape(name)}: {last:.4g}</text>'
+        f'<text x="{left + 3}" y="{top + 11}" font-size="9" fill="#888">{high:.4g}</text>'
+        f'<text x="{left + 3}" y="{top + HEIGHT - 3}" font-size="9" fill="#888">{low:.4g}</text>'
+        f'<polyline points="{points}" fill="none" stroke="#0a5fb4" stroke-width="1.5"/>'
+    )
