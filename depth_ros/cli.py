@@ -272,8 +272,17 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.estimators.stereo import is_stereo
     from depth_ros.evaluation.folder import evaluate_depth
+    from depth_ros.evaluation.stereo import evaluate_stereo
 
+    if is_stereo(arguments.model):
+        if arguments.report:
+            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
+        return evaluate_stereo(
+            arguments.model, arguments.data, split=arguments.split, limit=arguments.limit, progress=progress,
+            engine_settings=_engine_settings(arguments),
+        )  # fmt: skip
     changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
     return evaluate_depth(
