@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _engine_options(replay)
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
-    evaluate.add_argument("task", choices=("depth", "odometry"))
+    evaluate.add_argument("task", choices=("depth", "odometry", "planes"))
     evaluate.add_argument("--model", required=True)
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     import_.add_argument("family")
     import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, or a PyTorch file")
     import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
+    import_.add_argument("--hub", action="store_true", help="hugging_face: download OWNER/NAME from the hub")
 
     train = _command(commands, "train", run_train, "train a recipe; goes on where it was stopped")
     train.add_argument("recipe")
@@ -103,9 +104,28 @@ def parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
     bench.add_argument("--model", default="mono_driving")
+    bench.add_argument("--family", default="", help="time the equivalent forms of a family's network instead")
     bench.add_argument("--rounds", type=int, default=60, help="timed calls of each backend, interleaved")
     bench.add_argument("--no-ros", action="store_true", help="leave the node out")
     bench.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
+
+    two_view = _command(
+        commands, "two_view", run_two_view, "make two-view inputs of a clip: parallax, people"
+    )
+    _clip_options(two_view)
+    two_view.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="new, in the general layout"
+    )
+    two_view.add_argument("--model", default="", help="of family mannequin: also predict from the inputs")
+
+    effect = _command(commands, "effect", run_effect, "defocus, take people out, insert an object: a video")
+    effect.add_argument("effect", choices=("defocus", "remove", "insert"))
+    _clip_options(effect)
+    effect.add_argument("--out", type=Path, required=True, metavar="VIDEO", help=".mp4 or .avi")
+    effect.add_argument("--model", default="", help="whose depth to use; default: recorded depth")
+    effect.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+                        help="focus, aperture, size, distance, column, row")  # fmt: skip
+    _engine_options(effect)
 
     _command(commands, "doctor", run_doctor, "what works here, what is missing and what to type")
 
@@ -134,6 +154,13 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(run=run)
     return command
+
+
+def _clip_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", type=Path, help="a bag or a recorded folder")
+    command.add_argument("--poses", type=Path, metavar="FILE", help="camera trajectory, TUM format")
+    command.add_argument("--masks", type=Path, metavar="FOLDER", help="images, not 0 = people")
+    command.add_argument("--limit", type=int, default=0, help="only so many frames; 0 = all")
 
 
 def _engine_options(command: argparse.ArgumentParser) -> None:
@@ -227,6 +254,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     evaluate, lines = {
         "depth": (_evaluate_depth, _depth_lines),
         "odometry": (_evaluate_odometry, _odometry_lines),
+        "planes": (_evaluate_planes, _planes_lines),
     }[arguments.task]
     with tqdm(unit="image", disable=None) as bar:
 
@@ -244,8 +272,17 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.estimators.stereo import is_stereo
     from depth_ros.evaluation.folder import evaluate_depth
+    from depth_ros.evaluation.stereo import evaluate_stereo
 
+    if is_stereo(arguments.model):
+        if arguments.report:
+            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
+        return evaluate_stereo(
+            arguments.model, arguments.data, split=arguments.split, limit=arguments.limit, progress=progress,
+            engine_settings=_engine_settings(arguments),
+        )  # fmt: skip
     changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
     return evaluate_depth(
@@ -281,12 +318,31 @@ def _odometry_lines(result: dict[str, Any]) -> list[str]:
     return [f"{head}, lengths {result['lengths'].replace('_', ' ')}", _figures_line(figures)]
 
 
+def _evaluate_planes(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.evaluation.planes import evaluate_planes
+
+    return evaluate_planes(
+        arguments.model, str(arguments.data), split=arguments.split, limit=arguments.limit,
+        engine_settings=_engine_settings(arguments), report=arguments.report,
+        command=" ".join(["depth_ros", *sys.argv[1:]]), progress=progress,
+    )  # fmt: skip
+
+
+def _planes_lines(result: dict[str, Any]) -> list[str]:
+    head = f"{result['model']} on {result['data']}: {result['images']} images, {result['true planes']} planes"
+    return [f"{head}, {result['engine']}", *(f"{k:<26} {v:.3f}" for k, v in result["figures"].items())]
+
+
 def _figures_line(figures: Mapping[str, float | None]) -> str:
     known = (f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     return "  ".join(known) or "no truth to compare with"
 
 
 def run_import(arguments: argparse.Namespace) -> None:
+    if arguments.family == "hugging_face":
+        from depth_ros.importing.hugging_face import import_folder
+
+        return print(f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub)}")
     from depth_ros.importing import import_checkpoint
 
     result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out)
@@ -295,6 +351,7 @@ def run_import(arguments: argparse.Namespace) -> None:
     if result.left:
         print(f"NOT PLACED ({len(result.left)}): {', '.join(result.left)}")
     print("\n".join(f"note: {note}" for note in result.notes), end="\n" if result.notes else "")
+    return None
 
 
 def run_train(arguments: argparse.Namespace) -> None:
@@ -311,13 +368,54 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 
 def run_bench(arguments: argparse.Namespace) -> None:
-    from depth_ros.bench import bench, table
+    from depth_ros.bench import bench, bench_forms, table
 
-    result = bench(arguments.model, arguments.rounds, ros=not arguments.no_ros)
+    if arguments.family:
+        result = bench_forms(arguments.family, arguments.rounds)
+    else:
+        result = bench(arguments.model, arguments.rounds, ros=not arguments.no_ros)
     if arguments.json:
         write_json(result, arguments.json)
     if arguments.json != "-":
         print(table(result))
+
+
+def run_two_view(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from depth_ros.effects.inputs import write_inputs
+
+    made = write_inputs(
+        arguments.source,
+        arguments.out,
+        arguments.model,
+        arguments.poses,
+        arguments.masks,
+        arguments.limit,
+        tqdm,
+    )
+    print(f"{made.images} images in {arguments.out}, parallax for {100 * made.trusted:.0f} % of the pixels")
+    for name, figures in made.figures.items():
+        print(f"{name:<10} {_figures_line(figures)}")
+
+
+def run_effect(arguments: argparse.Namespace) -> None:
+    import yaml
+    from tqdm import tqdm
+
+    from depth_ros.config import settings_from
+    from depth_ros.effects.video import EffectSettings, make_video
+
+    pairs = (change.partition("=") for change in arguments.changes)
+    changes = {key: yaml.safe_load(value) for key, _, value in pairs}
+    images, share = make_video(
+        arguments.effect, arguments.source, arguments.out, arguments.model,
+        settings_from(EffectSettings, changes, "--set"), arguments.poses, arguments.masks, arguments.limit,
+        _engine_settings(arguments), tqdm,
+    )  # fmt: skip
+    told = {"remove": f", {100 * share:.0f} % of the holes seen by other images",
+            "insert": f", {100 * share:.0f} % of the object shows"}  # fmt: skip
+    print(f"video: {arguments.out}, {images} images{told.get(arguments.effect, '')}")
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 import yaml
 
 from depth_ros import __version__
@@ -106,6 +107,26 @@ def test_bench_compares_backends_in_one_run(capsys, tmp_path):
     assert eager["speedup"] == 1.0 and eager["difference"] == 0.0
     assert all(row["difference"] < 0.01 for row in result["engines"])
     assert len(result["engines"]) >= 3
+
+
+def test_bench_times_the_forms_of_a_family(capsys, monkeypatch):
+    from depth_ros.networks import fcrn
+
+    def forms():
+        torch.manual_seed(0)
+        plain, fast = fcrn.UpProjection(8, 4, fcrn.PlainUp), fcrn.UpProjection(8, 4, fcrn.FastUp)
+        fast.load_state_dict(fcrn.fast_state(plain.state_dict()))
+        return {"plain": plain, "fast": fast}, torch.rand(1, 8, 4, 6)
+
+    monkeypatch.setattr(fcrn, "forms", forms)
+    assert main(["bench", "--family", "fcrn", "--rounds", "2", "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["form"] for row in result["forms"]] == ["plain", "fast"] and result["size"] == "6x4"
+    assert result["forms"][0]["speedup"] == 1.0 and result["forms"][1]["difference"] < 1e-5
+    assert main(["bench", "--family", "fcrn", "--rounds", "1"]) == 0
+    assert "times the first" in capsys.readouterr().out
+    assert main(["bench", "--family", "compact"]) == 1
+    assert "no equivalent forms to time; those that have: fcrn" in capsys.readouterr().err
 
 
 def test_every_command_has_help(capsys):

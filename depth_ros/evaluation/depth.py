@@ -35,6 +35,13 @@ FIGURES = {
     "irmse": Figure("iRMSE", "1/km", True, "root of the mean of (1000/d - 1000/g)^2"),
     "d1_all": Figure("D1-all", "", True, "share of pixels whose disparity is off by more than 3 px and 5 %"),
     "epe": Figure("EPE", "px", True, "mean of the absolute disparity error"),
+    "si_full": Figure(
+        "si-RMSE", "", True, "root of the mean of (e_p - e_q)^2 over all pairs: blind to scale"
+    ),
+    "si_env": Figure("si-RMSE env", "", True, "the same, both of a pair outside of people"),
+    "si_hum": Figure("si-RMSE hum", "", True, "the same, p of a person, q any"),
+    "si_intra": Figure("si-RMSE intra", "", True, "the same, both of people"),
+    "si_inter": Figure("si-RMSE inter", "", True, "the same, p of a person, q outside"),
     "coverage": Figure("Coverage", "", False, "share of the valid pixels that the prediction knows"),
 }
 """Every figure, in the order of tables."""
@@ -45,10 +52,14 @@ class Protocol:
     """What is compared with what. Everything is in metres and at the size of the truth.
 
     Order: resize the prediction bilinearly (`resize` names the quantity that is interpolated), take the valid
-    pixels (crop, truth in (truth_min, truth_max)), scale by the median over them, clamp prediction and truth
-    to [min_depth, max_depth], measure. Disparity figures use both before the clamp. Inverse depth is
-    interpolated by default because it is linear in the image on any plane, so that resizing keeps planes;
-    depth itself bends them.
+    pixels (crop, truth in (truth_min, truth_max)), scale by the median or least squares over them (or scale and
+    shift inverse depth by least squares), clamp prediction and truth to [min_depth, max_depth], measure.
+    Disparity figures use both before the clamp. Inverse depth is interpolated by default because it is linear in
+    the image on any plane, so that resizing keeps planes; depth itself bends them.
+
+    view: (width, height, border x, border y) px: the model gets the image resized by nearest pixel to width x
+    height, without its border, and what it says is stretched over all of it. truth_size: (width, height) px
+    that the truth is resized to by nearest pixel before all else. Empty = as they are.
 
     Pixels that the prediction does not know (NaN, infinite, not positive) are left out of all figures and
     counted in `coverage`: a low coverage makes the other figures worthless. They are left unknown, together
@@ -64,14 +75,24 @@ class Protocol:
     scaling: str = "none"  # of SCALINGS
     averaging: str = "image"  # image: mean over images of their figures | pooled: all pixels as one image
     resize: str = "inverse_depth"  # inverse_depth | depth
+    view: tuple[int, ...] = ()
+    truth_size: tuple[int, ...] = ()
+    people: bool = False  # also the si-RMSE figures, apart for people (moving instances of the recording)
 
     @property
     def text(self) -> str:
         """One line that tells a reader all of it."""
         cap = "" if np.isinf(self.truth_max) else f" < {self.truth_max:g} m"
         average = "figures per image, then their mean" if self.averaging == "image" else "all pixels pooled"
-        return "; ".join((
-            f"{self.name}: truth g with {self.truth_min:g} < g{cap}, crop {self.crop}",
+        size = "resized by nearest pixel to {}x{}, ".format(*self.truth_size) if self.truth_size else ""
+        view = (
+            "the model sees the image resized by nearest pixel to {}x{} less {}, {} px on every side, stretched over "
+            "all of it; ".format(*self.view)
+            if self.view
+            else ""
+        )
+        return view + "; ".join((
+            f"{self.name}: truth g {size}with {self.truth_min:g} < g{cap}, crop {self.crop}",
             f"prediction resized bilinearly in {self.resize.replace('_', ' ')} to the truth's size, "
             f"scaling {self.scaling}, both clamped to [{self.min_depth:g}, {self.max_depth:g}] m",
             average,
@@ -98,13 +119,19 @@ PROTOCOLS = {
         ),
         # depth cameras: what they report beyond 0.1 to 10 m is no measurement
         Protocol("indoor", truth_min=0.1, truth_max=10.0, min_depth=0.1, max_depth=10.0),
-        # Laina et al. (3DV 2016): full frame, nothing masked, capped or scaled
-        Protocol("nyu_fcrn", averaging="pooled", resize="depth"),
+        # Laina et al. (3DV 2016), 654 images of NYU v2: full frame, nothing masked, capped or scaled; their code
+        # predicts from the middle of the image and compares with all of it; nyu_whole lets the model see all
+        Protocol("nyu_fcrn", averaging="pooled", resize="depth", view=(320, 240, 8, 6)),
+        Protocol("nyu_whole", averaging="pooled", resize="depth"),
+        # the same authors on Make3D, criterion C1: up to 70 m
+        Protocol("make3d", truth_max=70.0, averaging="pooled", resize="depth", truth_size=(345, 460)),
+        # Li et al. (CVPR 2019): moving people, one factor an image
+        Protocol("mannequin", scaling="least_squares", people=True),
     )
 }
 """The named protocols."""
 
-SCALINGS = ("none", "median")
+SCALINGS = ("none", "median", "least_squares", "affine_inverse")
 CROPS = {  # rows and columns as shares of height and width
     "none": (0.0, 1.0, 0.0, 1.0),
     "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
@@ -142,13 +169,22 @@ class Tally:
         """Images that had truth to compare with."""
         return len(self._valid)
 
-    def add(self, depth: np.ndarray, truth: np.ndarray, fx_baseline: float = 0.0) -> dict[str, float | None]:
+    def add(
+        self,
+        depth: np.ndarray,
+        truth: np.ndarray,
+        fx_baseline: float = 0.0,
+        people: np.ndarray | None = None,
+    ) -> dict[str, float | None]:
         """Compare one image and return its figures.
 
         depth: (h, w) m of any size. truth: (H, W) m, NaN or 0 = unknown. fx_baseline: m px, at the size of
         the truth, turns depth into disparity; 0 = there is no second eye, and d1_all and epe are None.
+        people: (H, W) bool, for protocols that measure them apart; None = nobody.
         """
         p = self.protocol
+        if p.truth_size:
+            truth = cv2.resize(truth, p.truth_size, interpolation=cv2.INTER_NEAREST)
         height, width = truth.shape
         window = crop(p.crop, height, width)
         g = truth[window].astype(np.float64)
@@ -158,11 +194,14 @@ class Tally:
         if not valid.any():
             return _finish({}, None)
         d, g = d[known], g[known]
-        if p.scaling == "median" and len(d):
-            d = d * (np.median(g) / np.median(d))
+        if len(d):
+            d = aligned(d, g, p.scaling)
         means = _means(*(np.clip(each, p.min_depth, p.max_depth) for each in (d, g)))
         if fx_baseline:
             means |= _disparity_means(fx_baseline / d, fx_baseline / g)
+        if p.people and len(d):
+            where = np.zeros_like(valid) if people is None else people[window]
+            means |= _scale_invariant(np.log(d) - np.log(g), where[known])
         self._means.append(means if len(d) else {})
         self._known.append(len(d))
         self._valid.append(int(valid.sum()))
@@ -176,6 +215,7 @@ class Tally:
             weights = [n for n in self._known if n]
             rows = [means for means in self._means if means]
             shared = [key for key in (rows[0] if rows else ()) if all(key in row for row in rows)]
+            shared = [key for key in shared if not key.startswith("si_")]  # roots: no mean over images
             pooled = {key: float(np.average([row[key] for row in rows], weights=weights)) for key in shared}
             return _finish(pooled, sum(self._known) / sum(self._valid))
         pixels = zip(self._means, self._known, self._valid, strict=True)
@@ -189,6 +229,42 @@ def figures(
 ) -> dict[str, float | None]:
     """The figures of one image, by default of every pixel with truth; all as in `Tally.add`."""
     return Tally(protocol).add(depth, truth, fx_baseline)
+
+
+def aligned(d: np.ndarray, g: np.ndarray, scaling: str) -> np.ndarray:
+    """Prediction d (N,) with what it leaves open taken from the truth g (N,), m, as `Protocol.scaling` says.
+
+    affine_inverse: 1 / d times a factor plus a shift is nearest to 1 / g; where that is not positive, it is far.
+    """
+    if scaling == "median":
+        return d * (np.median(g) / np.median(d))
+    if scaling == "least_squares":
+        return d * (np.sum(d * g) / np.sum(d * d))
+    if scaling == "affine_inverse":
+        A = np.stack([1 / d, np.ones_like(d)], 1)
+        inverse = A @ np.linalg.lstsq(A, 1 / g, rcond=None)[0]
+        return 1 / np.maximum(inverse, 1e-6)
+    return d
+
+
+def _scale_invariant(e: np.ndarray, people: np.ndarray) -> dict[str, float]:
+    """The si-RMSE family of Li et al. 2019 of e = ln d - ln g (N,); those of people only where there are any.
+
+    The mean of (e_p - e_q)^2 over p in A and q in B is Var_A + Var_B + (mean_A - mean_B)^2.
+    """
+
+    def pairs(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.sqrt(a.var() + b.var() + (a.mean() - b.mean()) ** 2))
+
+    hum, env = e[people], e[~people]
+    found = {"si_full": pairs(e, e)}
+    if len(env):
+        found["si_env"] = pairs(env, env)
+    if len(hum):
+        found |= {"si_hum": pairs(hum, e), "si_intra": pairs(hum, hum)}
+    if len(env) and len(hum):
+        found["si_inter"] = pairs(hum, env)
+    return found
 
 
 def _means(d: np.ndarray, g: np.ndarray) -> dict[str, float]:

@@ -17,6 +17,7 @@ from depth_ros.card import Card, find_card
 from depth_ros.datasets import Folder, open_folder
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.depth import Protocol as DepthProtocol
 from depth_ros.evaluation.depth import Tally
 from depth_ros.evaluation.latency import summarise
 from depth_ros.evaluation.plan import Plan, choose, other_folder, plan
@@ -137,19 +138,32 @@ def compare(
     latencies, ranking = [], []
     for done, index in enumerate(planned.indices, 1):
         sample = planned.folder[index]
+        frame = seen(sample.left, planned.protocol)
         start = time.perf_counter()
-        result = estimate(sample.left)
+        result = estimate(frame)
         latencies.append(1000 * (time.perf_counter() - start))
         g = planned.truth_of(sample)
         if g is not None:
-            found = ours.add(result.depth, g, sample.fx_baseline)
+            people = None if sample.moving is None else sample.moving > 0
+            found = ours.add(result.depth, g, sample.fx_baseline, people)
             guess = planned.baseline(g)
             if guess is not None:
-                theirs.add(guess, g, sample.fx_baseline)
+                theirs.add(guess, g, sample.fx_baseline, people)
             if found["abs_rel"] is not None:
                 ranking.append((found["abs_rel"], index))
         progress(done, len(planned.indices))
     return Comparison(ours.figures(), theirs.figures(), len(ours), tuple(latencies), tuple(sorted(ranking)))
+
+
+def seen(frame: Frame, protocol: DepthProtocol) -> Frame:
+    """What a model gets to see of a frame under a protocol."""
+    if not protocol.view:
+        return frame
+    width, height, x, y = protocol.view
+    image, camera = geometry.rectify(frame.image, frame.camera)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)[y : height - y, x : width - x]
+    camera = camera.resized(width, height).cropped(x, y, width - 2 * x, height - 2 * y)
+    return dataclasses.replace(frame, image=np.ascontiguousarray(image), camera=camera)
 
 
 def _result(model: str, data: Path, planned: Plan, comparison: Comparison, engine: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def choose_protocol(
     """The protocol of that name; `auto` takes the one that suits the recording.
 
     A pair is measured as KITTI 2015, a single camera indoors as `indoor`, outdoors as `eigen`; a model
-    without metric scale is scaled by the median of each image.
+    without metric scale is scaled by the median of each image, one of inverse depth up to scale and shift by both.
     """
     if name != "auto":
         if name not in PROTOCOLS:
@@ -102,7 +102,8 @@ def choose_protocol(
     else:
         indoors = np.nanpercentile(sample.depth, 95) < INDOOR_RANGE
         protocol = PROTOCOLS["indoor" if indoors else "eigen"]
-    return protocol if scale == "metric" else dataclasses.replace(protocol, scaling="median")
+    scaling = {"metric": protocol.scaling, "up_to_scale": "median"}.get(scale, scale)
+    return dataclasses.replace(protocol, scaling=scaling)
 
 
 def other_folder(data: Path | None, folder: Folder, split: str) -> Folder | None:

@@ -1,6 +1,7 @@
 """Weights that people hold become models: card and safetensors, and word of what had no place.
 
-`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, and state files of PyTorch.
+`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, and state files of PyTorch;
+`depth_ros import hugging_face FOLDER` what the transformers library saved.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from depth_ros.card import Card, build, checksum, load_model, write_card
 from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.importing.names import Part, is_slot, parts
+from depth_ros.importing.npy import read_npy
 from depth_ros.importing.tensorflow import Checkpoint
 from depth_ros.networks import families, family
 
@@ -65,10 +67,12 @@ def import_checkpoint(family_name: str, checkpoint: Path, out: Path) -> Imported
 
 
 def read(checkpoint: Path) -> Mapping[str, Tensor]:
-    """The variables of a checkpoint by name: TensorFlow's, or a state file of PyTorch, which runs no code."""
+    """The variables of a checkpoint by name: TensorFlow's, a .npy file, or a state file of PyTorch; runs no code."""
     tensorflow = checkpoint.is_dir() or Path(f"{checkpoint}.index").is_file() or ".index" in checkpoint.name
     if tensorflow or ".data-" in checkpoint.name or checkpoint.suffix == ".meta":
         return Checkpoint(checkpoint)
+    if checkpoint.suffix == ".npy" and checkpoint.is_file():
+        return read_npy(checkpoint)
     if not checkpoint.is_file():
         raise DepthRosError(
             f"no checkpoint '{checkpoint}': give a PyTorch file, or the prefix of PREFIX.index"

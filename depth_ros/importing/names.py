@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family as family_module
-from depth_ros.networks import monodepth
+from depth_ros.networks import fcrn, mannequin, monodepth
 
 Variables = Mapping[str, Tensor]
 
@@ -186,11 +187,37 @@ def _monodepth(variables: Variables) -> list[Part]:
     ]
 
 
+def _fcrn(variables: Variables) -> list[Part]:
+    """Trained interleaved (NYU), the four kernels have biases of their own; converted from 5x5 (Make3D), one."""
+    if "layer2x_br1_ConvA/weights" not in variables:
+        return []
+    A, D = (variables[f"layer2x_br1_Conv{name}/biases"] for name in "AD")
+    trained = not torch.equal(A, D)
+    settings = {
+        "zeros": "before" if trained else "after",
+        "stretched": True,
+        "focal": 259.0 if trained else 300.0,
+    }
+    note = "the focal length that Make3D was taken with is not known: correct `focal` in the card if you know better"
+    size = (304, 228) if trained else (172, 230)
+    return [
+        Part("depth", settings, fcrn.released_name, size, scale="metric", notes=[] if trained else [note])
+    ]
+
+
+def _mannequin(variables: Variables) -> list[Part]:
+    inputs = mannequin.released_inputs(variables)
+    names = {"inputs": inputs}
+    return [Part("depth", names, lambda key: key.removeprefix("network."), (512, 288))] if inputs else []
+
+
 _FAMILIES: dict[str, Callable[[Variables], list[Part]]] = {
     "sfmlearner": _sfmlearner,
     "vid2depth": _vid2depth,
     "struct2depth": _struct2depth,
     "monodepth": _monodepth,
+    "fcrn": _fcrn,
+    "mannequin": _mannequin,
 }
 
 

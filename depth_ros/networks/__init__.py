@@ -10,6 +10,7 @@ Every file `networks/<family>.py` holds these names, and nothing else of it is u
     loss        loss(model, batch) -> {"loss": total, and every term by name}: what training minimises
     initialise  initialise(model): loads pretrained parts before training, or does nothing
     finish      optional: finish(model) -> the model that is deployed, its `settings` with it
+    forms       optional: forms() -> ({form: network}, input): equivalent networks for `depth_ros bench --family`
     augment     optional: augment(batch, generator) -> batch, where a family needs its own
 
 The contract, which is what is exported, compiled and run by everything else: forward(inputs) -> outputs,

@@ -19,6 +19,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_ros import messages
+from depth_ros.card import cards
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth
 from depth_ros.engine import EngineSettings
@@ -105,9 +106,10 @@ class DepthNode(LifecycleNode):
             settings.model, self.parameters.read(EngineSettings), background=True
         )
         if estimator.card.scale == "affine_inverse":
+            metric = [card.name for card in cards() if card.task == "depth" and card.scale == "metric"]
             raise DepthRosError(
                 f"model '{settings.model}' gives relative inverse depth (scale affine_inverse), which has no "
-                "metres; choose a model of scale metric (depth_ros models)"
+                f"metres; choose a metric one: {', '.join(metric)}"
             )
         if estimator.card.scale == "up_to_scale":
             self.get_logger().warning(

@@ -51,7 +51,7 @@ def _export(
         family=recipe.family,
         width=size[0],
         height=size[1],
-        scale="up_to_scale" if recipe.supervision == "video" else "metric",
+        scale="up_to_scale" if recipe.supervision == "video" else recipe.scale,
         licence=recipe.licence,
         sha256=checksum(path / "weights.safetensors"),
         description=recipe.description,

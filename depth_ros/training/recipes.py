@@ -36,6 +36,7 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with.
+    scale: what the card says of the depth: "metric" or "up_to_scale"; the latter is validated under median scaling.
     supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
     for families that learn from clips of `frames`. Clips between whose frames the image moves less than
@@ -61,6 +62,7 @@ class Recipe:
     zoom: float = 1.6
     roll: float = 0.0
     seed: int = 0
+    scale: str = "metric"
     supervision: str = "depth"
     start: str = ""
     validate_every: int = 250
@@ -179,6 +181,35 @@ def monodepth_kitti() -> Recipe:
         learning_rate=1e-4,
         weight_decay=0.0,
         supervision="stereo",
+    )
+
+
+def fcrn_indoor() -> Recipe:
+    """FCRN's up-projections and loss (Laina et al. 2016) behind a small encoder, in rooms."""
+    return replace(
+        mono_indoor(),
+        name="fcrn_indoor",
+        family="fcrn",
+        description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={"backbone": "lite0"},
+        steps=1200,
+    )
+
+
+def mannequin_indoor() -> Recipe:
+    """The single-image network of Li et al. (2019), a quarter as wide, from scratch on rooms; depth up to scale."""
+    return replace(
+        mono_indoor(),
+        name="mannequin_indoor",
+        family="mannequin",
+        width=224,
+        height=160,
+        description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
+        settings={"narrow": 4},
+        scale="up_to_scale",
+        steps=2200,
+        weight_decay=0.0,
+        learning_rate=2e-3,
     )
 
 
@@ -315,7 +346,7 @@ def stereo() -> Recipe:
 _ALL = (
     mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
-    struct2depth_street, struct2depth_street_still, struct2depth_kitti,
+    struct2depth_street, struct2depth_street_still, struct2depth_kitti, fcrn_indoor, mannequin_indoor,
 )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ HELD = 0.99
 
 
 def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Path:
-    """Write `folder` to `path`: camera.yaml, left/, right/, depth/ (uint16, 0 = unknown), poses.txt.
+    """Write `folder` to `path`: camera.yaml, left/, right/, depth/ (uint16, 0 = unknown), moving_objects/,
+    poses.txt.
 
     poses.txt has one row a frame, the upper 3x4 of T_world_camera. Folders of what the samples do not have
     are left out. extension: "png" (exact) or "jpg" of the images. Raises DepthRosError where a file cannot
@@ -41,6 +42,8 @@ def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Pa
         if sample.depth is not None:
             units = np.round(np.nan_to_num(sample.depth, nan=0.0, posinf=0.0) * scale)
             _write(path / "depth" / f"{name}.png", np.where(units <= 65535, units, 0).astype(np.uint16))
+        if sample.moving is not None:
+            _write(path / "moving_objects" / f"{name}.png", sample.moving.astype(np.uint8))
         if sample.T_world_camera is not None:
             poses.append(sample.T_world_camera[:3].reshape(-1))
     if poses and len(poses) != len(folder):

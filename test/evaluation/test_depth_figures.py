@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 
+from depth_ros.datatypes import Camera, Frame
 from depth_ros.evaluation.depth import FIGURES, PLAIN, PROTOCOLS, Protocol, Tally, crop, figures, resized
+from depth_ros.evaluation.folder import seen
 
 TRUTH = np.array([[10.0, 20.0, 40.0, 0.0, np.nan]])
 DEPTH = np.array([[11.0, 20.0, 30.0, 5.0, 5.0]])
+SI = ("si_full", "si_env", "si_hum", "si_intra", "si_inter")
 FX_BASELINE = 400.0  # disparities: truth 40, 20, 10 px; prediction 36.364, 20, 13.333 px
 
 
@@ -32,16 +35,18 @@ def test_every_figure_by_hand() -> None:
         "irmse": math.sqrt((9.0909091**2 + 8.3333333**2) / 3),
         "d1_all": 2 / 3,  # 3.64 px is 9 %, 3.33 px is 33 %
         "epe": (3.6363636 + 0.0 + 3.3333333) / 3,
+        **dict.fromkeys(SI),
         "coverage": 1.0,
     }
     assert list(found) == list(FIGURES) == list(expected)
+    assert all(found.pop(name) is expected.pop(name) is None for name in SI)
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_perfect_depth() -> None:
     found = figures(TRUTH, TRUTH, PLAIN, FX_BASELINE)
     ones = {"delta1", "delta2", "delta3", "coverage"}
-    assert found == {name: 1.0 if name in ones else 0.0 for name in FIGURES}
+    assert found == {name: 1.0 if name in ones else None if name in SI else 0.0 for name in FIGURES}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_beyond_the_cap_prediction_and_truth_are_equally_far() -> None:
 
 def test_without_a_second_eye_there_are_no_disparity_figures() -> None:
     found = figures(DEPTH, TRUTH, PLAIN)
-    assert {name for name, value in found.items() if value is None} == {"d1_all", "epe"}
+    assert {name for name, value in found.items() if value is None} == {"d1_all", "epe", *SI}
 
 
 def test_scale_comes_before_the_clamp() -> None:
@@ -170,3 +175,66 @@ def test_resizing_does_not_smear_unknown_pixels() -> None:
 def test_protocol_text_says_what_was_done() -> None:
     text = PROTOCOLS["eigen_median"].text
     assert all(part in text for part in ("garg", "median", "80", "per image", "coverage"))
+
+
+def test_make3d_resizes_the_truth_and_ends_at_70_metres() -> None:
+    """Laina et al.: truth 460 rows of 345 by nearest pixel, criterion C1, pixels of all images pooled."""
+    truth = np.repeat(np.array([[10.0, 70.0]]), 50, 1).repeat(80, 0)
+    tally = Tally(PROTOCOLS["make3d"])
+    found = tally.add(np.full((46, 34), 12.0), truth)
+    assert found["abs_rel"] == pytest.approx(0.2)
+    assert tally._valid == [460 * 173]  # of 345 columns the left half: 70 m is not below the cap
+    assert "345x460" in PROTOCOLS["make3d"].text and "< 70 m" in PROTOCOLS["make3d"].text
+
+
+def test_nyu_is_seen_through_its_middle_without_smoothing() -> None:
+    """640x480 halved by dropping pixels, 8 and 6 px cut: 304x228, whose first pixel is (16, 12) of the image."""
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(640) % 251, (np.arange(480) % 241)[:, None]
+    frame = Frame(0, "camera", image, Camera.pinhole(640, 480, 518.0, 519.0, 320.0, 240.0))
+    found = seen(frame, PROTOCOLS["nyu_fcrn"])
+    assert found.image.shape == (228, 304, 3)
+    assert np.array_equal(found.image, image[12:468:2, 16:624:2])
+    assert [found.camera.fx, found.camera.fy] == [259.0, 259.5]
+    assert found.camera.cx == pytest.approx(320 / 2 - 0.25 - 8)
+    assert seen(frame, PROTOCOLS["nyu_whole"]) is frame
+
+
+def test_si_rmse_is_a_mean_over_pairs() -> None:
+    """Against all ordered pairs, counted one by one, and blind to scale; people are the last two of five pixels."""
+    truth = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]])
+    depth = np.array([[1.2, 1.7, 3.3, 2.0, 2.2]])
+    people = np.array([[False, False, False, True, True]])
+    e = (np.log(depth) - np.log(truth))[0]
+    sets = {"si_full": (e, e), "si_env": (e[:3], e[:3]), "si_hum": (e[3:], e), "si_intra": (e[3:], e[3:]),
+            "si_inter": (e[3:], e[:3])}  # fmt: skip
+    for factor in (1.0, 7.0):
+        found = Tally(PROTOCOLS["mannequin"]).add(factor * depth, truth, people=people)
+        for name, (a, b) in sets.items():
+            assert found[name] == pytest.approx(np.sqrt(np.mean((a[:, None] - b[None]) ** 2))), name
+    alone = Tally(PROTOCOLS["mannequin"]).add(depth, truth)
+    assert alone["si_full"] == pytest.approx(alone["si_env"]) and alone["si_hum"] is None
+
+
+def test_si_rmse_is_averaged_over_the_images_that_have_it() -> None:
+    tally, truth = Tally(PROTOCOLS["mannequin"]), np.array([[1.0, 2.0, 4.0]])
+    nobody, last = np.zeros((1, 3), bool), np.array([[False, False, True]])
+    first = tally.add(np.array([[1.0, 2.0, 8.0]]), truth, people=last)
+    tally.add(truth, truth, people=nobody)
+    assert tally.figures()["si_inter"] == pytest.approx(first["si_inter"]) == pytest.approx(math.log(2))
+    assert tally.figures()["si_full"] == pytest.approx(first["si_full"] / 2)
+
+
+def test_one_factor_by_least_squares() -> None:
+    truth, depth = np.array([[1.0, 2.0, 4.0]]), np.array([[1.0, 1.0, 1.0]])
+    found = figures(depth, truth, Protocol("p", scaling="least_squares"))
+    assert found["rmse"] == pytest.approx(np.std([1, 2, 4]))  # the factor is the mean, 7/3
+
+
+def test_scale_and_shift_of_inverse_depth_are_taken_from_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 9, (20, 30))
+    depth = 1 / (3.0 / truth + 0.7)
+    exact = Protocol("p", scaling="affine_inverse")
+    assert figures(depth, truth, exact)["abs_rel"] == pytest.approx(0, abs=1e-9)
+    assert figures(depth, truth, Protocol("p", scaling="median"))["abs_rel"] > 0.05

@@ -120,6 +120,97 @@ CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
 }  # fmt: skip
 
 
+def fcrn_variables() -> dict[str, torch.Tensor]:
+    """Names and shapes of the released FCRN weights, on the meta device, as its network file lists them."""
+    found: Shapes = {
+        "conv1/weights": (7, 7, 3, 64), "conv1/biases": (64,), "layer1/biases": (1024,),
+        "layer1/weights": (1, 1, 2048, 1024), "ConvPred/weights": (3, 3, 64, 1), "ConvPred/biases": (1,),
+    }  # fmt: skip
+    norms = {"bn_conv1": 64, "layer1_BN": 1024}
+    i = 64
+    for stage, units in ((2, "abc"), (3, "abcd"), (4, "abcdef"), (5, "abc")):
+        n = 64 * 2 ** (stage - 2)
+        for unit in units:
+            for branch, k, a, b in (
+                ("1", 1, i, 4 * n),
+                ("2a", 1, i, n),
+                ("2b", 3, n, n),
+                ("2c", 1, n, 4 * n),
+            ):
+                if branch != "1" or unit == "a":
+                    found[f"res{stage}{unit}_branch{branch}/weights"] = (k, k, a, b)
+                    norms[f"bn{stage}{unit}_branch{branch}"] = b
+            i = 4 * n
+    for level, o in ((2, 512), (4, 256), (8, 128), (16, 64)):
+        name = f"layer{level}x"
+        for branch in (1, 2):
+            for part, k in (("A", (3, 3)), ("B", (2, 3)), ("C", (3, 2)), ("D", (2, 2))):
+                found[f"{name}_br{branch}_Conv{part}/weights"] = (*k, 2 * o, o)
+                found[f"{name}_br{branch}_Conv{part}/biases"] = (o,)
+            norms[f"{name}_br{branch}_BN"] = o
+        found |= {f"{name}_Conv/weights": (3, 3, o, o), f"{name}_Conv/biases": (o,)}
+        norms[f"{name}_BN"] = o
+    parts = ("scale", "offset", "mean", "variance")
+    found |= {f"{name}/{part}": (width,) for name, width in norms.items() for part in parts}
+    return {key: torch.empty(shape, device="meta") for key, shape in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("trained", "zeros", "size"), [(True, "before", (304, 228)), (False, "after", (172, 230))]
+)
+def test_fcrn_weights_of_nyu_and_of_make3d(trained, zeros, size):
+    """Trained interleaved they have biases of their own; converted from 5x5 kernels they share one."""
+    variables = fcrn_variables()
+    variables["layer2x_br1_ConvA/biases"] = torch.zeros(512)
+    variables["layer2x_br1_ConvD/biases"] = torch.full((512,), float(trained))
+    (part,) = names.parts("fcrn", variables)
+    assert (part.settings["zeros"], part.settings["stretched"], part.size) == (zeros, True, size)
+    with torch.device("meta"):
+        model = model_class("fcrn", "depth")(family("fcrn").Settings(**part.settings))
+    assert filled(model, part, variables) == set(variables)
+
+
+def filled(model, part, variables):
+    """`fill` on the meta device, where two vectors are real."""
+    return fill(model, part, {key: value.to("meta") for key, value in variables.items()})
+
+
+def test_mannequin_weights_are_taken_as_they_are(tmp_path):
+    torch.manual_seed(0)
+    for channels, inputs in ((3, "image"), (6, "parallax"), (7, "keypoints")):
+        with torch.device("meta"):
+            state = family("mannequin").Network(channels).state_dict()
+        (part,) = names.parts("mannequin", state)
+        assert part.settings == {"inputs": inputs} and part.scale == "up_to_scale"
+        with torch.device("meta"):
+            model = model_class("mannequin", "depth")(family("mannequin").Settings(**part.settings))
+        used = fill(model, part, state)
+        assert used == {key for key in state if "num_batches" not in key}
+
+
+def test_npy_files_run_no_code(tmp_path):
+    from depth_ros.importing.npy import read_npy
+
+    layers = {
+        "conv1": {"weights": np.arange(6.0, dtype=np.float32).reshape(1, 2, 3, 1), "biases": np.ones(1)}
+    }
+    np.save(tmp_path / "good.npy", layers, allow_pickle=True)
+    found = read_npy(tmp_path / "good.npy")
+    assert set(found) == {"conv1/weights", "conv1/biases"}
+    assert np.array_equal(found["conv1/weights"], layers["conv1"]["weights"])
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "broken-in"), "w"))
+
+    np.save(tmp_path / "evil.npy", np.array({"conv1": Evil()}), allow_pickle=True)
+    with pytest.raises(DepthRosError, match=r"it wants to run \w+\.open"):
+        read_npy(tmp_path / "evil.npy")
+    assert not (tmp_path / "broken-in").exists()
+    np.save(tmp_path / "plain.npy", np.ones(3))
+    assert read_npy(tmp_path / "plain.npy") == {}
+
+
 @pytest.mark.parametrize("which", CHECKPOINTS)
 def test_every_variable_has_its_place(which):
     """Names and shapes of the whole checkpoint, on the meta device: nothing is missing, nothing is left."""

@@ -30,7 +30,7 @@ def test_replay_with_and_without_ros_agree(bag, small_model, engine_cache, tmp_p
         direct = replay(reader, estimator, tmp_path / "direct", progress=False)
     with BagReader(bag) as reader:
         over_dds = replay_through(reader, through, "metric", tmp_path / "over_dds", progress=False)
-    assert direct.frames == 6 and over_dds.frames >= 4
+    assert direct.frames == 6 and over_dds.frames >= 3
     one, other = open_folder(tmp_path / "direct"), open_folder(tmp_path / "over_dds")
     depths = {sample.name: sample.depth for sample in (one[i] for i in range(len(one)))}
     for sample in (other[i] for i in range(len(other))):

@@ -33,8 +33,12 @@ def test_depth_through_ros_is_that_without_it(small_model: Path):
     for result in play(sequence, str(small_model), parameters={"backend": "eager"}):
         played.append((result, time.monotonic() - begun))
     estimator = DepthEstimator(str(small_model), EngineSettings(backend="eager", precision="float32"))
-    assert [result.stamp for result, _ in played] == [frame.stamp for frame in sequence]
-    for frame, (result, _) in zip(sequence, played, strict=True):
+    by_stamp = {frame.stamp: frame for frame in sequence}
+    stamps = [result.stamp for result, _ in played]
+    assert stamps == sorted(set(stamps)) and stamps[0] == sequence[0].stamp
+    assert len(stamps) >= 3  # newest wins: a busy machine may skip some, and says so
+    for result, _ in played:
+        frame = by_stamp[result.stamp]
         np.testing.assert_allclose(result.depth, estimator.estimate(frame).depth, rtol=1e-4)
         assert 0 < result.latency < 30
     assert played[-1][1] - played[0][1] == pytest.approx(2.5, abs=1.5)  # at the recorded rate

@@ -1,0 +1,131 @@
+"""Family hugging_face: small networks of transformers with random weights under the contract."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from depth_ros.errors import DepthRosError
+from depth_ros.networks.hugging_face import Model, Settings, parsed, scale_of
+
+transformers = pytest.importorskip("transformers", reason="optional: pip install transformers")
+
+VIT = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
+DINO = {"model_type": "dinov2", "mlp_ratio": 2, **VIT}
+NECK = {"neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8}
+PATCHES = {**DINO, "image_size": 32, "patch_size": 8}
+CONFIGS = {
+    "depth_anything": {
+        "model_type": "depth_anything", "patch_size": 14, "reassemble_hidden_size": 16, "head_hidden_size": 8, **NECK,
+        "depth_estimation_type": "metric", "max_depth": 20,
+        "backbone_config": {**DINO, "image_size": 56, "patch_size": 14, "out_indices": [1, 2, 3, 4],
+                            "reshape_hidden_states": False, "apply_layernorm": True},
+    },
+    "dpt": {"model_type": "dpt", "image_size": 64, "patch_size": 16, "backbone_out_indices": [0, 1, 2, 3],
+            "intermediate_size": 32, **VIT, **NECK},
+    "glpn": {"model_type": "glpn", "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "decoder_hidden_size": 8,
+             "num_attention_heads": [1, 1, 2, 2], "max_depth": 10},
+    "zoedepth": {
+        "model_type": "zoedepth", "bottleneck_features": 8, "bin_embedding_dim": 8, "num_relative_features": 4,
+        "num_attractors": [2, 2, 2, 1], **NECK,
+        "bin_configurations": [{"n_bins": 4, "min_depth": 0.001, "max_depth": 10.0, "name": "nyu"}],
+        "backbone_config": {"model_type": "beit", "image_size": 64, "patch_size": 16, "out_indices": [1, 2, 3, 4],
+                            "reshape_hidden_states": False, "intermediate_size": 32,
+                            "use_relative_position_bias": True, **VIT},
+    },
+    "depth_pro": {
+        "model_type": "depth_pro", "patch_size": 32, "fusion_hidden_size": 8, "intermediate_hook_ids": [2, 0],
+        "intermediate_feature_dims": [8, 8], "scaled_images_feature_dims": [8, 8, 8], "use_fov_model": True,
+        "image_model_config": PATCHES, "patch_model_config": PATCHES, "fov_model_config": PATCHES,
+    },
+}  # fmt: skip
+K = torch.tensor([[[50.0, 0, 20], [0, 50, 20], [0, 0, 1]]])
+
+
+def built(kind: str, processor: dict | None = None, **changes) -> Model:
+    torch.manual_seed(0)
+    config = {**CONFIGS[kind], **changes}
+    model = Model(Settings(config=json.dumps(config), processor=json.dumps(processor or {}))).eval()
+    for parameter in model.network.parameters():  # as they are initialised, all images look the same
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.15)
+    return model
+
+
+def picture(model: Model) -> torch.Tensor:
+    size = (2 * model.size_multiple, 3 * model.size_multiple, 3)
+    return torch.randint(0, 256, (1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_kind_obeys_the_contract_and_is_exported_whole(kind):
+    model = built(kind)
+    image = picture(model)
+    with torch.no_grad():
+        depth = model(image, K)
+        assert depth.shape == image.shape[:3] and depth.dtype == torch.float32 and (depth > 0).all()
+        exported = torch.export.export(model, (image, K)).module()
+        torch.testing.assert_close(exported(image, K), depth)
+
+
+def test_scales():
+    assert (
+        scale_of(CONFIGS["depth_anything"])
+        == scale_of(CONFIGS["zoedepth"])
+        == scale_of(CONFIGS["glpn"])
+        == "metric"
+    )
+    assert scale_of(CONFIGS["depth_pro"]) == "metric"
+    assert scale_of(CONFIGS["dpt"]) == scale_of({"model_type": "depth_anything"}) == "affine_inverse"
+
+
+def test_metres_are_those_of_the_library():
+    """The library's own module on the image normalised by hand."""
+    processor = {
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "do_normalize": True,
+    }
+    model = built("depth_anything", processor)
+    image = picture(model)
+    mean, std = (torch.tensor(processor[key]) for key in ("image_mean", "image_std"))
+    pixels = ((image / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = model.network(pixel_values=pixels).predicted_depth
+        torch.testing.assert_close(model(image, K), expected, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(model.network(pixel_values=pixels / 2).predicted_depth, expected, rtol=1e-6)
+
+
+def test_relative_networks_give_the_inverse_of_what_they_say():
+    model = built("depth_anything", depth_estimation_type="relative")
+    image = picture(model)
+    with torch.no_grad():
+        x = (image.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+        said = model.network(pixel_values=x).predicted_depth
+        torch.testing.assert_close(model(image, K), 1 / said.clamp(1e-4, 1e4), rtol=1e-3, atol=0)
+
+
+def test_depth_pro_uses_the_focal_length_that_is_known():
+    """depth = f / (W C): twice the focal length is twice as far; there is no network that guesses it."""
+    model = built("depth_pro")
+    assert model.side == 128 and not any("fov" in key for key in model.state_dict())
+    image = picture(model)
+    with torch.no_grad():
+        near, far = model(image, K), model(image, 2 * K)
+        torch.testing.assert_close(far, 2 * near)
+        x = F.interpolate(image.permute(0, 3, 1, 2) / 127.5 - 1, (128, 128), mode="bilinear")
+        said = model.network(pixel_values=x).predicted_depth
+        said = F.interpolate(said[:, None], image.shape[1:3], mode="bilinear")[:, 0]
+        torch.testing.assert_close(near, 50.0 / (96 * said.clamp(1e-4, 1e4)), rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_not_known_or_not_there_is_said(monkeypatch):
+    with pytest.raises(DepthRosError, match="model_type is 'llama'; known are depth_anything, dpt"):
+        parsed(Settings(config='{"model_type": "llama"}'))
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(DepthRosError, match="pip install transformers"):
+        built("glpn")
