@@ -90,8 +90,11 @@ def test_a_hole_is_filled_with_what_another_image_saw():
 def test_nearer_points_cover_farther_ones():
     points = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 1.0], [0.0, 0.0, 3.0], [0.0, 0.0, -1.0]])
     colours = np.array([[2, 2, 2], [1, 1, 1], [3, 3, 3], [9, 9, 9]], np.uint8)
-    image, found = splat(points, colours, CAMERA)
+    image, found = splat(points, colours, CAMERA, np.ones((48, 64), bool))
     assert found.sum() == 4 and (image[found] == 1).all() and found[23, 31]
+    wanted = np.zeros((48, 64), bool)
+    wanted[24, 31] = True
+    assert np.array_equal(splat(points, colours, CAMERA, wanted)[1], wanted)
 
 
 def test_an_object_is_hidden_by_what_is_nearer():
@@ -120,6 +123,9 @@ def test_an_object_stands_still_while_the_camera_moves():
         image, _ = with_object(each, scene)
         centres.append(np.nonzero((image != stripes()).any(2))[1].mean())
     assert centres[0] - centres[1] == pytest.approx(10, abs=1.0)
+    T[0, 3] = 9.0
+    image, share = with_object(moment(T=T), scene)
+    assert np.isnan(share) and np.array_equal(image, stripes())
 
 
 @pytest.fixture(scope="module")
