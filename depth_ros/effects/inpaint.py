@@ -63,7 +63,8 @@ def splat(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) m with colours (N, 3) as a camera sees them: colours (H, W, 3) uint8 and where there are any.
 
-    Only at the pixels `wanted` (H, W). Each covers the four pixels about it, bilinearly; what is more than 2 % farther than the nearest is hidden.
+    Only at the pixels `wanted` (H, W). Each point covers the four pixels about it, bilinearly; what is more than
+    2 % farther than the nearest is hidden.
     """
     ahead = points[:, 2] > NEAR
     pixels, z = project(points[ahead], camera.K)
