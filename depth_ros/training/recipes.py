@@ -192,7 +192,7 @@ def fcrn_indoor() -> Recipe:
         family="fcrn",
         description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={"backbone": "lite0"},
-        steps=1200,
+        steps=2000,
     )
 
 
@@ -207,7 +207,7 @@ def mannequin_indoor() -> Recipe:
         description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
         settings={"narrow": 4},
         scale="up_to_scale",
-        steps=2200,
+        steps=3000,
         weight_decay=0.0,
         learning_rate=2e-3,
     )
