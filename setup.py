@@ -55,6 +55,7 @@ setup(
         "console_scripts": [
             "depth_ros = depth_ros.cli:main",
             "depth_node = depth_ros.nodes.depth_node:main",
+            "stereo_depth_node = depth_ros.nodes.stereo_depth_node:main",
             "planes_node = depth_ros.nodes.planes_node:main",
         ]
     },

@@ -17,6 +17,7 @@ from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_eng
 from depth_ros.engine.cache import device_name
 from depth_ros.engine.check import check_inputs
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.semi_global import MODES, SemiGlobal
 from depth_ros.networks import families, family
 
 WARM_UP = 3
@@ -31,13 +32,14 @@ def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
     image.
     """
     card, device = find_card(model), pick_device("auto")
+    pairs = card.task == "stereo_depth"
     result: dict[str, Any] = {
         "model": card.name,
         "device": device_name(device),
         "size": f"{card.width}x{card.height}",
-        "engines": engine_rows(card, engines_of(card, device), rounds),
+        "engines": engine_rows(card, [*engines_of(card, device), *(classical() if pairs else [])], rounds),
     }
-    if ros and importlib.util.find_spec("rclpy") is not None:
+    if ros and card.task == "depth" and importlib.util.find_spec("rclpy") is not None:
         result["node"] = node_rows(model)
     return result
 
@@ -97,17 +99,30 @@ def engines_of(card: Card, device: str) -> list[Engine]:
     return engines
 
 
+def classical() -> list[Engine]:
+    """Semi-global matching of OpenCV in all its modes, to be timed beside stereo networks."""
+    modes = ((mode, SemiGlobal(mode=mode)) for mode in MODES)
+    return [Matching("OpenCV SGM", mode, "cpu", 0, 0, "", run) for mode, run in modes]
+
+
+class Matching(Engine):
+    """What takes and returns arrays where an engine has tensors."""
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Disparity (H, W)."""
+        return self.run(*inputs)
+
+
 def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str, Any]]:
     """Time the engines in turns, fastest first. The first of `engines` is the one that others are compared with."""
-    inputs = check_inputs(card, card.width, card.height, "cpu")
-    image, K = inputs[0][0].numpy(), inputs[1][0].numpy()
-    depths = [engine(image, K) for engine in engines]
+    inputs = [each[0].numpy() for each in check_inputs(card, card.width, card.height, "cpu")]
+    depths = [engine(*inputs) for engine in engines]
     times: list[list[float]] = [[] for _ in engines]
     for _ in range(max(1, rounds // BLOCK)):
         for engine, taken in zip(engines, times, strict=True):
             for turn in range(WARM_UP + min(BLOCK, rounds)):
                 start = time.perf_counter()
-                engine(image, K)
+                engine(*inputs)
                 if turn >= WARM_UP:
                     taken.append(1000 * (time.perf_counter() - start))
     rows: list[dict[str, Any]] = [
@@ -146,7 +161,7 @@ def table(result: dict[str, Any]) -> str:
     for row in result.get("engines", []):
         lines.append(
             "  {backend:<14} {precision:<9} {ms_median:7.1f} ms  {speedup:5.1f} times eager float32, "
-            "depth differs by {percent:.2f} % (median)".format(**row, percent=100 * row["difference"])
+            "the result differs by {percent:.2f} % (median)".format(**row, percent=100 * row["difference"])
         )
     for row in result.get("node", []):
         lines.append(

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _engine_options(replay)
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
-    evaluate.add_argument("task", choices=("depth", "odometry"))
+    evaluate.add_argument("task", choices=("depth", "odometry", "planes"))
     evaluate.add_argument("--model", required=True)
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
@@ -254,6 +254,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     evaluate, lines = {
         "depth": (_evaluate_depth, _depth_lines),
         "odometry": (_evaluate_odometry, _odometry_lines),
+        "planes": (_evaluate_planes, _planes_lines),
     }[arguments.task]
     with tqdm(unit="image", disable=None) as bar:
 
@@ -271,8 +272,17 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.estimators.stereo import is_stereo
     from depth_ros.evaluation.folder import evaluate_depth
+    from depth_ros.evaluation.stereo import evaluate_stereo
 
+    if is_stereo(arguments.model):
+        if arguments.report:
+            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
+        return evaluate_stereo(
+            arguments.model, arguments.data, split=arguments.split, limit=arguments.limit, progress=progress,
+            engine_settings=_engine_settings(arguments),
+        )  # fmt: skip
     changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
     return evaluate_depth(
@@ -306,6 +316,21 @@ def _odometry_lines(result: dict[str, Any]) -> list[str]:
     figures = {key: value for key, value in result.items() if isinstance(value, float)}
     head = f"{result['model']} on {result['data']}: {result['frames']} frames, {result['engine']}"
     return [f"{head}, lengths {result['lengths'].replace('_', ' ')}", _figures_line(figures)]
+
+
+def _evaluate_planes(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.evaluation.planes import evaluate_planes
+
+    return evaluate_planes(
+        arguments.model, str(arguments.data), split=arguments.split, limit=arguments.limit,
+        engine_settings=_engine_settings(arguments), report=arguments.report,
+        command=" ".join(["depth_ros", *sys.argv[1:]]), progress=progress,
+    )  # fmt: skip
+
+
+def _planes_lines(result: dict[str, Any]) -> list[str]:
+    head = f"{result['model']} on {result['data']}: {result['images']} images, {result['true planes']} planes"
+    return [f"{head}, {result['engine']}", *(f"{k:<26} {v:.3f}" for k, v in result["figures"].items())]
 
 
 def _figures_line(figures: Mapping[str, float | None]) -> str:

@@ -121,6 +121,34 @@ class Depth:
 
 
 @dataclass(frozen=True)
+class Disparity:
+    """What a rectified pair shows. disparity: (H, W) float32, x left - x right in px, NaN = unknown.
+
+    camera: of the left eye, of exactly this size. image: (H, W, 3) uint8 RGB of the left eye. baseline: m.
+    offset: px, cx left - cx right, the disparity of what is infinitely far. std: (H, W) px within which about
+    68 % of the errors lie, or None.
+    """
+
+    stamp: int
+    frame_id: str
+    disparity: np.ndarray
+    camera: Camera
+    image: np.ndarray
+    baseline: float
+    offset: float = 0.0
+    std: np.ndarray | None = None
+
+    def depth(self) -> Depth:
+        """Z = f baseline / (disparity - offset); what is infinitely far or farther is unknown."""
+        near = self.disparity - np.float32(self.offset)
+        fx_baseline = np.float32(self.camera.fx * self.baseline)
+        z = np.full_like(near, np.nan)
+        np.divide(fx_baseline, near, out=z, where=near > 0)
+        std = None if self.std is None else z * z * (self.std / fx_baseline)
+        return Depth(self.stamp, self.frame_id, z, self.camera, self.image, std)
+
+
+@dataclass(frozen=True)
 class Pose:
     """A pose at a time. T: (4, 4) from the child to the parent frame, m.
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from depth_ros.datatypes import Camera, Depth, Frame, Planes, Pose
+from depth_ros.datatypes import Camera, Depth, Disparity, Frame, Planes, Pose
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import quaternion_from_matrix, rays
 
@@ -252,6 +252,26 @@ def fill_depth(message: Any, depth: np.ndarray, encoding: str = "32FC1") -> None
     elif encoding != "32FC1":
         raise DepthRosError(f"depth cannot be written as '{encoding}'; allowed: {', '.join(_DEPTHS)}")
     fill_image(message, depth, encoding)
+
+
+def fill_disparity(message: Any, found: Disparity, disparity_range: int, step: float) -> None:
+    """Write a DisparityImage; its header stays as it is. Unknown is -1, below `min_disparity`, as
+    stereo_image_proc has it. step: px, the smallest difference between disparities.
+
+    Z = f t / d holds, so the disparity of the infinitely far (`Disparity.offset`) is taken off.
+    """
+    near = found.disparity - np.float32(found.offset)
+    inside = np.isfinite(near) & (near >= 0) & (near <= disparity_range)
+    fill_image(message.image, np.where(inside, near, np.float32(-1)), "32FC1")
+    message.image.header = message.header
+    t = "t" if hasattr(message, "t") else "T"
+    message.f = float(found.camera.fx)
+    setattr(message, t, float(found.baseline))
+    message.min_disparity, message.max_disparity = 0.0, float(disparity_range)
+    message.delta_d = float(step)
+    window = message.valid_window
+    window.x_offset = window.y_offset = 0
+    window.height, window.width = found.disparity.shape
 
 
 def fill_camera_info(message: Any, camera: Camera) -> None:

@@ -13,6 +13,8 @@ from depth_ros.geometry import back_project, rays
 
 POINTS = 5_000
 """About so many pixels vote for a plane; all of them are labelled in the end."""
+SAME_DIRECTION = np.cos(np.radians(20.0))
+"""Planes nearer in direction than this and nearer than the tolerance are one (PlaneNet, section 5)."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,32 @@ def fit_planes(depth: np.ndarray, camera: Camera, settings: PlaneFitSettings = P
     while len(found) < settings.most_planes and len(X) >= max(least, 3):
         pick = random.choice(len(X), min(settings.rounds, len(X)), replace=False)
         hypotheses = np.hstack([N[pick], -(N[pick] * X[pick]).sum(axis=1, keepdims=True)])
-        equation = hypotheses[_near(X, N, hypotheses, settings).sum(axis=0).argmax()]
-        for _ in range(2):
-            near = _near(X, N, equation[None], settings)[:, 0]
-            if near.sum() < max(least, 3):
-                break
-            equation = least_squares(X[near])
+        votes = _near(X, N, hypotheses, settings)
+        best = votes.sum(axis=0).argmax()
+        equation, near = hypotheses[best], votes[:, best]
         if near.sum() < max(least, 3):
-            break  # the best of so many is too small
-        found.append(equation)
-        near = _near(X, N, equation[None], settings)[:, 0]
+            break
+        for _ in range(2):
+            refined = least_squares(X[near])
+            again = _near(X, N, refined[None], settings)[:, 0]
+            if again.sum() < near.sum():
+                break
+            equation, near = refined, again
+        if not _known(X[near], equation, found, settings):
+            found.append(equation)
         X, N = X[~near], N[~near]
     return _labelled(points, np.array(found).reshape(-1, 4), settings)
+
+
+def _known(
+    points: np.ndarray, equation: np.ndarray, found: list[np.ndarray], settings: PlaneFitSettings
+) -> bool:
+    """Whether a plane through `points` is one of `found` again, whose other points are gone."""
+    return any(
+        other[:3] @ equation[:3] > SAME_DIRECTION
+        and np.abs(points @ other[:3] + other[3]).mean() < settings.tolerance
+        for other in found
+    )
 
 
 def _near(X: np.ndarray, N: np.ndarray, equations: np.ndarray, settings: PlaneFitSettings) -> np.ndarray:

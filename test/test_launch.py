@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -52,8 +53,12 @@ def defaults(tree: ast.Module, name: str) -> dict[str, object]:
 def topics_of(executable: str) -> set[str]:
     """Relative topic names in the source of a node and of what it imports from the room."""
     sources = [ROOT / f"depth_ros/nodes/{executable}.py", ROOT / "depth_ros/nodes/camera_input.py"]
-    text = "".join(source.read_text() for source in sources)
-    return set(re.findall(r'(?:resolve_topic_name\(|_advertise\(\w+, )"([\w/]+)"', text))
+    own, camera = (source.read_text() for source in sources)
+    received = re.findall(r'resolve_topic_name\(below \+ "([\w/]+)"', camera)
+    eyes = ("left/", "right/") if "StereoInput" in own else ("",)
+    return {eye + topic for eye in eyes for topic in received} | set(
+        re.findall(r'_advertise\(\w+, "([\w/]+)"', own)
+    )
 
 
 def test_there_is_something_to_check():
@@ -118,10 +123,10 @@ def test_parameter_file_holds_allowed_values_that_are_no_defaults(file: Path):
 @pytest.mark.parametrize("file", PARAMETER_FILES, ids=lambda f: f.name)
 def test_parameter_file_is_accepted_by_the_node(file: Path):
     pytest.importorskip("rclpy")
-    from depth_ros.nodes.depth_node import DepthNodeSettings
-
+    module = importlib.import_module(f"depth_ros.nodes.{file.stem}_node")
+    kind = getattr(module, "".join(map(str.title, file.stem.split("_"))) + "NodeSettings")
     given = yaml.safe_load(file.read_text())["/**"]["ros__parameters"]
-    assert settings_from(DepthNodeSettings, given, file.name) != DepthNodeSettings()
+    assert settings_from(kind, given, file.name) != kind()
 
 
 @pytest.mark.parametrize("file", RVIZ_FILES, ids=lambda f: f.name)

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 
 from depth_ros.datatypes import Camera
-from depth_ros.evaluation.planes import PlaneTally
+from depth_ros.engine import EngineSettings
+from depth_ros.evaluation.pictures import plane_picture
+from depth_ros.evaluation.planes import PlaneTally, evaluate_planes, recorded
 from depth_ros.geometry import rays
-from depth_ros.planes import PlaneFitSettings, fit_planes, least_squares, outlines, surface_normals
-from depth_ros.world import World, WorldSettings
+from depth_ros.planes import (
+    PlaneFitSettings,
+    _known,
+    fit_planes,
+    least_squares,
+    outlines,
+    plane_colour,
+    surface_normals,
+)
+from depth_ros.world import World, WorldSettings, write_folder
 
 CAMERA = Camera.pinhole(160, 120, 120.0, 120.0, 79.5, 59.5)
 CORNER = np.array(
@@ -49,6 +59,20 @@ def test_noise_and_unknown_depth():
         assert cosines.max() > np.cos(np.radians(1.5))
         assert abs(found.equations[cosines.argmax(), 3] - equation[3]) < 0.05
     assert np.isin(found.labels, (-1, 0, 1, 2)).all() and (found.labels >= 0).mean() > 0.85
+
+
+def test_a_plane_again_is_not_another_and_a_step_is():
+    settings, points = PlaneFitSettings(tolerance=0.05), np.array([[0, 0, 4.03], [1, 0, 4.02], [0, 1, 4.04]])
+    wall = np.array([0, 0, -1, 4.0])
+    tilted = {angle: np.array([np.sin(angle), 0, -np.cos(angle), 4.0]) for angle in np.radians([10, 30])}
+    assert [_known(points, tilt, [wall], settings) for tilt in tilted.values()] == [True, False]
+    assert not _known(points + np.array([0, 0, 0.04]), wall, [wall], settings) and not _known(
+        points, wall, [], settings
+    )
+    step = np.where(np.arange(160) < 80, 4.0, 4.2) * np.ones((120, 1))
+    assert sorted(fit_planes(step.astype(np.float32), CAMERA).equations[:, 3]) == pytest.approx(
+        [4.0, 4.2], abs=1e-3
+    )
 
 
 def test_no_planes_where_there_are_none():
@@ -98,6 +122,24 @@ def test_recall_of_the_planes_of_rendered_rooms():
     assert tally.planes > 25
     by_plane, by_pixel = tally.recall(0.5, 0.05)
     assert by_plane > 0.75 and by_pixel > 0.95
+
+
+def test_evaluation_on_rooms_and_recordings(small_model, tmp_path):
+    settings = EngineSettings("eager", "float32", "cpu")
+    page = tmp_path / "page.html"
+    found = evaluate_planes(str(small_model), "world:room", engine_settings=settings, limit=2, report=page)
+    assert found["images"] == 2 and found["true planes"] > 8 and found["model"] == "small"
+    recalls = [value for name, value in found["figures"].items() if name.startswith("plane recall")]
+    assert len(recalls) == 6 and sorted(recalls) == recalls and 0 <= recalls[-1] <= 1
+    assert page.read_text().count("<figure>") == 8
+    write_folder(World(WorldSettings(kind="room", frames=2, width=160, height=120)), tmp_path / "clip")
+    (one, other) = recorded(tmp_path / "clip", "all", 0)
+    assert one.name != other.name and len(one.planes.equations) > 2
+    picture = plane_picture(one.frame.image, one.planes.labels)
+    assert (
+        picture.shape == (120, 160, 3)
+        and (np.abs(picture - np.array(plane_colour(0))) < 30).all(axis=2).sum() > 50
+    )
 
 
 def test_recall_counts_planes_and_pixels():

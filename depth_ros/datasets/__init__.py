@@ -57,12 +57,12 @@ def open_folder(path: str | Path, images: Path | None = None, lidar_x: bool = Fa
     images: a file that lists which images of raw KITTI to take, as the Eigen split does. lidar_x: their depth is
     the distance in front of the lidar, as in the published tables of that split, not in front of the camera.
     """
-    from depth_ros.datasets import cityscapes, euroc, folder, kitti_odometry, kitti_raw, tum
+    from depth_ros.datasets import cityscapes, euroc, folder, kitti_odometry, kitti_raw, middlebury, tum
 
     path = Path(path)
     if not path.is_dir():
         raise DepthRosError(f"no folder '{path}': give the path of a recorded folder")
-    layouts = (tum, euroc, kitti_odometry, kitti_raw, cityscapes, folder)  # the general one last
+    layouts = (tum, euroc, kitti_odometry, kitti_raw, cityscapes, middlebury, folder)  # the general one last
     for layout in layouts:
         if layout.fits(path):
             if layout is kitti_raw:

@@ -7,6 +7,8 @@ import base64
 import cv2
 import numpy as np
 
+from depth_ros.planes import contours, plane_colour
+
 UNKNOWN = (226, 226, 222)
 """Colour of pixels without a value."""
 LARGEST_ERROR = 0.5
@@ -50,6 +52,20 @@ def _coloured(value: np.ndarray, colormap: int) -> np.ndarray:
     levels = (np.clip(np.nan_to_num(value), 0, 1) * 255).astype(np.uint8)
     picture = cv2.cvtColor(cv2.applyColorMap(levels, colormap), cv2.COLOR_BGR2RGB)
     picture[~np.isfinite(value)] = UNKNOWN
+    return picture
+
+
+def plane_picture(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The image (H, W, 3) with planes (h, w), -1 = none, tinted and outlined, each in its `plane_colour`."""
+    height, width = image.shape[:2]
+    labels = cv2.resize(labels.astype(np.int32), (width, height), interpolation=cv2.INTER_NEAREST)
+    colours = np.array([plane_colour(k) for k in range(labels.max() + 1)] + [(128, 128, 128)], np.float32)
+    tinted = 0.65 * image + 0.35 * colours[labels]
+    picture = np.where((labels >= 0)[..., None], tinted, 0.8 * image).astype(np.uint8)
+    for k in range(labels.max() + 1):
+        borders = contours(labels == k, smallest=0.001)
+        colour = plane_colour(k)
+        cv2.polylines(picture, borders, True, colour, max(2, width // 200), cv2.LINE_AA)
     return picture
 
 

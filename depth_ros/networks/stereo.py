@@ -232,7 +232,7 @@ class Network(nn.Module):
         self.spread = nn.Conv2d(64, 16, 1)
         for part in (self.correct, self.mask, self.spread):
             nn.init.normal_(part.weight, std=0.01)
-            nn.init.zeros_(part.bias)
+            part.bias.data.zero_()  # type: ignore[union-attr]
         self.correct.keep_float32 = True  # type: ignore[assignment]
 
     def forward(self, left: Tensor, right: Tensor, steps: int) -> dict[str, Tensor]:

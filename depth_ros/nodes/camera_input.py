@@ -30,7 +30,7 @@ LARGE = 500_000
 
 
 class CameraInput:
-    """Subscribes `image` (or `image/compressed`) and `camera_info`, best effort, of `node`.
+    """Subscribes `image` (or `image/compressed`) and `camera_info`, best effort, of `node`; below `eye`, if given.
 
     Every image goes to `on_image`; `frame` then decodes it. What is wrong with the input, short of the
     decoding, is said to `complain`. rectified: the image is so already, camera_info's P describes it.
@@ -43,6 +43,7 @@ class CameraInput:
         rectified: bool,
         on_image: Callable[[Any], None],
         complain: Callable[[str], None],
+        eye: str = "",
     ) -> None:
         self.node, self.rectified = node, rectified
         self.on_image, self.complain = on_image, complain
@@ -53,8 +54,9 @@ class CameraInput:
         self._camera_problem = ""
         # A remapping of `image` must carry over to `image/compressed`, as with image_transport.
         suffix = "/compressed" if transport == "compressed" else ""
-        self.topic = node.resolve_topic_name("image") + suffix
-        self.info_topic = node.resolve_topic_name("camera_info")
+        below = f"{eye}/" if eye else ""
+        self.topic = node.resolve_topic_name(below + "image") + suffix
+        self.info_topic = node.resolve_topic_name(below + "camera_info")
         # Humble's callbacks are not told the sequence number.
         receive = self._receive_counted if hasattr(Subscription, "CallbackType") else self._receive
         self.kind = CompressedImage if suffix else Image
@@ -72,6 +74,11 @@ class CameraInput:
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
+
+    @property
+    def ready(self) -> bool:
+        """Whether a camera_info has come, usable or not: before that images are of no use."""
+        return bool(self.camera or self._camera_problem)
 
     def destroy(self) -> None:
         for subscription in self._subscriptions:
@@ -112,7 +119,7 @@ class CameraInput:
         self._stamp = stamp
         if self.received == 1 and len(message.data) > LARGE and transport_is_small():
             self.complain(small_transport_text())
-        if self.camera or self._camera_problem:  # else camera_info has not come yet: `silence` tells
+        if self.ready:  # else `silence` tells
             self.on_image(message)
 
     def silence(self) -> str:

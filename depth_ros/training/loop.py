@@ -33,6 +33,7 @@ from depth_ros.training.augment import Crops
 from depth_ros.training.clips import load_clips, unseen_clips
 from depth_ros.training.curves import draw
 from depth_ros.training.examples import load, load_pairs, load_planes, typical
+from depth_ros.training.group import ALONE, Group, Objective, joined
 from depth_ros.training.recipes import Recipe
 from depth_ros.training.video import validate_clips
 
@@ -44,12 +45,16 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
 
     out: working folder with checkpoint.pt, training.csv and, at the end, the model (card and weights).
     """
+    with joined() as group:
+        return _train(recipe, data, out, group)
+
+
+def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
     from depth_ros.training.export import export
 
     out.mkdir(parents=True, exist_ok=True)
-    module = family(recipe.family)
+    module, device = family(recipe.family), group.device
     torch.manual_seed(recipe.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = learner(module, recipe)
     begin(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)
@@ -66,29 +71,35 @@ def train(recipe: Recipe, data: Path, out: Path) -> Path:
     weights = (
         settings_from(module.LossSettings, recipe.loss, f"recipe {recipe.name}") if recipe.loss else None
     )
+    objective = group.shared(Objective(module, model, weights))
     batches = DataLoader(
         Crops(examples, recipe),
-        batch_size=recipe.batch,
-        sampler=range(step * recipe.batch, recipe.steps * recipe.batch),
+        batch_size=recipe.batch // group.size,
+        sampler=group.share(range(step, recipe.steps), recipe.batch),
         num_workers=1,
-        pin_memory=device == "cuda",
+        pin_memory=device != "cpu",
     )
-    progress = tqdm(batches, initial=step, total=recipe.steps, desc=recipe.name, mininterval=2.0)
+    progress = tqdm(
+        batches, initial=step, total=recipe.steps, desc=recipe.name, mininterval=2.0, disable=not group.writes
+    )
     for batch in progress:
-        terms = train_step(module, model, optimiser, _to(batch, device), step, weights)
+        terms = train_step(objective, optimiser, _to(batch, device), step, group)
         schedule.step()
         average.update_parameters(model)
         step += 1
         progress.set_postfix(loss=f"{terms['loss']:.3f}")
         last = step == recipe.steps
-        if step % recipe.validate_every == 0 or last:
+        if group.writes and (step % recipe.validate_every == 0 or last):
             measure = validate_clips if recipe.supervision == "video" else validate
             log(out / "training.csv", {"step": step, **terms, **measure(average.module, unseen, recipe)})
             draw(out / "training.csv", out / "training.svg")
-        if step % CHECKPOINT_EVERY == 0 or last:
+        if group.writes and (step % CHECKPOINT_EVERY == 0 or last):
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
-    mean = None if recipe.supervision in ("video", "disparity") else typical(examples)
-    return export(average.module, recipe, out / recipe.name, mean)
+    if group.writes:
+        mean = None if recipe.supervision in ("video", "disparity") else typical(examples)
+        export(average.module, recipe, out / recipe.name, mean)
+    group.wait()
+    return out / recipe.name
 
 
 def material(recipe: Recipe, data: Path) -> tuple[Any, Any]:
@@ -122,32 +133,29 @@ def moving_average(decay: float) -> Callable:
 
 
 def train_step(
-    module: ModuleType,
-    model: nn.Module,
+    objective: nn.Module,
     optimiser: torch.optim.Optimizer,
     batch: dict[str, Tensor],
     step: int,
-    weights: Any = None,
+    group: Group = ALONE,
 ) -> dict[str, float]:
     """One step of the optimiser in bfloat16 where the processor gains from it; returns the loss terms.
 
-    weights: the family's `LossSettings`, None = as they are.
+    objective: (batch, seed) -> terms, see `group.Objective`.
     """
-    model.train()
-    if hasattr(module, "augment"):
-        batch = module.augment(batch, torch.Generator().manual_seed(step))
+    objective.train()
     device = next(iter(batch.values())).device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16_pays(device)):
-        terms = module.loss(model, batch) if weights is None else module.loss(model, batch, weights)
+        terms = objective(batch, step * group.size + group.rank)
     optimiser.zero_grad(set_to_none=True)
     terms["loss"].backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    norm = nn.utils.clip_grad_norm_(objective.parameters(), 5.0)
     if not torch.isfinite(norm):
         raise DepthRosError(
             "the loss is no longer finite: lower the learning rate, or look for bad depth in the data"
         )
     optimiser.step()
-    return {key: value.item() for key, value in terms.items()}
+    return group.mean(terms)
 
 
 def bfloat16_pays(device: str) -> bool:

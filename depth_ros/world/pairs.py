@@ -248,7 +248,7 @@ def shape(mask: np.ndarray, centre: np.ndarray, radius: np.ndarray, random: Rand
         )
         return
     corners = int(random.integers(3, 9)) if kind < 0.55 else 4
-    angles = np.sort(random.uniform(0, 2 * np.pi, corners))
+    angles: np.ndarray = np.sort(random.uniform(0, 2 * np.pi, corners))
     if kind >= 0.55:  # upright or slightly turned boxes
         angles = np.pi / 4 + np.pi / 2 * np.arange(4) + random.normal(0, 0.08)
     distance = random.uniform(0.5, 1.0, corners) if kind < 0.55 else np.ones(4)
@@ -292,7 +292,7 @@ def plain(random: Random, size: tuple[int, int]) -> np.ndarray:
 def stripes(random: Random, size: tuple[int, int]) -> np.ndarray:
     """Bars or checks: repetitive, which fools those who look at small windows."""
     height, width = size
-    tile = random.integers(0, 255, (int(random.integers(1, 3)), 2, 3)).astype(np.uint8)
+    tile: np.ndarray = random.integers(0, 255, (int(random.integers(1, 3)), 2, 3)).astype(np.uint8)
     tile = cv2.resize(tile, (int(random.integers(4, 40)),) * 2, interpolation=cv2.INTER_NEAREST)
     turn = cv2.getRotationMatrix2D((0, 0), random.uniform(-90, 90), 1.0)
     return cv2.warpAffine(tile, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

@@ -15,6 +15,7 @@ from depth_ros.networks import compact
 from depth_ros.training import loop
 from depth_ros.training.augment import Crops, crop, rolled
 from depth_ros.training.examples import Example, load, right_example_of
+from depth_ros.training.group import Objective
 from depth_ros.training.recipes import Recipe, Source, recipe, recipes
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -81,7 +82,6 @@ def test_damaged_checkpoint_is_named(clip, tmp_path):
 
 
 def test_loss_that_is_no_number_stops_the_run(clip):
-    module = compact
     model = compact.Model(compact.Settings())
     with torch.no_grad():
         model.network.head.bias.fill_(torch.nan)
@@ -90,7 +90,7 @@ def test_loss_that_is_no_number_stops_the_run(clip):
     )
     optimiser = torch.optim.SGD(model.parameters(), 0.1)
     with pytest.raises(DepthRosError, match="no longer finite"):
-        loop.train_step(module, model, optimiser, batch, 0)
+        loop.train_step(Objective(compact, model), optimiser, batch, 0)
 
 
 def test_loss_falls_on_one_batch(clip):
@@ -100,7 +100,8 @@ def test_loss_falls_on_one_batch(clip):
     crops = Crops(load(small().sources, clip), small())
     batch = torch.utils.data.default_collate([crops[i] for i in range(4)])
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
-    losses = [loop.train_step(compact, model, optimiser, batch, step)["abs_rel"] for step in range(15)]
+    objective = Objective(compact, model)
+    losses = [loop.train_step(objective, optimiser, batch, step)["abs_rel"] for step in range(15)]
     assert losses[-1] < 0.5 * losses[0]
 
 

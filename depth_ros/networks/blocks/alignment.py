@@ -25,6 +25,8 @@ ITERATIONS = 10
 JUMP = 0.05
 """Relative difference of depth between neighbours from which on they are on different surfaces."""
 
+LARGEST = 0.1
+"""One step turns by no more than so many rad, and moves by no more than this share of the mean depth."""
 FIRST, SHRINK, LAST = 0.2, 0.6, 1e-3
 """Distance of a match, relative to depth, from which on it is no match: in the first step, factor, in the end."""
 
@@ -103,7 +105,10 @@ def _step(points: Tensor, normal: Tensor, distance: Tensor, weight: Tensor) -> T
     A = weighted @ J.transpose(1, 2)
     b = weighted @ distance.flatten(2).double().transpose(1, 2)
     damping = 1e-9 * A.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] + 1e-12
-    return torch.linalg.solve(A + damping * torch.eye(6, device=A.device), b)[:, :, 0].to(points.dtype)
+    step = torch.linalg.solve(A + damping * torch.eye(6, device=A.device), b)[:, :, 0].to(points.dtype)
+    z = points[:, 2].abs().mean((1, 2))[:, None]
+    bound = LARGEST * torch.cat([z.expand(-1, 3), torch.ones_like(z).expand(-1, 3)], 1)
+    return torch.maximum(torch.minimum(step, bound), -bound)  # clouds that do not fit may ask for anything
 
 
 class _Alignment(torch.autograd.Function):

@@ -1,0 +1,78 @@
+"""Figures of disparity against numbers, and the table of semi-global matching on a Middlebury folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_ros.cli import main
+from depth_ros.datasets import open_folder
+from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.stereo import disparity_figures, evaluate_stereo, true_disparity
+
+NAN = np.nan
+
+
+def test_figures_by_hand():
+    truth = np.array([[10, 100, 50, NAN, 20, 20]], np.float32)
+    found = np.array([[13.5, 104, 51.5, 7, NAN, 20]], np.float32)  # 104 is off by 4 px, but by 4 % only
+    std = np.array([[4, 4, 1, 1, 1, 1]], np.float32)
+    figures = disparity_figures(found, truth, std)
+    assert figures["epe"] == pytest.approx((3.5 + 4 + 1.5) / 4)
+    assert (figures["d1_all"], figures["bad_1"], figures["bad_2"]) == (0.25, 0.75, 0.5)
+    assert figures["density"] == 0.8 and figures["coverage"] == 0.75
+    assert figures["coverage_at_1"] == 0.5 and figures["coverage_at_2"] is None
+
+
+@pytest.fixture()
+def middlebury(tmp_path: Path) -> Path:
+    """Two scenes, one of each year's names; a wall of 12 px of disparity."""
+    for name, files, units in (
+        ("old", ("im2", "im6", "disp2"), 4),
+        ("new", ("view1", "view5", "disp1"), 2),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        noise = np.random.default_rng(units).random((40, 80, 3), np.float32)
+        wide = (255 * cv2.resize(noise, (160, 80), interpolation=cv2.INTER_CUBIC)).clip(0, 255)
+        truth = np.full((80, 140), 12 * units, np.uint8)
+        truth[:, :13] = 0
+        for file, image in zip(files, (wide[:, :140], wide[:, 12:152], truth), strict=True):
+            cv2.imwrite(str(folder / f"{file}.png"), image)
+    return tmp_path
+
+
+def test_middlebury_layout(middlebury: Path):
+    folder = open_folder(middlebury)
+    assert (folder.layout, len(folder)) == ("middlebury", 2) and len(open_folder(middlebury / "old")) == 1
+    for index in range(2):
+        disparity = true_disparity(folder[index])
+        assert np.isnan(disparity[:, :13]).all() and np.allclose(disparity[:, 13:], 12)
+    assert folder[1].left.camera.fx == pytest.approx(3740 / 4)
+    (middlebury / "old/im2.png").write_bytes(b"no image")
+    with pytest.raises(DepthRosError, match=r"im2.png is damaged"):
+        folder[1]
+
+
+def test_semi_global_matching_is_in_the_table(middlebury: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    arguments = ["evaluate", "depth", "--model", "semi_global", "--data", str(middlebury)]
+    assert main([*arguments, "--json", str(file)]) == 0
+    result = json.loads(file.read_text())
+    assert result["images"] == 2 and "semi-global" in result["engine"]
+    figures, filled = result["figures"], result["baseline"]
+    assert figures["epe"] < 0.3 and figures["bad_2"] < 0.02 and 0.9 < figures["density"] <= 1
+    assert filled["density"] == 1.0 and set(result["baselines"]) == {"semi_global", "semi_global_filled"}
+    assert figures["abs_rel"] < 0.02 and figures["delta1"] > 0.98
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path: Path):
+    (tmp_path / "image").mkdir()
+    (tmp_path / "camera.yaml").write_text("{width: 8, height: 8, fx: 9, fy: 9, cx: 4, cy: 4}")
+    cv2.imwrite(str(tmp_path / "image/0.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DepthRosError, match="no right eye"):
+        evaluate_stereo("semi_global", tmp_path)
