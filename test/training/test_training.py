@@ -196,3 +196,16 @@ def test_monodepth_learns_from_pairs_alone(clip, tmp_path):
     )
     card = read_card(loop.train(made, clip, tmp_path / "run"))
     assert card.family == "monodepth"
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "scale"),
+    [("fcrn", {"backbone": "lite0"}, "metric"), ("mannequin", {"narrow": 16}, "up_to_scale")],
+)
+def test_families_learn_depth_and_say_of_what_scale(clip, tmp_path, family, settings, scale):
+    made = small(family=family, settings=settings, scale=scale, steps=2, validate_every=1)
+    card = read_card(loop.train(made, clip, tmp_path / "run"))
+    assert (card.family, card.scale) == (family, scale)
+    load_model(card)
+    rows = list(csv.DictReader((tmp_path / "run/training.csv").open()))
+    assert 0 < float(rows[-1]["clip abs_rel"]) < 5
