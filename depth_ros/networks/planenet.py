@@ -13,6 +13,8 @@ z up: `to_optical` turns it. Reference code: MIT, of the CRF too; nothing of it 
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -48,6 +50,7 @@ class Settings:
     )
     matching: str = setting("nearest", "of planes in training", choices=("nearest", "hungarian"))
     max_depth: float = setting(10.0, "farther is unknown (NaN)", "m", 1.0, 1000.0)
+    folded: bool = setting(False, "batch norms of `lite` are part of the convolutions")
 
 
 class Raw(NamedTuple):
@@ -330,15 +333,23 @@ class Model(nn.Module):
         super().__init__()
         self.settings = settings
         self.network = NETWORKS[settings.network](settings.planes)
+        if settings.folded:
+            compact.fold(self.network.eval())
         self.crf = None
         if settings.crf_iterations:
             self.crf = DenseCrf(settings.planes + 1, settings.crf_iterations, settings.crf_stride)
 
     def predict(self, image: Tensor, intrinsics: Tensor) -> Prediction:
         """image: (B, H, W, 3) uint8 RGB, intrinsics: (B, 3, 3) px."""
-        size = image.shape[1:3]
         dtype = next(self.network.parameters()).dtype
-        raw = self.network(image.permute(0, 3, 1, 2).to(dtype) / 255 - 0.5, intrinsics)
+        raw = self.network((image.permute(0, 3, 1, 2) / 255.0 - 0.5).to(dtype), intrinsics)
+        if torch.is_autocast_enabled(image.device.type):  # training: what follows is geometry
+            with torch.autocast(image.device.type, enabled=False):
+                return self._completed(raw, image, intrinsics)
+        return self._completed(raw, image, intrinsics)
+
+    def _completed(self, raw: Raw, image: Tensor, intrinsics: Tensor) -> Prediction:
+        size = image.shape[1:3]
         larger = enlarged_tf1 if self.settings.network == "resnet101" else enlarged
         prior, logits = raw.planes.float(), larger(raw.logits.float(), *size)
         if self.crf is not None:
@@ -379,6 +390,16 @@ def initialise(model: Model) -> None:
     """ImageNet weights of the encoder of `lite`; the others start from nothing."""
     if model.settings.network == "lite":
         compact.initialise(model)  # type: ignore[arg-type]
+
+
+def finish(model: Model) -> Model:
+    """The form that is deployed: a trained `lite` with folded batch norms, as in `compact`; others as they are."""
+    if model.settings.network != "lite" or model.settings.folded:
+        return model
+    model = copy.deepcopy(model).eval()
+    compact.fold(model.network)
+    model.settings = dataclasses.replace(model.settings, folded=True)
+    return model
 
 
 def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:

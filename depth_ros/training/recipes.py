@@ -151,7 +151,7 @@ def planes_indoor() -> Recipe:
         sources=(
             Source("hololens_office"),
             Source("tum_fr1_rpy"),
-            Source("world:room", count=700),
+            Source("world:room", count=1200),
         ),
         description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={
@@ -161,7 +161,7 @@ def planes_indoor() -> Recipe:
             "crf_iterations": 0,
             "max_depth": 20.0,
         },
-        steps=2000,
+        steps=4500,
         supervision="planes",
     )
 

@@ -8,7 +8,7 @@ import torch
 
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rays
-from depth_ros.networks import parameter_counts, planenet
+from depth_ros.networks import planenet
 from depth_ros.networks.blocks import planes as geometry
 from depth_ros.networks.blocks.dense_crf import DenseCrf
 from depth_ros.world import World, WorldSettings
@@ -19,15 +19,13 @@ def count(module):
 
 
 def test_parameter_counts():
-    counts = parameter_counts("planenet")
-    assert (counts["resnet101"], counts["drn_d_54"]) == (65_645_213, 40_300_506)
     with torch.device("meta"):
-        resnet, drn = planenet.ResNet101(), planenet.Drn()
-        whole = planenet.Model(planenet.Settings(network="resnet101"))
+        resnet, drn = planenet.NETWORKS["resnet101"](), planenet.NETWORKS["drn_d_54"]()
     heads = (resnet.plane_fc, resnet.pools, resnet.segmentation_conv1, resnet.segmentation_conv2,
              resnet.non_plane_mask_conv2, resnet.non_plane_depth_conv2, resnet.non_plane_normal_conv2)  # fmt: skip
     assert sum(map(count, heads)) == 23_142_957 and count(resnet) - 23_142_957 == 42_502_256
-    assert count(drn.drn) == 35_296_176 and count(whole) == 65_645_576
+    assert count(resnet) + count(DenseCrf(11)) == 65_645_576
+    assert count(drn) == 40_300_506 and count(drn.drn) == 35_296_176
 
 
 def test_released_names_and_layout():
@@ -302,6 +300,35 @@ def test_crf_learns_and_cells_come_near_the_exact_filter():
     assert all(p.grad.abs().sum() > 0 for p in crf.parameters()) and logits.grad.abs().sum() > 0
 
 
+def test_mixed_precision_of_training_stops_before_the_geometry():
+    torch.manual_seed(0)
+    settings = planenet.Settings(network="lite", fitted=True, crf_iterations=1, crf_stride=4)
+    model = planenet.Model(settings).eval()
+    image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    K = torch.tensor([[[60.0, 0, 31.5], [0, 60, 31.5], [0, 0, 1]]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model.predict(image, K)
+        depths = planenet.layers(mixed, K, 10.0)
+    assert {value.dtype for value in (*mixed, depths)} == {torch.float32}
+    expected = geometry.plane_depths(mixed.planes, geometry.pixel_rays(K, (64, 64)), 10.0)
+    torch.testing.assert_close(depths[:, :-1], expected, rtol=1e-6, atol=1e-6)
+    assert (mixed.logits - mixed.logits.bfloat16().float()).abs().max() > 0  # the CRF did not round either
+
+
+def test_folding_changes_little():
+    torch.manual_seed(0)
+    model = planenet.Model(planenet.Settings(network="lite", fitted=True, crf_iterations=0)).eval()
+    image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    K = torch.tensor([[[60.0, 0, 31.5], [0, 60, 31.5], [0, 0, 1]]])
+    folded = planenet.finish(model)
+    assert folded.settings.folded and not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    again = planenet.Model(folded.settings)
+    again.load_state_dict(folded.state_dict(), strict=True)
+    one, other = model.predict(image, K), again.eval().predict(image, K)
+    assert ((one.depth - other.depth).abs() / one.depth).median() < 0.01
+    torch.testing.assert_close(one.planes, other.planes, rtol=0.02, atol=0.02)
+
+
 def test_a_few_steps_learn_a_room(room):
     torch.manual_seed(0)
     settings = planenet.Settings(network="lite", fitted=True, matching="hungarian", crf_iterations=0)
@@ -310,10 +337,9 @@ def test_a_few_steps_learn_a_room(room):
     batch["image"] = torch.randint(0, 256, (1, 96, 128, 3), dtype=torch.uint8)
     crop = {"image": batch["image"][:, :64], "intrinsics": batch["intrinsics"], "planes": batch["planes"],
             **{key: batch[key][:, :64] for key in ("depth", "weight", "labels")}}  # fmt: skip
-    crop = {key: value.repeat(2, *[1] * (value.ndim - 1)) for key, value in crop.items()}
     optimiser = torch.optim.Adam(model.parameters(), 2e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(10):
         terms = planenet.loss(model, crop)
         optimiser.zero_grad()
         terms["loss"].backward()

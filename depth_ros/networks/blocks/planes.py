@@ -37,7 +37,9 @@ def plane_depths(planes: Tensor, rays: Tensor, farthest: float) -> Tensor:
     """
     distance = planes.square().sum(2).clamp(min=1e-12).sqrt()
     normals = planes / distance[..., None]
-    slope = (normals @ rays.flatten(2)).unflatten(2, rays.shape[2:])
+    # no matrix product: on GPUs and in mixed precision those round to 10 or 7 bits
+    n, r = normals[..., None, None], rays[:, None]
+    slope = n[:, :, 0] * r[:, :, 0] + n[:, :, 1] * r[:, :, 1] + n[:, :, 2] * r[:, :, 2]
     slope = torch.where(slope.abs() < NEAREST_SLOPE, slope.new_tensor(NEAREST_SLOPE), slope)
     return (distance[..., None, None] / slope).clamp(0.0, farthest)
 
