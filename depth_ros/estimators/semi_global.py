@@ -21,11 +21,11 @@ class SemiGlobal:
     knows nothing of the first `disparity_range` columns; what fails the left-right check is unknown."""
 
     def __init__(self, disparity_range: int = 192, mode: str = "3way", filled: bool = False) -> None:
-        block = 3
+        block = 5
         self.disparity_range, self.mode, self.filled = disparity_range, mode, filled
         self._matcher = cv2.StereoSGBM.create(
-            minDisparity=0, numDisparities=disparity_range, blockSize=block, P1=4 * 3 * block**2,
-            P2=64 * 3 * block**2, disp12MaxDiff=1, preFilterCap=63, uniquenessRatio=5,
+            minDisparity=0, numDisparities=disparity_range, blockSize=block, P1=36 * block**2,
+            P2=144 * block**2, disp12MaxDiff=1, preFilterCap=63, uniquenessRatio=5,
             speckleWindowSize=100, speckleRange=2, mode=MODES[mode],
         )  # fmt: skip
 

@@ -123,7 +123,8 @@ def evaluate_stereo(
         pair = rectified_pair(sample.left, sample.right)
         truth = true_disparity(sample)
         if truth is None and folder[indices[0]].depth is None:
-            reference, truth = True, _reference(sample)
+            reference, matched = True, stereo_reference(sample)
+            truth = None if matched is None else np.float32(sample.fx_baseline) / matched
         for name, estimator in estimators.items() if truth is not None else ():
             if not rows[name]:
                 estimator.estimate(pair)  # builds the engine, which is no latency
@@ -154,11 +155,6 @@ def evaluate_stereo(
 
 def _median(latency: Any) -> float | None:
     return latency.median if latency else None
-
-
-def _reference(sample: Sample) -> np.ndarray:
-    depth = stereo_reference(sample)
-    return np.float32(sample.fx_baseline) / depth
 
 
 def _depth(found: Disparity, sample: Sample) -> dict[str, float | None]:

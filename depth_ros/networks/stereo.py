@@ -304,6 +304,8 @@ class Model(nn.Module):
 
     task = TASK
     size_multiple = 32
+    deviations = (1,)
+    """Which results are estimates of error: engines need not repeat them as exactly."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()

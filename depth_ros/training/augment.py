@@ -149,17 +149,17 @@ def pair_crop(example: Example, recipe: Recipe, random: np.random.Generator) -> 
     left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
     window, size = np.s_[top : top + h, left : left + w], (recipe.width, recipe.height)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    images = [
-        cv2.resize(image[window], size, interpolation=method) for image in (example.image, example.right)
-    ]
     disparity = example.fx_baseline / example.depth[window] * np.float32(recipe.width / w)
-    disparity = cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    state = random.bit_generator.state
-    images[0] = recolour(images[0], random)
-    random.bit_generator.state = state  # the same colours in the other eye
-    images[1] = recolour(images[1], random)
-    images = list(eyes(*images, random))
-    return {"image": images[0], "right": misrectified(images[1], random), "disparity": disparity}
+    state, images = random.bit_generator.state, []
+    for image in (example.image, example.right):
+        random.bit_generator.state = state  # the same colours in both eyes
+        images.append(recolour(cv2.resize(image[window], size, interpolation=method), random))
+    one, other = eyes(images[0], images[1], random)
+    return {
+        "image": one,
+        "right": misrectified(other, random),
+        "disparity": cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST_EXACT),
+    }
 
 
 def _tensors(item: dict[str, np.ndarray]) -> dict[str, Tensor]:

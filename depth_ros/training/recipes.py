@@ -321,7 +321,7 @@ def stereo_start() -> Recipe:
             "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
             "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
         ),
-        steps=2000,
+        steps=1300,
         batch=2,
         average=0.998,
         learning_rate=8e-4,
@@ -339,7 +339,7 @@ def stereo() -> Recipe:
         name="stereo",
         start="stereo_start",
         sources=(*(replace(s, count=45) if s.count else s for s in start.sources),),
-        steps=2000,
+        steps=1300,
         learning_rate=5e-4,
     )
 

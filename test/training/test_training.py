@@ -101,7 +101,7 @@ def test_loss_falls_on_one_batch(clip):
     batch = torch.utils.data.default_collate([crops[i] for i in range(4)])
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
     objective = Objective(compact, model)
-    losses = [loop.train_step(objective, optimiser, batch, step)["abs_rel"] for step in range(15)]
+    losses = [loop.train_step(objective, optimiser, batch, step)["abs_rel"] for step in range(20)]
     assert losses[-1] < 0.5 * losses[0]
 
 
