@@ -255,7 +255,8 @@ def _kitti(recipe: Recipe) -> Recipe:
 
 def sfmlearner_street() -> Recipe:
     """SfMLearner (Zhou et al. 2017) from rendered streets."""
-    return _video("sfmlearner_street", "sfmlearner", loss={"smoothness_weight": 0.002})
+    loss = {"smoothness_weight": 0.005}
+    return _video("sfmlearner_street", "sfmlearner", settings={"explain": True}, loss=loss)
 
 
 def sfmlearner_kitti() -> Recipe:
@@ -265,7 +266,7 @@ def sfmlearner_kitti() -> Recipe:
 
 def vid2depth_street() -> Recipe:
     """vid2depth (Mahjourian et al. 2018) from rendered streets."""
-    return _video("vid2depth_street", "vid2depth", steps=2500, loss={"smoothness_weight": 0.003})
+    return _video("vid2depth_street", "vid2depth", steps=2500, loss={"smoothness_weight": 0.006})
 
 
 def vid2depth_street_unaligned() -> Recipe:
