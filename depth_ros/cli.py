@@ -116,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     two_view.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="new, in the general layout"
     )
+    two_view.add_argument("--joints", type=Path, metavar="FOLDER", help="images, numbers of joints 1 to 17")
     two_view.add_argument("--model", default="", help="of family mannequin: also predict from the inputs")
 
     effect = _command(commands, "effect", run_effect, "defocus, take people out, insert an object: a video")
@@ -386,14 +387,9 @@ def run_two_view(arguments: argparse.Namespace) -> None:
     from depth_ros.effects.inputs import write_inputs
 
     made = write_inputs(
-        arguments.source,
-        arguments.out,
-        arguments.model,
-        arguments.poses,
-        arguments.masks,
-        arguments.limit,
-        tqdm,
-    )
+        arguments.source, arguments.out, arguments.model, arguments.poses, arguments.masks, arguments.limit, tqdm,
+        arguments.joints,
+    )  # fmt: skip
     print(f"{made.images} images in {arguments.out}, parallax for {100 * made.trusted:.0f} % of the pixels")
     for name, figures in made.figures.items():
         print(f"{name:<10} {_figures_line(figures)}")
