@@ -94,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     import_.add_argument("family")
     import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, or a PyTorch file")
     import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
+    import_.add_argument("--calibrate", type=Path, metavar="FOLDER",
+                         help="images to take batch norm statistics from, for models released without")  # fmt: skip
     import_.add_argument("--hub", action="store_true", help="hugging_face: download OWNER/NAME from the hub")
 
     train = _command(commands, "train", run_train, "train a recipe; goes on where it was stopped")
@@ -346,7 +348,7 @@ def run_import(arguments: argparse.Namespace) -> None:
         return print(f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub)}")
     from depth_ros.importing import import_checkpoint
 
-    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out)
+    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out, arguments.calibrate)
     print("\n".join(f"model: {path}" for path in result.models))
     print(f"{result.placed} variables placed, {result.slots} of the optimiser left out")
     if result.left:

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from depth_ros.card import Card, build
 from depth_ros.engine.check import check_inputs
 from depth_ros.errors import DepthRosError
+from depth_ros.importing.calibration import calibrate
 from depth_ros.importing.names import Part, is_slot, parts
 from depth_ros.importing.npy import read_npy
 from depth_ros.importing.tensorflow import Checkpoint
 from depth_ros.networks import families, family
 from depth_ros.training.export import save
 
+UNCALIBRATED = "normalises by the images at hand, as released; --calibrate FOLDER gives it statistics instead"
 LICENCE = "that of the imported checkpoint: ask whoever trained it"
 
 
@@ -39,9 +41,12 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_checkpoint(family_name: str, checkpoint: Path, out: Path) -> Imported:
+def import_checkpoint(
+    family_name: str, checkpoint: Path, out: Path, calibration: Path | None = None
+) -> Imported:
     """Make models of a checkpoint, one folder a task below `out`.
 
+    calibration: a folder of images for those whose batch norms have no statistics of their own (`calibrate`).
     Raises DepthRosError if the checkpoint cannot be read, is of something else, or lacks a part of a model.
     """
     family(family_name)
@@ -55,6 +60,11 @@ def import_checkpoint(family_name: str, checkpoint: Path, out: Path) -> Imported
         card = _card(family_name, checkpoint, out, part)
         model = build(card).eval()
         used |= fill(model, part, variables)
+        if card.settings.get("batch_statistics"):
+            if calibration:
+                card = calibrate(model, card, calibration)
+            else:
+                notes.append(f"{card.name}: {UNCALIBRATED}")
         save(model, card)
         models.append(card.path)
         notes += [*part.notes, *suspicions(model, card)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,11 +14,13 @@ from torch.nn import functional as F
 
 from depth_ros.card import load_model, read_card
 from depth_ros.cli import main
+from depth_ros.datasets import open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.importing import fill, import_checkpoint, names, suspicions
 from depth_ros.importing.tensorflow import Checkpoint
 from depth_ros.networks import family, model_class
 from depth_ros.networks.blocks.layers import UpConv
+from depth_ros.world import World, WorldSettings, write_folder
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -375,6 +378,33 @@ def test_errors_say_what_is_wrong(tmp_path, capsys):
         import_checkpoint("sfmlearner", tmp_path / "evil.pth", tmp_path)
     with pytest.raises(DepthRosError, match="no checkpoint"):
         import_checkpoint("sfmlearner", tmp_path / "nowhere", tmp_path)
+
+
+def test_calibration_makes_a_model_independent_of_its_batch(tmp_path):
+    """vid2depth's motion network: batch statistics of random images, then means over a folder."""
+    write_folder(World(WorldSettings(kind="street", frames=6, width=128, height=64)), tmp_path / "clip")
+    variables = random_variables(dict(slim("pose_exp_net", posenet(3), norm=True)))
+    prefix = write_checkpoint(tmp_path / "m", variables)
+    plain = import_checkpoint("vid2depth", prefix, tmp_path / "plain")
+    calibrated = import_checkpoint("vid2depth", prefix, tmp_path / "calibrated", tmp_path / "clip")
+    assert any("--calibrate FOLDER" in note for note in plain.notes) and not calibrated.notes
+    cards = [read_card(result.models[0]) for result in (plain, calibrated)]
+    assert [card.settings["batch_statistics"] for card in cards] == [True, False]
+    assert "calibrated on 4 images of clip" in cards[1].description
+    images = torch.randint(0, 256, (2, 3, 128, 416, 3), dtype=torch.uint8)
+    K, models = torch.eye(3).expand(2, 3, 3), [load_model(card) for card in cards]
+    with torch.inference_mode():
+        alone, beside_another = zip(*((m(images[:1], K[:1])[0], m(images, K)[0]) for m in models))
+    assert not torch.allclose(alone[0], beside_another[0], atol=1e-4)
+    assert torch.allclose(alone[1], beside_another[1], atol=1e-6)
+    first = models[1].network.cnv1
+    folder = open_folder(tmp_path / "clip")
+    size = (cards[1].width, cards[1].height)
+    small = [cv2.resize(folder[i].left.image, size, interpolation=cv2.INTER_AREA) for i in range(6)]
+    with torch.inference_mode():
+        stacks = torch.stack([torch.from_numpy(np.concatenate(small[i : i + 3], 2)) for i in range(4)])
+        out = first.conv(stacks.permute(0, 3, 1, 2).float() / 255)
+    assert torch.allclose(first.norm.running_mean, out.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
 
 
 class Flat(torch.nn.Module):
