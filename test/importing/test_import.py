@@ -92,19 +92,34 @@ def struct2depth() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def monodepth_vgg(channels: int = 3) -> Iterator[tuple[str, tuple[int, ...]]]:
-    widths, kernels = (32, 64, 128, 256, 512, 512, 512), (7, 5, 3, 3, 3, 3, 3)
-    encoder, decoder, i = [], [], channels
-    for o, k in zip(widths, kernels, strict=True):
+    encoder, i = [], channels
+    for o, k in zip((32, 64, 128, 256, 512, 512, 512), (7, 5, 3, 3, 3, 3, 3), strict=True):
         encoder += [(k, i, o), (k, o, o)]
         i = o
-    joined = {7: 1024, 6: 1024, 5: 512, 4: 256, 3: 130, 2: 66, 1: 18}
-    for level, o in zip((7, 6, 5, 4, 3, 2, 1), (512, 512, 256, 128, 64, 32, 16), strict=True):
-        decoder += [(3, i, o), (3, joined[level], o)] + ([(3, o, 2)] if level < 5 else [])
+    yield from monodepth(encoder, {7: 1024, 6: 1024, 5: 512, 4: 256, 3: 130, 2: 66, 1: 18}, 512)
+
+
+def monodepth_resnet50() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every unit has a projection, after its three convolutions."""
+    encoder, i = [(7, 3, 64)], 64
+    for n, units in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for _ in range(units):
+            encoder += [(1, i, n), (3, n, n), (1, n, 4 * n), (1, i, 4 * n)]
+            i = 4 * n
+    yield from monodepth(encoder, {6: 1536, 5: 768, 4: 384, 3: 130, 2: 98, 1: 18}, 2048)
+
+
+def monodepth(encoder, joined: dict[int, int], i: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Layers numbered by slim; joined: channels into iconv by level, i: out of the encoder."""
+    widths, decoder = {7: 512, 6: 512, 5: 256, 4: 128, 3: 64, 2: 32, 1: 16}, []
+    for level, inner in joined.items():
+        o = widths[level]
+        decoder += [(3, i, o), (3, inner, o)] + ([(3, o, 2)] if level < 5 else [])
         i = o
     for side, convs in (("encoder", encoder), ("decoder", decoder)):
-        for place, (k, i, o) in enumerate(convs):
+        for place, (k, first, o) in enumerate(convs):
             name = f"model/{side}/Conv" + (f"_{place}" if place else "")
-            yield from ((f"{name}/weights", (k, k, i, o)), (f"{name}/biases", (o,)))
+            yield from ((f"{name}/weights", (k, k, first, o)), (f"{name}/biases", (o,)))
 
 
 CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
@@ -119,6 +134,7 @@ CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
         "struct2depth", dict(slim("depth_prediction/depth_net", DISPNET)), ["depth"]
     ),
     "monodepth": ("monodepth", dict(monodepth_vgg()), ["depth"]),
+    "monodepth resnet50": ("monodepth", dict(monodepth_resnet50()), ["depth"]),
     "monodepth stereo": ("monodepth", dict(monodepth_vgg(6)), ["stereo_depth"]),
 }  # fmt: skip
 
@@ -228,11 +244,17 @@ def test_every_variable_has_its_place(which):
     assert used == set(variables)
 
 
-def test_struct2depth_has_the_published_number_of_values():
-    sizes = [int(np.prod(shape)) for shape in dict(struct2depth()).values()]
-    assert (
-        sum(sizes) == 17_508_780 + 7_808 + 2 - 1
-    )  # parameters, statistics, global_scale_var; no global_step
+@pytest.mark.parametrize(("which", "count"), [
+    ("SfMLearner depth", 31_596_900),
+    ("SfMLearner motion", 2_660_232),
+    ("vid2depth", 33_187_568 + 2 * (7_072 + 1_008)),  # and two statistics for every beta
+    ("struct2depth", 17_508_780 + 7_808 + 1),  # and statistics, global_scale_var
+    ("monodepth", 31_600_072),
+    ("monodepth resnet50", 58_452_008),
+    ("monodepth stereo", 31_604_776),
+])  # fmt: skip
+def test_made_up_checkpoints_have_the_published_number_of_values(which, count):
+    assert sum(int(np.prod(shape)) for shape in CHECKPOINTS[which][1].values()) == count
 
 
 def random_variables(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
