@@ -94,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     import_.add_argument("family")
     import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, or a PyTorch file")
     import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
+    import_.add_argument("--calibrate", type=Path, metavar="FOLDER",
+                         help="images to take batch norm statistics from, for models released without")  # fmt: skip
     import_.add_argument("--hub", action="store_true", help="hugging_face: download OWNER/NAME from the hub")
 
     train = _command(commands, "train", run_train, "train a recipe; goes on where it was stopped")
@@ -116,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
     two_view.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="new, in the general layout"
     )
+    two_view.add_argument("--joints", type=Path, metavar="FOLDER", help="images, numbers of joints 1 to 17")
     two_view.add_argument("--model", default="", help="of family mannequin: also predict from the inputs")
 
     effect = _command(commands, "effect", run_effect, "defocus, take people out, insert an object: a video")
@@ -345,7 +348,7 @@ def run_import(arguments: argparse.Namespace) -> None:
         return print(f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub)}")
     from depth_ros.importing import import_checkpoint
 
-    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out)
+    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out, arguments.calibrate)
     print("\n".join(f"model: {path}" for path in result.models))
     print(f"{result.placed} variables placed, {result.slots} of the optimiser left out")
     if result.left:
@@ -386,14 +389,9 @@ def run_two_view(arguments: argparse.Namespace) -> None:
     from depth_ros.effects.inputs import write_inputs
 
     made = write_inputs(
-        arguments.source,
-        arguments.out,
-        arguments.model,
-        arguments.poses,
-        arguments.masks,
-        arguments.limit,
-        tqdm,
-    )
+        arguments.source, arguments.out, arguments.model, arguments.poses, arguments.masks, arguments.limit, tqdm,
+        arguments.joints,
+    )  # fmt: skip
     print(f"{made.images} images in {arguments.out}, parallax for {100 * made.trusted:.0f} % of the pixels")
     for name, figures in made.figures.items():
         print(f"{name:<10} {_figures_line(figures)}")

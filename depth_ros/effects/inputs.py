@@ -39,14 +39,15 @@ def write_inputs(
     masks: Path | None = None,
     limit: int = 0,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
+    joints: Path | None = None,
 ) -> Inputs:
     """Make the two-view inputs of every posed image and write them to the new folder `out`.
 
     image/, camera.yaml and poses.txt as `datasets.folder` reads them, depth/ from parallax (uint16, 1/1000 of the
     poses' unit, 0 = none), confidence/ (uint8 / 255), moving_objects/ people (255). model: a mannequin one; its depth
-    goes to predicted/ in the same units, brought to scale by parallax. See `clip.read_clip` for poses and masks.
+    goes to predicted/ in the same units, brought to scale by parallax. See `clip.read_clip` for poses, masks, joints.
     """
-    moments = posed(read_clip(source, poses, masks, limit), source)
+    moments = posed(read_clip(source, poses, masks, limit, joints), source)
     if out.exists() and any(out.iterdir()):
         raise DepthRosError(f"{out} exists already: remove it or give another name")
     network = TwoView(model) if model else None

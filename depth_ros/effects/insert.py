@@ -51,9 +51,8 @@ def place(first: Moment, size: float, distance: float, column: float = 0.5, row:
 
 
 def with_object(moment: Moment, scene: Scene) -> tuple[np.ndarray, float]:
-    """The image (H, W, 3) uint8 with the object where it is nearer than the scene, and the share of it that shows.
-
-    Unknown depth hides nothing. The moment needs a pose and depth in the units of the poses.
+    """The image (H, W, 3) uint8 with the object where it is nearer than the scene, and the share of it that shows; NaN
+    where it is out of view. Unknown depth hides nothing. The moment needs a pose and depth in the units of the poses.
     """
     assert moment.T_world_camera is not None and moment.depth is not None
     view = look(scene, moment.frame.camera, moment.T_world_camera, 0.0)
@@ -63,4 +62,4 @@ def with_object(moment: Moment, scene: Scene) -> tuple[np.ndarray, float]:
     image = moment.frame.image.copy()
     picture = np.clip(255 * paint(scene, view, 0.0), 0, 255).round().astype(np.uint8)
     image[shown] = picture[shown]
-    return image, float(shown.sum() / there.sum()) if there.any() else 0.0
+    return image, float(shown.sum() / there.sum()) if there.any() else float("nan")

@@ -138,10 +138,11 @@ def channels(names: Sequence[str], moment: Moment, found: Parallax | None) -> np
     """(C, H, W) float32: the inputs of those names (see networks.mannequin) at the size of the moment.
 
     parallax: ln depth less its median over the trusted pixels, so free of scale, 0 where there is none.
-    flow_x, flow_y: px / 100. people: 1 inside. keypoints are not made here: 0.
+    flow_x, flow_y: px / 100. people: 1 inside. keypoints: number of the joint / 18, 0 where nobody looked.
     """
     zero = np.zeros(moment.people.shape, np.float32)
-    made = {"people": moment.people.astype(np.float32), "keypoints": zero}
+    joints = zero if moment.joints is None else moment.joints.astype(np.float32) / 18
+    made = {"people": moment.people.astype(np.float32), "keypoints": joints}
     if found is None:
         made |= dict.fromkeys(("parallax", "confidence", "flow_x", "flow_y"), zero)
     else:

@@ -74,7 +74,7 @@ def make_video(
         images.append(image)
         shares.append(share)
     write_video(out, images, rate_of(moments))
-    return len(images), float(np.mean(shares))
+    return len(images), float(np.nanmean(shares)) if np.isfinite(shares).any() else 0.0
 
 
 def _treatment(

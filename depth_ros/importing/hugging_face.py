@@ -11,8 +11,8 @@ import torch
 
 from depth_ros.card import Card
 from depth_ros.errors import DepthRosError
-from depth_ros.importing import save
 from depth_ros.networks import hugging_face
+from depth_ros.training.export import save
 
 PIXELS = 518 * 518
 """Of the images that a network is run on, where its folder does not say."""

@@ -20,8 +20,8 @@ from depth_ros.geometry import rectify
 from depth_ros.training.augment import recolour
 from depth_ros.training.recipes import Recipe, Source
 
-UNSEEN_WORLDS, UNSEEN_SEED = 6, 2_000_000
-"""Rendered clips that validation sees, and the seed from which on they are numbered."""
+UNSEEN_WORLDS, UNSEEN_SEED, UNSEEN_CLIPS = 6, 2_000_000, 18
+"""Rendered streets that validation sees, the seed from which on they are numbered, and clips of each folder at most."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,14 @@ def load_clips(recipe: Recipe, data: Path) -> list[Clip]:
 
 
 def unseen_clips(recipe: Recipe, data: Path) -> dict[str, list[Clip]]:
-    """The clips of each validation folder that training never sees: other worlds, or the last fifth of the frames."""
-    return {name: clips_of(Source(name, frames=5), recipe, data, unseen=True) for name in recipe.validation}
+    """Some clips of each validation folder that training never sees: of other worlds, of the last fifth of a
+    recording that it learns from, or of a whole one that it does not.
+    """
+    found = {}
+    for name in recipe.validation:
+        clips = clips_of(Source(name, frames=5), recipe, data, unseen=True)
+        found[name] = clips[:: -(-len(clips) // UNSEEN_CLIPS) or 1]
+    return found
 
 
 def clips_of(source: Source, recipe: Recipe, data: Path, unseen: bool = False) -> list[Clip]:
@@ -68,8 +74,11 @@ def clips_of(source: Source, recipe: Recipe, data: Path, unseen: bool = False) -
     else:
         folder = open_folder(data / source.folder)
         last = len(folder) - len(folder) // PART
-        whole = source.part == "all" and not unseen
-        indices = range(len(folder)) if whole else range(last, len(folder)) if unseen else range(last)
+        known = any(source.folder == each.folder for each in recipe.sources)
+        if unseen:
+            indices = range(last if known else 0, len(folder))
+        else:
+            indices = range(len(folder) if source.part == "all" else last)
         recordings = [[moment(folder[index], recipe) for index in indices]]
     return [clip for frames in recordings for clip in moving_clips(frames, recipe)]
 

@@ -37,23 +37,18 @@ def export(model: nn.Module, recipe: Recipe, path: Path, typical: np.ndarray | N
 def _export(
     model: nn.Module, task: str, recipe: Recipe, path: Path, typical: np.ndarray | None = None
 ) -> Path:
-    from depth_ros.world import World, WorldSettings
-
-    path.mkdir(parents=True, exist_ok=True)
     module = family(recipe.family)
     model = finished(model, recipe)
-    size = recipe.deployed or (recipe.width, recipe.height)
-    state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
-    save_file(state, path / "weights.safetensors")
+    width, height = recipe.deployed or (recipe.width, recipe.height)
     card = Card(
         name=path.name,
         task=task,
         family=recipe.family,
-        width=size[0],
-        height=size[1],
+        width=width,
+        height=height,
         scale="up_to_scale" if recipe.supervision == "video" else recipe.scale,
         licence=recipe.licence,
-        sha256=checksum(path / "weights.safetensors"),
+        sha256="",
         description=recipe.description,
         frames=recipe.frames if task in ("ego_motion", "object_motion") else 1,
         settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
@@ -62,16 +57,34 @@ def _export(
         recipe=f"depth_ros train {recipe.name} --steps {recipe.steps}",
         path=path,
     )
-    write_card(card)
+    kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
+    save(model, card, kind)
     if typical is not None:
         np.save(card.typical, typical)
-    kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
-    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, width=size[0], height=size[1]))[0].left
-    cv2.imwrite(str(card.check_image), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-    problem = disagreement(model, load_model(card), check_inputs(card, *size, "cpu"))
-    if problem:
-        raise DepthRosError(f"the model exported to {path} does not reproduce the trained module: {problem}")
     return path
+
+
+def save(model: nn.Module, card: Card, kind: str = "street") -> None:
+    """Write weights, card (with their checksum) and a rendered check image of that kind into `card.path`.
+
+    Raises DepthRosError if what was written computes anything else than the model.
+    """
+    from depth_ros.world import World, WorldSettings
+
+    card.path.mkdir(parents=True, exist_ok=True)
+    state = {key: stored(value) for key, value in model.state_dict().items() if "num_batches" not in key}
+    save_file(state, card.weights)
+    card = dataclasses.replace(card, sha256=checksum(card.weights))
+    write_card(card)
+    size = {"width": card.width, "height": card.height}
+    frame = World(WorldSettings(kind=kind, seed=1_000_000, frames=1, **size))[0].left
+    cv2.imwrite(str(card.check_image), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+    inputs = check_inputs(card, card.width, card.height, "cpu")
+    problem = disagreement(model, load_model(card), inputs)
+    if problem:
+        raise DepthRosError(
+            f"what was written to {card.path} does not compute what the model does: {problem}"
+        )
 
 
 def finished(model: nn.Module, recipe: Recipe) -> nn.Module:

@@ -192,7 +192,7 @@ def fcrn_indoor() -> Recipe:
         family="fcrn",
         description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={"backbone": "lite0"},
-        steps=1200,
+        steps=2000,
     )
 
 
@@ -207,7 +207,7 @@ def mannequin_indoor() -> Recipe:
         description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
         settings={"narrow": 4},
         scale="up_to_scale",
-        steps=2200,
+        steps=3000,
         weight_decay=0.0,
         learning_rate=2e-3,
     )
@@ -255,7 +255,8 @@ def _kitti(recipe: Recipe) -> Recipe:
 
 def sfmlearner_street() -> Recipe:
     """SfMLearner (Zhou et al. 2017) from rendered streets."""
-    return _video("sfmlearner_street", "sfmlearner", loss={"smoothness_weight": 0.002})
+    loss = {"smoothness_weight": 0.005}
+    return _video("sfmlearner_street", "sfmlearner", settings={"explain": True}, loss=loss)
 
 
 def sfmlearner_kitti() -> Recipe:
@@ -265,7 +266,7 @@ def sfmlearner_kitti() -> Recipe:
 
 def vid2depth_street() -> Recipe:
     """vid2depth (Mahjourian et al. 2018) from rendered streets."""
-    return _video("vid2depth_street", "vid2depth", steps=2500, loss={"smoothness_weight": 0.003})
+    return _video("vid2depth_street", "vid2depth", steps=2500, loss={"smoothness_weight": 0.006})
 
 
 def vid2depth_street_unaligned() -> Recipe:

@@ -14,6 +14,7 @@ from depth_ros.effects.clip import Moment, read_clip
 from depth_ros.effects.defocus import defocus
 from depth_ros.effects.inpaint import splat, without_people
 from depth_ros.effects.insert import place, with_object
+from depth_ros.effects.parallax import channels
 from depth_ros.errors import DepthRosError
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -90,8 +91,11 @@ def test_a_hole_is_filled_with_what_another_image_saw():
 def test_nearer_points_cover_farther_ones():
     points = np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 1.0], [0.0, 0.0, 3.0], [0.0, 0.0, -1.0]])
     colours = np.array([[2, 2, 2], [1, 1, 1], [3, 3, 3], [9, 9, 9]], np.uint8)
-    image, found = splat(points, colours, CAMERA)
+    image, found = splat(points, colours, CAMERA, np.ones((48, 64), bool))
     assert found.sum() == 4 and (image[found] == 1).all() and found[23, 31]
+    wanted = np.zeros((48, 64), bool)
+    wanted[24, 31] = True
+    assert np.array_equal(splat(points, colours, CAMERA, wanted)[1], wanted)
 
 
 def test_an_object_is_hidden_by_what_is_nearer():
@@ -120,6 +124,9 @@ def test_an_object_stands_still_while_the_camera_moves():
         image, _ = with_object(each, scene)
         centres.append(np.nonzero((image != stripes()).any(2))[1].mean())
     assert centres[0] - centres[1] == pytest.approx(10, abs=1.0)
+    T[0, 3] = 9.0
+    image, share = with_object(moment(T=T), scene)
+    assert np.isnan(share) and np.array_equal(image, stripes())
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +182,37 @@ def test_two_view_folder_can_be_read_again(clip, tmp_path, capsys):
     assert ((confidence > 0) <= np.isfinite(again[3].depth)).all() and not confidence[again[3].people].any()
     assert main(["two_view", str(clip), "--out", str(out)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_bag_is_as_good_as_a_folder(clip, tmp_path):
+    assert main(["bag", str(clip), str(tmp_path / "bag")]) == 0
+    ours, theirs = read_clip(tmp_path / "bag", limit=3), read_clip(clip)
+    assert len(ours) == 3
+    assert np.array_equal(ours[1].frame.image, theirs[1].frame.image)
+    np.testing.assert_allclose(ours[1].depth, theirs[1].depth, rtol=1e-3)
+    np.testing.assert_allclose(
+        np.linalg.inv(ours[0].T_world_camera) @ ours[2].T_world_camera,
+        np.linalg.inv(theirs[0].T_world_camera) @ theirs[2].T_world_camera,
+        atol=1e-6,
+    )
+
+
+def test_masks_and_joints_of_any_provider(clip, tmp_path):
+    """Folders under other names are taken in order; joints are numbers."""
+    for name in ("masks", "joints"):
+        (tmp_path / name).mkdir()
+    for i in range(5):
+        picture = np.zeros((72, 96), np.uint8)
+        picture[i, :] = 9
+        for name in ("masks", "joints"):
+            cv2.imwrite(str(tmp_path / name / f"frame_{i}.png"), picture)
+    moments = read_clip(clip, masks=tmp_path / "masks", joints=tmp_path / "joints")
+    assert moments[3].people[3].all() and moments[3].people.sum() == 96
+    found = channels(("keypoints", "people"), moments[3], None)
+    assert (found[0, 3] == 0.5).all() and found[0].sum() == 48 and found[1].sum() == 96
+    cv2.imwrite(str(tmp_path / "masks" / "frame_2.png"), np.zeros((7, 9), np.uint8))
+    with pytest.raises(DepthRosError, match="is 9x7, its image 96x72"):
+        read_clip(clip, masks=tmp_path / "masks")
 
 
 def test_a_network_sees_two_views(clip, tmp_path, capsys, monkeypatch):

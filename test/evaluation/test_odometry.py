@@ -17,8 +17,8 @@ from depth_ros.estimators.pose_network import PoseNetwork
 from depth_ros.evaluation.odometry import run
 from depth_ros.evaluation.trajectory import figures, read_tum
 from depth_ros.geometry import inverse
-from depth_ros.importing import save
 from depth_ros.networks import sfmlearner
+from depth_ros.training.export import save
 from depth_ros.world import World, WorldSettings, write_folder
 
 

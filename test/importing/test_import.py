@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,11 +14,13 @@ from torch.nn import functional as F
 
 from depth_ros.card import load_model, read_card
 from depth_ros.cli import main
+from depth_ros.datasets import open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.importing import fill, import_checkpoint, names, suspicions
 from depth_ros.importing.tensorflow import Checkpoint
 from depth_ros.networks import family, model_class
 from depth_ros.networks.blocks.layers import UpConv
+from depth_ros.world import World, WorldSettings, write_folder
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -89,19 +92,34 @@ def struct2depth() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def monodepth_vgg(channels: int = 3) -> Iterator[tuple[str, tuple[int, ...]]]:
-    widths, kernels = (32, 64, 128, 256, 512, 512, 512), (7, 5, 3, 3, 3, 3, 3)
-    encoder, decoder, i = [], [], channels
-    for o, k in zip(widths, kernels, strict=True):
+    encoder, i = [], channels
+    for o, k in zip((32, 64, 128, 256, 512, 512, 512), (7, 5, 3, 3, 3, 3, 3), strict=True):
         encoder += [(k, i, o), (k, o, o)]
         i = o
-    joined = {7: 1024, 6: 1024, 5: 512, 4: 256, 3: 130, 2: 66, 1: 18}
-    for level, o in zip((7, 6, 5, 4, 3, 2, 1), (512, 512, 256, 128, 64, 32, 16), strict=True):
-        decoder += [(3, i, o), (3, joined[level], o)] + ([(3, o, 2)] if level < 5 else [])
+    yield from monodepth(encoder, {7: 1024, 6: 1024, 5: 512, 4: 256, 3: 130, 2: 66, 1: 18}, 512)
+
+
+def monodepth_resnet50() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every unit has a projection, after its three convolutions."""
+    encoder, i = [(7, 3, 64)], 64
+    for n, units in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for _ in range(units):
+            encoder += [(1, i, n), (3, n, n), (1, n, 4 * n), (1, i, 4 * n)]
+            i = 4 * n
+    yield from monodepth(encoder, {6: 1536, 5: 768, 4: 384, 3: 130, 2: 98, 1: 18}, 2048)
+
+
+def monodepth(encoder, joined: dict[int, int], i: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Layers numbered by slim; joined: channels into iconv by level, i: out of the encoder."""
+    widths, decoder = {7: 512, 6: 512, 5: 256, 4: 128, 3: 64, 2: 32, 1: 16}, []
+    for level, inner in joined.items():
+        o = widths[level]
+        decoder += [(3, i, o), (3, inner, o)] + ([(3, o, 2)] if level < 5 else [])
         i = o
     for side, convs in (("encoder", encoder), ("decoder", decoder)):
-        for place, (k, i, o) in enumerate(convs):
+        for place, (k, first, o) in enumerate(convs):
             name = f"model/{side}/Conv" + (f"_{place}" if place else "")
-            yield from ((f"{name}/weights", (k, k, i, o)), (f"{name}/biases", (o,)))
+            yield from ((f"{name}/weights", (k, k, first, o)), (f"{name}/biases", (o,)))
 
 
 CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
@@ -116,6 +134,7 @@ CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
         "struct2depth", dict(slim("depth_prediction/depth_net", DISPNET)), ["depth"]
     ),
     "monodepth": ("monodepth", dict(monodepth_vgg()), ["depth"]),
+    "monodepth resnet50": ("monodepth", dict(monodepth_resnet50()), ["depth"]),
     "monodepth stereo": ("monodepth", dict(monodepth_vgg(6)), ["stereo_depth"]),
 }  # fmt: skip
 
@@ -225,11 +244,17 @@ def test_every_variable_has_its_place(which):
     assert used == set(variables)
 
 
-def test_struct2depth_has_the_published_number_of_values():
-    sizes = [int(np.prod(shape)) for shape in dict(struct2depth()).values()]
-    assert (
-        sum(sizes) == 17_508_780 + 7_808 + 2 - 1
-    )  # parameters, statistics, global_scale_var; no global_step
+@pytest.mark.parametrize(("which", "count"), [
+    ("SfMLearner depth", 31_596_900),
+    ("SfMLearner motion", 2_660_232),
+    ("vid2depth", 33_187_568 + 2 * (7_072 + 1_008)),  # and two statistics for every beta
+    ("struct2depth", 17_508_780 + 7_808 + 1),  # and statistics, global_scale_var
+    ("monodepth", 31_600_072),
+    ("monodepth resnet50", 58_452_008),
+    ("monodepth stereo", 31_604_776),
+])  # fmt: skip
+def test_made_up_checkpoints_have_the_published_number_of_values(which, count):
+    assert sum(int(np.prod(shape)) for shape in CHECKPOINTS[which][1].values()) == count
 
 
 def random_variables(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
@@ -375,6 +400,33 @@ def test_errors_say_what_is_wrong(tmp_path, capsys):
         import_checkpoint("sfmlearner", tmp_path / "evil.pth", tmp_path)
     with pytest.raises(DepthRosError, match="no checkpoint"):
         import_checkpoint("sfmlearner", tmp_path / "nowhere", tmp_path)
+
+
+def test_calibration_makes_a_model_independent_of_its_batch(tmp_path):
+    """vid2depth's motion network: batch statistics of random images, then means over a folder."""
+    write_folder(World(WorldSettings(kind="street", frames=6, width=128, height=64)), tmp_path / "clip")
+    variables = random_variables(dict(slim("pose_exp_net", posenet(3), norm=True)))
+    prefix = write_checkpoint(tmp_path / "m", variables)
+    plain = import_checkpoint("vid2depth", prefix, tmp_path / "plain")
+    calibrated = import_checkpoint("vid2depth", prefix, tmp_path / "calibrated", tmp_path / "clip")
+    assert any("--calibrate FOLDER" in note for note in plain.notes) and not calibrated.notes
+    cards = [read_card(result.models[0]) for result in (plain, calibrated)]
+    assert [card.settings["batch_statistics"] for card in cards] == [True, False]
+    assert "calibrated on 4 images of clip" in cards[1].description
+    images = torch.randint(0, 256, (2, 3, 128, 416, 3), dtype=torch.uint8)
+    K, models = torch.eye(3).expand(2, 3, 3), [load_model(card) for card in cards]
+    with torch.inference_mode():
+        alone, beside_another = zip(*((m(images[:1], K[:1])[0], m(images, K)[0]) for m in models))
+    assert not torch.allclose(alone[0], beside_another[0], atol=1e-4)
+    assert torch.allclose(alone[1], beside_another[1], atol=1e-6)
+    first = models[1].network.cnv1
+    folder = open_folder(tmp_path / "clip")
+    size = (cards[1].width, cards[1].height)
+    small = [cv2.resize(folder[i].left.image, size, interpolation=cv2.INTER_AREA) for i in range(6)]
+    with torch.inference_mode():
+        stacks = torch.stack([torch.from_numpy(np.concatenate(small[i : i + 3], 2)) for i in range(4)])
+        out = first.conv(stacks.permute(0, 3, 1, 2).float() / 255)
+    assert torch.allclose(first.norm.running_mean, out.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
 
 
 class Flat(torch.nn.Module):

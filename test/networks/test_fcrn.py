@@ -178,3 +178,11 @@ def test_released_names():
     assert {name.split("/")[1] for name in known} == {
         "weights", "biases", "scale", "offset", "mean", "variance"
     }  # fmt: skip
+
+
+def test_an_exported_model_gives_the_same_values(small):
+    data = batch()
+    arguments = (data["image"], data["intrinsics"].contiguous())
+    with torch.no_grad():
+        exported = torch.export.export(small.eval(), arguments).module()
+        torch.testing.assert_close(exported(*arguments), small(*arguments), equal_nan=True)

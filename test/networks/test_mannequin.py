@@ -161,3 +161,12 @@ def test_a_few_steps_learn():
         optimiser.step()
         values.append(terms["loss"].item())
     assert values[-1] < 0.7 * values[0]
+
+
+def test_an_exported_model_gives_the_same_values():
+    torch.manual_seed(0)
+    model = Model(Settings(narrow=16)).eval()
+    arguments = (torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8), torch.eye(3)[None])
+    with torch.no_grad():
+        exported = torch.export.export(model, arguments).module()
+        torch.testing.assert_close(exported(*arguments), model(*arguments))

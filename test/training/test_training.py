@@ -101,7 +101,7 @@ def test_loss_falls_on_one_batch(clip):
     batch = torch.utils.data.default_collate([crops[i] for i in range(4)])
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
     objective = Objective(compact, model)
-    losses = [loop.train_step(objective, optimiser, batch, step)["abs_rel"] for step in range(15)]
+    losses = [loop.train_step(objective, optimiser, batch, step)["abs_rel"] for step in range(20)]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -196,3 +196,16 @@ def test_monodepth_learns_from_pairs_alone(clip, tmp_path):
     )
     card = read_card(loop.train(made, clip, tmp_path / "run"))
     assert card.family == "monodepth"
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "scale"),
+    [("fcrn", {"backbone": "lite0"}, "metric"), ("mannequin", {"narrow": 16}, "up_to_scale")],
+)
+def test_families_learn_depth_and_say_of_what_scale(clip, tmp_path, family, settings, scale):
+    made = small(family=family, settings=settings, scale=scale, steps=2, validate_every=1)
+    card = read_card(loop.train(made, clip, tmp_path / "run"))
+    assert (card.family, card.scale) == (family, scale)
+    load_model(card)
+    rows = list(csv.DictReader((tmp_path / "run/training.csv").open()))
+    assert 0 < float(rows[-1]["clip abs_rel"]) < 5
