@@ -137,7 +137,7 @@ def correlation(left: Tensor, right: Tensor, steps: int, groups: int = 1) -> Ten
     """Cosine between left (x, y) and right (x - d, y) in each group of channels; 0 outside the image.
 
     (B, C, H, W) twice -> (B * steps, groups, H, W). All pairs of a row are multiplied, a matrix product, and
-    the band of the diagonal is cut out by reading the rows one element longer than they are.
+    the band of the diagonal is cut out by reading the rows one element shorter than they are.
     """
     batch, channels, height, width = left.shape
     rows = []
@@ -145,9 +145,10 @@ def correlation(left: Tensor, right: Tensor, steps: int, groups: int = 1) -> Ten
         x = x.reshape(batch, groups, channels // groups, height, width).permute(0, 1, 3, 4, 2)
         x = F.normalize(x.float(), dim=-1, eps=1e-3).to(left.dtype)
         rows.append(x.reshape(batch * groups * height, width, channels // groups))
-    product = rows[0] @ F.pad(rows[1], (0, 0, steps - 1, 0)).transpose(1, 2)  # (BGH, W, W + steps - 1)
-    flat = F.pad(product.flatten(1), (0, width))
-    band = flat.view(-1, width, width + steps)[:, :, :steps].flip(2)
+    turned = F.pad(rows[1], (0, 0, steps - 1, 0)).flip(1).transpose(1, 2)
+    product = (rows[0] @ turned).flatten(1)  # (BGH, W (W + steps - 1)): right column x - d at W - 1 - x + d
+    length = width + steps - 2
+    band = product[:, width - 1 : width - 1 + width * length].reshape(-1, width, length)[:, :, :steps]
     band = band.reshape(batch, groups, height, width, steps).permute(0, 4, 1, 2, 3)
     return band.reshape(batch * steps, groups, height, width)
 
