@@ -15,16 +15,21 @@ from depth_ros.errors import DepthRosError
 from depth_ros.training.group import Group
 
 
-def test_two_processes_reach_the_loss_of_one(tmp_path):
-    alone = few_steps.losses()
-    assert alone[-1] != pytest.approx(alone[0], rel=1e-3)  # the steps matter
+def losses(count: int, file: Path) -> list[float]:
+    """Of the few steps, by so many processes."""
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": ""}
-    script = [few_steps.__file__, str(tmp_path / "losses.json")]
+    script = [few_steps.__file__, str(file)]
     done = subprocess.run([*command, *script], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "losses.json").read_text()) == pytest.approx(alone, rel=1e-3)
+    return json.loads(file.read_text())
+
+
+def test_two_processes_reach_the_loss_of_one(tmp_path):
+    alone = losses(1, tmp_path / "one.json")
+    assert alone[-1] != pytest.approx(alone[0], rel=1e-3)  # the steps matter
+    assert losses(2, tmp_path / "two.json") == pytest.approx(alone, rel=1e-3)
 
 
 def test_shares_make_up_the_batches():
