@@ -58,8 +58,9 @@ def load(folder: Path, device: str) -> Callable:
     )
     request = compiled.create_infer_request()
 
-    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
-        results = request.infer([tensor.numpy() for tensor in inputs], share_inputs=True)
-        return tuple(torch.from_numpy(result) for result in results.values())
+    def run(*inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        found = request.infer([tensor.numpy() for tensor in inputs], share_inputs=True)
+        results = tuple(torch.from_numpy(found[output]) for output in compiled.outputs)
+        return results[0] if len(results) == 1 else results
 
     return run
