@@ -60,7 +60,7 @@ def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
     model = model.to(device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
