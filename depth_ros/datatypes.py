@@ -171,13 +171,38 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Odometry:
+    """Where the camera is, after one frame.
+
+    state: "starting" (no motion is known yet), "tracking", or "lost".
+    pose: from this camera's optical frame to that of the camera when tracking began (or to what a reset said), with
+    the covariance gathered on the way. motion: from the frame before to this one, None where it is unknown.
+    inliers: share of the pixels looked at that agree with the motion. milliseconds: time of each stage, by name.
+    """
+
+    stamp: int
+    state: str
+    pose: Pose
+    motion: Motion | None
+    inliers: float = 0.0
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ObjectMotion:
     """Motion of one rigid object. mask: (H, W) bool in the newer image. T: (4, 4) moves the object's
-    points from where they were to where they are, in the newer camera's frame, ego-motion removed."""
+    points from where they were to where they are, in the newer camera's frame, ego-motion removed.
+
+    centre: (3,) m, where the object is in the newer camera's frame. velocity: (3,) m/s of its centre, in the same
+    frame. covariance: (3, 3) of the velocity.
+    """
 
     label: int
     mask: np.ndarray
     T: np.ndarray
+    centre: np.ndarray = field(default_factory=lambda: np.full(3, np.nan))
+    velocity: np.ndarray = field(default_factory=lambda: np.full(3, np.nan))
+    covariance: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
 
 
 @dataclass(frozen=True)
