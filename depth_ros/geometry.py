@@ -29,6 +29,14 @@ def inverse(T: np.ndarray) -> np.ndarray:
     return out
 
 
+def orthonormal(T: np.ndarray) -> np.ndarray:
+    """T (4, 4) with the nearest rotation: products of many motions need it, as rounding grows in `inverse`."""
+    out = T.copy()
+    U, _, Vt = np.linalg.svd(T[:3, :3])
+    out[:3, :3] = U @ Vt
+    return out
+
+
 def matrix_from_quaternion(q_xyzw: np.ndarray) -> np.ndarray:
     """Rotation (3, 3) of a quaternion in x y z w order (ROS); it is normalised first."""
     x, y, z, w = np.asarray(q_xyzw, float) / np.linalg.norm(q_xyzw)
