@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,20 +80,22 @@ def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
         if source.folder == "world:pairs":
             generated += source.count
             continue
-        found = load([source], data)
+        found = list(_recorded(source, data, mirrored))
         pairs += [example for example in found if example.right is not None and example.weight.any()]
         textures += [example.image for example in found[:: max(1, len(found) // TEXTURES)]]
     return [*pairs, *[Pairs(textures)] * generated]
 
 
-def _recorded(source: Source, data: Path) -> Iterator[Example]:
+def _recorded(source: Source, data: Path, right: Callable | None = None) -> Iterator[Example]:
+    """right: what makes an example of the right eye, if the source learns from it; `right_example_of` if None."""
+    right = right or right_example_of
     folder = open_folder(data / source.folder)
     indices = range(len(folder)) if source.part == "all" else training(folder)
     for index in indices:
         sample = folder[index]
         yield example_of(sample, source.stereo)
         if source.right_eye and sample.right is not None and sample.depth is not None:
-            yield right_example_of(sample, source.stereo)
+            yield right(sample, source.stereo)
 
 
 def example_of(sample: Sample, stereo: float) -> Example:
@@ -130,6 +132,20 @@ def right_example_of(sample: Sample, stereo: float) -> Example:
         depth = np.where(np.isfinite(depth) & ~hidden, depth, filled).astype(np.float32)
         weight = np.where((weight > 0) & ~hidden, 1.0, stereo * np.isfinite(filled)).astype(np.float32)
     return Example(image, sample.right.camera.rectified(), depth, weight)
+
+
+def mirrored(sample: Sample, stereo: float) -> Example:
+    """The pair as a mirror shows it: its left eye is the right one, with what was measured of that (stereo: see
+    `right_example_of`; what is matched is left out). The camera's
+    centre is as it was: disparity alone is learned from pairs."""
+    assert sample.right is not None
+    right = right_example_of(sample, stereo)
+    measured = right.weight >= 1
+    left = rectify(sample.left.image, sample.left.camera)[0]
+    return Example(
+        right.image[:, ::-1], right.camera, np.where(measured, right.depth, np.float32(np.nan))[:, ::-1],
+        measured[:, ::-1].astype(np.float32), left[:, ::-1], float(sample.fx_baseline),
+    )  # fmt: skip
 
 
 def match(left: np.ndarray, right: np.ndarray) -> np.ndarray:

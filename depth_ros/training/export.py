@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from depth_ros.card import Card, checksum, load_model, write_card
+from depth_ros.card import Card, checksum, find_card, load_model, write_card
 from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
@@ -101,7 +101,11 @@ def stored(value: Tensor) -> Tensor:
 
 def training_data(recipe: Recipe) -> list[str]:
     """One line a source, those of the recipe that it began with included."""
-    earlier = [f"{line} (first)" for line in training_data(by_name(recipe.start))] if recipe.start else []
+    if recipe.refines:
+        first = find_card(recipe.refines).training_data
+    else:
+        first = training_data(by_name(recipe.start)) if recipe.start else []
+    earlier = [line if line.endswith("(first)") else f"{line} (first)" for line in first]
     return [*earlier, *(describe(source) for source in recipe.sources)]
 
 

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from depth_ros.card import find_card, load_model
 from depth_ros.config import settings_from
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import held_out
@@ -112,7 +113,16 @@ def material(recipe: Recipe, data: Path) -> tuple[Any, Any]:
 
 
 def learner(module: ModuleType, recipe: Recipe) -> nn.Module:
-    """What is trained: the family's only model, or, where it has a `learner`, all of them by task."""
+    """What is trained: the model that the recipe refines, with its weights; else the family's only model, or, where
+    it has a `learner`, all of them by task."""
+    if recipe.refines:
+        card = find_card(recipe.refines)
+        if card.family != recipe.family or hasattr(module, "learner"):
+            raise DepthRosError(
+                f"recipe '{recipe.name}' trains family '{recipe.family}' and cannot begin with model '{card.name}' of "
+                f"family '{card.family}': give a model of the same family, and of one whose networks learn alone"
+            )
+        return load_model(dataclasses.replace(card, settings={**card.settings, **recipe.settings}))
     settings = settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}")
     return getattr(module, "learner", module.Model)(settings)
 
@@ -166,7 +176,10 @@ def bfloat16_pays(device: str) -> bool:
 
 
 def begin(model: nn.Module, module: ModuleType, recipe: Recipe, out: Path) -> None:
-    """The weights to start from: the family's, or those that `recipe.start` left beside `out`."""
+    """The weights to start from: the family's, or those that `recipe.start` left beside `out`. A model that is
+    refined has its own already."""
+    if recipe.refines:
+        return
     if not recipe.start:
         module.initialise(model)
         return

@@ -10,6 +10,9 @@ from typing import Any
 
 from depth_ros.errors import DepthRosError
 
+MODEL = "model:"
+"""What `Recipe.start` begins with where it names a model."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -35,7 +38,8 @@ class Recipe:
     """What `loop.train` needs. width, height: px of the training crops. zoom: widest crop / narrowest crop.
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
-    start: the recipe whose trained weights this one begins with.
+    start: the recipe whose trained weights this one begins with, or `model:` and the name or folder of a model, which
+    is then refined: its batch norms stay folded, its settings stay but for `settings`.
     scale: what the card says of the depth: "metric" or "up_to_scale"; the latter is validated under median scaling.
     supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
@@ -72,6 +76,11 @@ class Recipe:
     least_motion: float = 0.5
     mirror: bool = True
     loss: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def refines(self) -> str:
+        """The model that it begins with, by name or folder; empty if it begins otherwise."""
+        return self.start.removeprefix(MODEL) if self.start.startswith(MODEL) else ""
 
 
 def mono_driving_start() -> Recipe:
@@ -344,8 +353,30 @@ def stereo() -> Recipe:
     )
 
 
+def stereo_refined() -> Recipe:
+    """The shipped stereo model, refined at nearly the size at which roads are seen, on mirrored pairs too."""
+    start = stereo_start()
+    return replace(
+        start,
+        name="stereo_refined",
+        start="model:stereo",
+        width=640,
+        height=320,
+        sources=(
+            Source("kitti2015_stereo", right_eye=True, stereo=0.1),
+            *(replace(s, count=90) if s.count else s for s in start.sources[1:]),
+        ),
+        settings={"std_scale": 1.0},
+        zoom=1.25,
+        batch=4,
+        average=0.995,
+        steps=1500,
+        learning_rate=4e-4,
+    )
+
+
 _ALL = (
-    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
+    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo, stereo_refined,
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
     struct2depth_street, struct2depth_street_still, struct2depth_kitti, fcrn_indoor, mannequin_indoor,
 )  # fmt: skip
