@@ -364,13 +364,13 @@ def stereo_refined() -> Recipe:
         height=320,
         sources=(
             Source("kitti2015_stereo", right_eye=True, stereo=0.1),
-            *(replace(s, count=90) if s.count else s for s in start.sources[1:]),
+            *(replace(s, count=130) if s.count else s for s in start.sources[1:]),
         ),
         settings={"std_scale": 1.0},
         zoom=1.25,
         batch=4,
         average=0.995,
-        steps=1500,
+        steps=1200,
         learning_rate=4e-4,
     )
 

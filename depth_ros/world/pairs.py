@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 
 Random = np.random.Generator
+CLOSE = 0.3
+"""Share of scenes in which everything is near."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,22 @@ class Pairs:
     def scene(self, random: Random, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The pair as two perfect cameras see it."""
         size = (height, width)
-        canvas = Canvas(size, self.background(random, size))
+        far = float(np.exp(random.uniform(np.log(0.5), np.log(40))))
         largest = float(np.exp(random.uniform(np.log(25), np.log(170))))
+        nearest = 0.0
+        if random.random() < CLOSE:  # a table, a shelf: nothing is far, and much of the left is out of the right eye
+            nearest = far = random.uniform(30, 120)
+            largest = min(largest, 170 - far)
+        canvas = Canvas(size, self.background(random, size, far))
         makers = [self.thing] * int(random.integers(6, 26)) + [self.thin] * int(random.integers(0, 5))
         for make in makers:
-            for surface in make(random, size, largest):
+            for surface in make(random, size, largest, nearest):
                 canvas.add(surface)
         return canvas.left, canvas.right, canvas.disparity
 
-    def background(self, random: Random, size: tuple[int, int]) -> list[Surface]:
-        """A far wall, and below a horizon perhaps a floor that comes towards the camera."""
+    def background(self, random: Random, size: tuple[int, int], far: float) -> list[Surface]:
+        """A wall of about `far` px, and below a horizon perhaps a floor that comes towards the camera."""
         height, width = size
-        far = float(np.exp(random.uniform(np.log(0.5), np.log(40))))
         slope = random.uniform(-0.05, 0.05)
         x, y = np.arange(width) - width / 2, np.arange(height) - height / 2
         wall = Surface(bent(x, slope, random), np.full(height, far + abs(slope) * width), None,
@@ -76,9 +82,12 @@ class Pairs:
             surfaces += self.surface(random, x * random.uniform(-0.03, 0.03), floor, mask, 2.0)
         return surfaces
 
-    def thing(self, random: Random, size: tuple[int, int], largest: float) -> list[Surface]:
+    def thing(
+        self, random: Random, size: tuple[int, int], largest: float, nearest: float = 0.0
+    ) -> list[Surface]:
+        """A bent or slanted piece of something, `nearest` to `nearest + largest` px."""
         height, width = size
-        disparity = largest * random.beta(1.2, 2.0)
+        disparity = nearest + largest * random.beta(1.2, 2.0)
         mask = np.zeros(size, np.uint8)
         centre = np.array([random.uniform(-0.1, 1.1) * width, random.uniform(-0.1, 1.1) * height])
         radius = (
@@ -91,7 +100,9 @@ class Pairs:
         f = disparity + steep[1] * y
         return self.surface(random, h, f, mask)
 
-    def thin(self, random: Random, size: tuple[int, int], largest: float) -> list[Surface]:
+    def thin(
+        self, random: Random, size: tuple[int, int], largest: float, nearest: float = 0.0
+    ) -> list[Surface]:
         """Poles, fences, wires, twigs: lines of one to six px."""
         height, width = size
         mask = np.zeros(size, np.uint8)
@@ -119,7 +130,7 @@ class Pairs:
                 cv2.LINE_AA,
                 4,
             )
-        disparity = largest * random.uniform(0.05, 0.8)
+        disparity = nearest + largest * random.uniform(0.05, 0.8)
         return self.surface(random, np.zeros(width), np.full(height, disparity), mask)
 
     def surface(
