@@ -1,4 +1,4 @@
-# make demo [DATA=folder]   a clip through the real node over DDS, and a page of figures
+# make demo [DATA=folder] [MODEL=stereo]   a clip through the real node over DDS, and a page of figures
 # make test [ARGS=...]      every test, or what ARGS gives to pytest
 # make lint                 style, spelling, types, import contracts
 # make setup                all of them begin with it; quick when nothing has changed
@@ -21,7 +21,7 @@ $(READY): .ci/environment.py $(wildcard .ci/tf2_msgs/* .ci/tf2_msgs/msg/*) setup
 	@$(PYTHON) .ci/environment.py $(VENV) $(ROS)
 
 demo: setup
-	@$(BIN)/depth_ros demo $(if $(DATA),--data $(DATA))
+	@$(BIN)/depth_ros demo $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 # Training has a process of its own: behind every compiler and DDS in one process, Python 3.11 crashed there.
 # A domain of its own, so that no robot or second run is heard; the transport that carries large images.

@@ -103,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER")
     train.add_argument("--out", type=Path, help="working folder; default runs/RECIPE")
     train.add_argument("--steps", type=int, default=0, help="instead of the recipe's")
+    train.add_argument("--start", default="", metavar="MODEL", help="refine this model, with the recipe")
+    train.add_argument("--on", nargs="+", default=[], metavar="FOLDER",
+                       help="learn from these folders below --data instead of the recipe's")  # fmt: skip
 
     bench = _command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
     bench.add_argument("--model", default="mono_driving")
@@ -215,21 +218,18 @@ def run_compile(arguments: argparse.Namespace) -> None:
 
 def run_replay(arguments: argparse.Namespace) -> None:
     from depth_ros.bags import BagReader
-    from depth_ros.card import find_card
+    from depth_ros.estimators.stereo import is_stereo
     from depth_ros.evaluation.latency import summarise
     from depth_ros.replay import replay, replay_through
 
+    pairs = is_stereo(arguments.model)
     with BagReader(arguments.bag, arguments.image_topic) as bag:
         if arguments.through_ros:
-            from depth_ros.nodes.play import play
-
-            parameters = {key: getattr(arguments, key) for key in ("backend", "precision", "device")}
-            through = partial(play, model=arguments.model, factor=arguments.rate, parameters=parameters)
-            scale = find_card(arguments.model).scale
-            result = replay_through(bag, through, scale, arguments.out, arguments.limit)
+            through, scale = _through(arguments, pairs)
+            result = replay_through(bag, through, scale, arguments.out, arguments.limit, pairs=pairs)
         else:
-            estimator = _estimator(arguments)
-            result = replay(bag, estimator, arguments.out, arguments.limit)
+            estimator = _estimator(arguments, pairs)
+            result = replay(bag, estimator, arguments.out, arguments.limit, pairs=pairs)
             print(f"engine: {estimator.engine_name}, {estimator.reason}")
     latency = summarise(result.latencies)
     if latency:
@@ -242,10 +242,29 @@ def run_replay(arguments: argparse.Namespace) -> None:
         raise DepthRosError(result.damage)
 
 
-def _estimator(arguments: argparse.Namespace) -> Any:
+def _through(arguments: argparse.Namespace, pairs: bool) -> tuple[Any, str]:
+    """What plays frames through the node of the model, and the model's scale."""
+    from depth_ros.card import find_card
+    from depth_ros.nodes.play import play, play_pairs
+
+    parameters = {key: getattr(arguments, key) for key in ("backend", "precision", "device")}
+    if pairs:  # all of what the estimator says, as without ROS
+        through: Any = partial(play_pairs, parameters=parameters | {"flying_pixels": 0.0})
+    else:
+        through = partial(play, parameters=parameters)
+    scale = "metric" if pairs else find_card(arguments.model).scale
+    return partial(through, model=arguments.model, factor=arguments.rate), scale
+
+
+def _estimator(arguments: argparse.Namespace, pairs: bool) -> Any:
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.estimators.refinement import RefinementSettings, RefiningEstimator
+    from depth_ros.estimators.stereo import StereoEstimator
 
+    if pairs:
+        if arguments.refine:
+            raise DepthRosError("stereo models do not learn on while they run: leave --refine out")
+        return StereoEstimator(arguments.model, _engine_settings(arguments))
     if arguments.refine:
         return RefiningEstimator(arguments.model, RefinementSettings(steps=arguments.refine))
     return DepthEstimator(arguments.model, _engine_settings(arguments))
@@ -277,14 +296,13 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
     from depth_ros.estimators.stereo import is_stereo
     from depth_ros.evaluation.folder import evaluate_depth
-    from depth_ros.evaluation.stereo import evaluate_stereo
+    from depth_ros.evaluation.stereo_folder import evaluate_stereo
 
     if is_stereo(arguments.model):
-        if arguments.report:
-            raise DepthRosError("there is no page for stereo models yet: leave --report out, take --json")
         return evaluate_stereo(
             arguments.model, arguments.data, split=arguments.split, limit=arguments.limit, progress=progress,
-            engine_settings=_engine_settings(arguments),
+            engine_settings=_engine_settings(arguments), report=arguments.report,
+            command=" ".join(["depth_ros", *sys.argv[1:]]),
         )  # fmt: skip
     changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}
@@ -359,9 +377,9 @@ def run_import(arguments: argparse.Namespace) -> None:
 
 def run_train(arguments: argparse.Namespace) -> None:
     from depth_ros.training.loop import shortened, train
-    from depth_ros.training.recipes import recipe
+    from depth_ros.training.recipes import on_own_data, recipe
 
-    chosen = recipe(arguments.recipe)
+    chosen = on_own_data(recipe(arguments.recipe), arguments.start, arguments.on)
     if arguments.steps:
         chosen = shortened(chosen, arguments.steps)
     path = train(chosen, arguments.data, arguments.out or Path("runs") / chosen.name)

@@ -9,8 +9,11 @@ from typing import Any
 
 from depth_ros.bags import BagReader, write_bag
 from depth_ros.datasets import Folder, open_folder
+from depth_ros.errors import DepthRosError
+from depth_ros.estimators.stereo import is_stereo
 from depth_ros.evaluation.folder import evaluate_recorded
-from depth_ros.nodes.play import play
+from depth_ros.evaluation.stereo_folder import evaluate_recorded_pairs
+from depth_ros.nodes.play import play, play_pairs
 from depth_ros.world import World, WorldSettings, write_folder
 
 FRAMES = 40
@@ -27,11 +30,13 @@ def demo(data: Path | None, model: str, out: Path, say: Callable[[str], Any]) ->
     bag = out / "clip_bag"
     shutil.rmtree(bag, ignore_errors=True)
     write_bag(folder, bag)
+    page = out / "index.html"
+    if is_stereo(model):
+        return _pairs(folder, bag, model, data or out / "clip", page, say)
     say(f"playing {len(folder)} frames through depth_node over DDS at {folder.rate:g} Hz")
     with BagReader(bag) as reader:
         played = list(play((sample.left for sample in reader), model))
     say(f"{len(played)} depth images came back")
-    page = out / "index.html"
     result = evaluate_recorded(played, model, folder, data or out / "clip", report=page)
     figures, baseline = result["figures"], result["baseline"]
     say(f"\npage: {page.resolve()}")
@@ -39,6 +44,24 @@ def demo(data: Path | None, model: str, out: Path, say: Callable[[str], Any]) ->
         say(f"AbsRel {figures['abs_rel']:.3f} (constant predictor {baseline['abs_rel']:.3f}), "
             f"delta < 1.25: {100 * figures['delta1']:.1f} % ({100 * baseline['delta1']:.1f} %), "
             f"{result['ms_per_image']:.0f} ms from image to depth")  # fmt: skip
+    return page
+
+
+def _pairs(folder: Folder, bag: Path, model: str, data: Path, page: Path, say: Callable[[str], Any]) -> Path:
+    """The same with both eyes through stereo_depth_node."""
+    if folder[0].right is None:
+        raise DepthRosError(f"{data} has no right eye: a stereo model is shown on pairs")
+    say(f"playing {len(folder)} pairs through stereo_depth_node over DDS at {folder.rate:g} Hz")
+    with BagReader(bag) as reader:
+        pairs = ((sample.left, sample.right) for sample in reader if sample.right is not None)
+        played = list(play_pairs(pairs, model))
+    say(f"{len(played)} disparities came back")
+    result = evaluate_recorded_pairs(played, model, folder, data, report=page)
+    figures, baseline = result["figures"], result["baseline"]
+    say(f"\npage: {page.resolve()}")
+    say(f"EPE {figures['epe']:.2f} px (semi-global matching {baseline['epe']:.2f}), "
+        f"D1 {100 * figures['d1_all']:.1f} % ({100 * baseline['d1_all']:.1f} %), "
+        f"{result['ms_per_image']:.0f} ms from pair to disparity")  # fmt: skip
     return page
 
 

@@ -143,6 +143,13 @@ def depth_from(message: Any) -> np.ndarray:
     return depth
 
 
+def disparity_from(message: Any) -> np.ndarray:
+    """(H, W) float32 px of a DisparityImage, 0 = infinitely far; what is outside its range becomes NaN."""
+    disparity = _pixels(message.image, message.image.height, 1, np.dtype(np.float32)).astype(np.float32)
+    inside = (disparity >= message.min_disparity) & (disparity <= message.max_disparity)
+    return np.where(inside, disparity, np.float32(np.nan))
+
+
 def _numbers(info: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """A matrix of camera_info; ROS 1 writes its name in capitals. Raises DepthRosError unless finite."""
     values = np.array(

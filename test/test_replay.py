@@ -156,3 +156,8 @@ def test_through_a_player_pairs_depth_with_its_frame(bag, tmp_path):
     for sample in folder:
         assert np.allclose(sample.depth, made[sample.left.stamp].depth, atol=5e-4)
         assert sample.left.camera.fx == 30.0
+
+
+def test_pairs_need_both_eyes(bag):
+    with BagReader(bag) as reader, pytest.raises(DepthRosError, match="no right eye beside the left one"):
+        replay(reader, Reading(), progress=False, pairs=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+SEMI_GLOBAL = "semi_global"
+"""What `model` is called where no network is wanted."""
 MODES = {
     "3way": cv2.STEREO_SGBM_MODE_SGBM_3WAY,
     "sgbm": cv2.STEREO_SGBM_MODE_SGBM,

@@ -16,15 +16,15 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Disparity, Frame, StereoFrame
 from depth_ros.engine import Engine, EngineSettings, open_engine
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.semi_global import MODES, STEP, SemiGlobal
+from depth_ros.estimators.semi_global import MODES, SEMI_GLOBAL, STEP, SemiGlobal
 from depth_ros.geometry import rectify
 
 log = logging.getLogger("depth_ros.estimators")
 
-SEMI_GLOBAL = "semi_global"
-"""What `model` is called where no network is wanted."""
 RANGE = 192
 """px; the range of semi-global matching where none is given."""
+FLYING = 2.0
+"""px; pixels so far from the surfaces on either side of them belong to neither, see `between_surfaces`."""
 ROWS = 0.02
 """Of the height: the eyes of a rectified pair have the same focal length and row of the centre, up to this."""
 

@@ -8,12 +8,20 @@ from depth_ros import geometry
 from depth_ros.datatypes import Depth
 
 BACKGROUND = 250  # of 255
-_EYE = np.array([0.34, -0.34, -0.30])  # of the scene's depth: right of, above and behind the camera
+BEHIND = (0.34, -0.34, -0.30)
+"""Where the points are seen from, as shares of the scene's depth: right of, above and behind the camera."""
+ASIDE = (1.0, -0.15, 0.75)
+"""From the right, hardly above: walls that face the camera are seen from their edge."""
+ABOVE = (0.0, -1.3, 0.85)
+"""From above: a floor plan."""
 _LARGEST = 9  # px, side of the square that a point may cover
 
 
-def cloud_picture(depth: Depth, width: int = 1280, height: int = 560) -> np.ndarray:
-    """(height, width, 3) uint8 RGB: every known pixel of `depth` as a point in space, in its own colour.
+def cloud_picture(
+    depth: Depth, width: int = 1280, height: int = 560, eye: tuple[float, float, float] = BEHIND
+) -> np.ndarray:
+    """(height, width, 3) uint8 RGB: every known pixel of `depth` as a point in space, in its own colour,
+    seen from `eye`.
 
     The farthest 2 % are left out, they would shrink the rest. A point is a square somewhat larger than its
     pixel is at its distance; nearer ones cover farther ones.
@@ -25,7 +33,8 @@ def cloud_picture(depth: Depth, width: int = 1280, height: int = 560) -> np.ndar
     known &= depth.depth <= np.percentile(depth.depth[known], 98)
     points, colours = geometry.back_project(depth.depth, depth.camera)[known], depth.image[known]
     distance = float(np.median(points[:, 2]))
-    seen = (points - distance * _EYE) @ _looking_at(np.array([0.0, 0.0, distance]) - distance * _EYE).T
+    place = distance * np.array(eye)
+    seen = (points - place) @ _looking_at(np.array([0.0, 0.0, distance]) - place).T
     ahead = seen[:, 2] > 0.1 * distance
     points, colours, seen = points[ahead], colours[ahead], seen[ahead]
     flat = seen[:, :2] / seen[:, 2:]

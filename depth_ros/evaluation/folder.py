@@ -95,7 +95,7 @@ def evaluate_depth(
     comparison = compare(estimator.estimate, planned, progress)
     result = _result(estimator.card.name, data, planned, comparison, estimator.engine_name)
     if report is not None:
-        facts = _facts(estimator.card) | {"why this engine": estimator.reason, "command": command}
+        facts = card_facts(estimator.card) | {"why this engine": estimator.reason, "command": command}
         write_report(report, _page(result, comparison, estimator.estimate, planned, facts))
     return result
 
@@ -124,7 +124,7 @@ def evaluate_recorded(
     comparison = dataclasses.replace(compare(estimate, planned), latencies=latencies)
     result = _result(card.name, data, planned, comparison, "depth_node over DDS, image to depth")
     if report is not None:
-        write_report(report, _page(result, comparison, estimate, planned, _facts(card)))
+        write_report(report, _page(result, comparison, estimate, planned, card_facts(card)))
     return result
 
 
@@ -180,7 +180,8 @@ def _result(model: str, data: Path, planned: Plan, comparison: Comparison, engin
     }
 
 
-def _facts(card: Card) -> dict[str, str]:
+def card_facts(card: Card) -> dict[str, str]:
+    """What a page says of the model."""
     return {
         "model": f"{card.name}, family {card.family}, scale {card.scale.replace('_', ' ')}",
         "licence of the weights": f"{card.licence}. {card.terms}".strip(". "),
@@ -196,6 +197,13 @@ def as_depth(depth: np.ndarray, frame: Frame) -> Depth:
     return Depth(frame.stamp, frame.frame_id, depth, camera.resized(width, height), small)
 
 
+def places(ranked: Sequence[int]) -> dict[int, str]:
+    """The images that a page shows, of indices from the best to the worst: {index: which it is}, the typical one
+    first. Each image once, also where there are few."""
+    named = {ranked[round(share * (len(ranked) - 1))]: step for step, share in reversed(STEPS.items())}
+    return dict(reversed(named.items()))
+
+
 def _page(
     result: dict[str, Any],
     comparison: Comparison,
@@ -206,9 +214,8 @@ def _page(
     """The page's content: a typical image, the range from the best to the worst, the typical one's cloud."""
     ranked = [index for _, index in comparison.ranking] or list(planned.indices)
     error_of = {index: error for error, index in comparison.ranking}
-    places = {ranked[round(share * (len(ranked) - 1))]: step for step, share in reversed(STEPS.items())}
     strips, depths = [], []
-    for index, step in reversed(places.items()):  # each image once, also where there are few
+    for index, step in places(ranked).items():
         sample = planned.folder[index]
         depths.append(estimate(sample.left))
         image, _ = geometry.rectify(sample.left.image, sample.left.camera)

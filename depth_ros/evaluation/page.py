@@ -33,6 +33,7 @@ p { margin: 0; max-width: 76ch; }
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: 4px 8px; margin-top: 20px;
   break-inside: avoid; }
 .strip.wide { grid-template-columns: repeat(2, 1fr); }
+.strip.three { grid-template-columns: repeat(3, 1fr); }
 figure { margin: 0; min-width: 0; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { font-size: 12px; color: var(--soft); padding-top: 2px; }
@@ -56,7 +57,7 @@ svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
 @media (max-width: 720px) {
   main { padding: 24px 16px 40px; } h1 { font-size: 22px; } .verdict { font-size: 16px; }
   .tile { padding: 12px 0 12px 12px; } .value { font-size: 25px; } .name, .words, .beside { font-size: 12px; }
-  .strip { grid-template-columns: repeat(2, 1fr); } .strip.wide { grid-template-columns: 1fr; }
+  .strip { grid-template-columns: repeat(2, 1fr); } .strip.wide, .strip.three { grid-template-columns: 1fr; }
   td.text, th.text { display: none; } .legend { width: 100%; } svg text { font-size: 24px; }
 }
 @media print { main { max-width: none; padding: 0; } h2 { break-after: avoid; } table { break-inside: avoid; }
@@ -66,6 +67,25 @@ svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
 
 def style() -> str:
     return _STYLE.strip()
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A whole page that stands alone."""
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style()}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def tile(name: str, value: str, words: str, beside: str) -> str:
+    """One of the large figures below the title."""
+    return (
+        f'<div class="tile"><span class="name">{escape(name)}</span>'
+        f'<span class="value">{escape(value)}</span>'
+        f'<span class="words">{escape(words)}</span><span class="beside">{escape(beside)}</span></div>'
+    )
 
 
 def picture(pixels: np.ndarray, caption: str, width: int) -> str:

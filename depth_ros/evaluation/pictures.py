@@ -32,6 +32,15 @@ def depth_picture(depth: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     return _coloured(value, cv2.COLORMAP_INFERNO)
 
 
+def disparity_picture(disparity: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    """Disparity (H, W) px in the same colours, from the smallest to the largest of `span`."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.log(disparity / span[0]) / np.log(span[1] / span[0])
+    return _coloured(
+        np.where(np.isfinite(disparity), np.nan_to_num(value, neginf=0.0), np.nan), cv2.COLORMAP_INFERNO
+    )
+
+
 def error_picture(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Relative error |d - g| / g, white = 0, dark red = `LARGEST_ERROR` or more."""
     return error_colours(np.abs(depth - truth) / truth / LARGEST_ERROR)

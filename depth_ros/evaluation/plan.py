@@ -62,7 +62,7 @@ def plan(
     None = `typical`, what the model's own training images look like on average (see card.Card), and where that
     is missing too the other images of `folder`, one left out at a time. changes: of fields of the protocol.
     """
-    truth = _truth_kind(folder, indices)
+    truth = truth_kind(folder, indices)
     chosen = choose_protocol(protocol, folder, indices, truth, scale)
     if changes:
         chosen = dataclasses.replace(chosen, name=f"{chosen.name}, changed", **changes)
@@ -113,7 +113,7 @@ def other_folder(data: Path | None, folder: Folder, split: str) -> Folder | None
     return folder if split == "held_out" and training(folder) else None
 
 
-def _truth_kind(folder: Folder, indices: Sequence[int]) -> str:
+def truth_kind(folder: Folder, indices: Sequence[int]) -> str:
     """What the images can be compared with: `measured` depth, the `stereo` reference or `none`."""
     if any(folder[index].depth is not None for index in indices):
         return "measured"

@@ -19,7 +19,7 @@ import numpy as np
 from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Frame, Planes
 from depth_ros.evaluation.depth import PROTOCOLS, Tally, resized
-from depth_ros.evaluation.page import picture, style
+from depth_ros.evaluation.page import document, picture
 from depth_ros.evaluation.pictures import depth_picture, depth_range, plane_picture
 from depth_ros.evaluation.plan import choose
 from depth_ros.geometry import rectify
@@ -181,13 +181,11 @@ def _write(path: Path, result: dict[str, Any], strips: list[str], command: str) 
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{value:.3f}</td></tr>" for name, value in result["figures"].items()
     )
-    page = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{style()}</style></head><body><main><h1>{escape(title)}</h1>"
-        f"<p>{result['images']} images, {result['true planes']} true planes; IoU above 0.5. "
+    parts = (
+        f"<h1>{escape(title)}</h1><p>{result['images']} images, {result['true planes']} true planes; IoU above 0.5. "
         f"{escape(result['engine'])}, {result['ms_per_image']:.1f} ms per image.</p>"
-        f"{''.join(strips)}<table>{rows}</table>"
-        f'<p class="note">{escape(command)}</p></main></body></html>\n'
+        f"{''.join(strips)}<table>{rows}</table>",
+        f'<p class="note">{escape(command)}</p>',
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(document(title, parts), encoding="utf-8")

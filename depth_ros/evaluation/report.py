@@ -14,7 +14,7 @@ from depth_ros.datatypes import Depth
 from depth_ros.evaluation.cloud import cloud_picture
 from depth_ros.evaluation.depth import FIGURES, Figure, resized
 from depth_ros.evaluation.latency import summarise
-from depth_ros.evaluation.page import latency_chart, legend, picture, style
+from depth_ros.evaluation.page import document, latency_chart, legend, picture, tile
 from depth_ros.evaluation.pictures import (
     LARGEST_ERROR,
     depth_picture,
@@ -64,17 +64,11 @@ def write_report(path: Path, report: Report) -> None:
         _strips(report.strips, report.truth),
         _cloud(report.cloud),
         _table(result),
-        _latency(report.latencies, result["engine"]),
-        _facts(result, report.facts or {}),
+        latency_section(report.latencies, result["engine"]),
+        facts_section(result, report.facts or {}),
     ]
-    page = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style()}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(document(title, parts), encoding="utf-8")
 
 
 def shown(name: str, value: float | None) -> str:
@@ -107,21 +101,19 @@ def _headline(result: dict[str, Any], latencies: Sequence[float]) -> str:
     tiles = []
     for name, words in (("abs_rel", "mean relative error"), ("delta1", "of pixels within 25 %")):
         ours, theirs = result["figures"][name], result["baseline"][name]
-        tiles.append(_tile(FIGURES[name].name, shown(name, ours), words, f"baseline {shown(name, theirs)}"))
-    latency = summarise(latencies)
-    if latency:
-        value = f"{latency.median:.{1 if latency.median < 100 else 0}f} ms"
-        rate = f"{latency.rate:.{0 if latency.rate >= 10 else 1}f} images per second"
-        tiles.append(_tile("Latency", value, "per image, median", rate))
+        tiles.append(tile(FIGURES[name].name, shown(name, ours), words, f"baseline {shown(name, theirs)}"))
+    tiles += latency_tile(latencies)
     return f'<section class="tiles">{"".join(tiles)}</section>'
 
 
-def _tile(name: str, value: str, words: str, beside: str) -> str:
-    return (
-        f'<div class="tile"><span class="name">{escape(name)}</span>'
-        f'<span class="value">{escape(value)}</span>'
-        f'<span class="words">{escape(words)}</span><span class="beside">{escape(beside)}</span></div>'
-    )
+def latency_tile(latencies: Sequence[float], of: str = "image") -> list[str]:
+    """The tile of latencies, ms; none of an empty list."""
+    latency = summarise(latencies)
+    if latency is None:
+        return []
+    value = f"{latency.median:.{1 if latency.median < 100 else 0}f} ms"
+    rate = f"{latency.rate:.{0 if latency.rate >= 10 else 1}f} {of}s per second"
+    return [tile("Latency", value, f"per {of}, median", rate)]
 
 
 def _strips(strips: Sequence[Strip], truth: str) -> str:
@@ -190,7 +182,8 @@ def _row(name: str, figure: Figure, result: dict[str, Any]) -> str:
     )
 
 
-def _latency(latencies: Sequence[float], engine: str) -> str:
+def latency_section(latencies: Sequence[float], engine: str) -> str:
+    """The chart of latencies, ms, and what it says."""
     latency = summarise(latencies)
     if latency is None:
         return ""
@@ -201,7 +194,8 @@ def _latency(latencies: Sequence[float], engine: str) -> str:
     )
 
 
-def _facts(result: dict[str, Any], facts: dict[str, str]) -> str:
+def facts_section(result: dict[str, Any], facts: dict[str, str]) -> str:
+    """The last table: data, engine and `facts`."""
     rows = {"data": f"{result['data']}, {result['images']} images", "engine": result["engine"]} | facts
     cells = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items() if v)
     table = f'<table class="facts"><tbody>{cells}</tbody></table>'

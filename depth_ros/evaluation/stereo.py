@@ -1,4 +1,4 @@
-"""Stereo models on recorded folders: disparity figures, with semi-global matching always beside them.
+"""Figures of disparity, and of what a model says about its own errors.
 
 Every pixel with truth counts, in the left image at its full size; figures are per image, then their mean.
 Shares (D1, bad-N, density, coverage) are numbers from 0 to 1.
@@ -6,29 +6,27 @@ Shares (D1, bad-N, density, coverage) are numbers from 0 to 1.
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 import torch
 from torch import nn
 
-from depth_ros.datasets import Sample, open_folder
-from depth_ros.datatypes import Disparity
-from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.depth import figures as depth_figures
-from depth_ros.evaluation.latency import summarise
-from depth_ros.evaluation.plan import choose
-from depth_ros.evaluation.reference import stereo_reference
+from depth_ros.datasets import Sample
+from depth_ros.evaluation.depth import Figure
 
-if TYPE_CHECKING:
-    from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.stereo import StereoSettings
-
+FIGURES = {
+    "epe": Figure("EPE", "px", True, "mean of the absolute error"),
+    "d1_all": Figure("D1-all", "%", True, "share of pixels off by more than 3 px and 5 %"),
+    "bad_1": Figure("bad 1", "%", True, "share of pixels off by more than 1 px"),
+    "bad_2": Figure("bad 2", "%", True, "share of pixels off by more than 2 px"),
+    "density": Figure("Density", "%", False, "share of the pixels with truth that are known"),
+    "abs_rel": Figure("AbsRel", "", True, "of depth: mean of |d - g| / g"),
+    "rmse": Figure("RMSE", "m", True, "of depth: root of the mean of (d - g)^2"),
+    "delta1": Figure("\u03b4 < 1.25", "%", False, "of depth: share of pixels with max(d/g, g/d) < 1.25"),
+}
+"""Those that a reader compares, in the order of tables."""
 STATED = (0.5, 1.0, 2.0)
 """px: at these standard deviations coverage is also measured by itself."""
 PROTOCOL = (
@@ -82,87 +80,31 @@ def true_disparity(sample: Sample) -> np.ndarray | None:
     return np.float32(sample.fx_baseline) / sample.depth + np.float32(offset)
 
 
-def evaluate_stereo(
-    model: str,
-    data: Path,
-    *,
-    split: str = "all",
-    engine_settings: EngineSettings | None = None,
-    stereo: StereoSettings | None = None,
-    limit: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Measure a stereo model, or `semi_global`, on a folder of pairs: what `evaluate depth --json` writes.
+class Coverage:
+    """Pooled over pixels: of those that claim a standard deviation, how many keep to it. Bins of equal ratios."""
 
-    `figures` are the model's, with the depth figures that one camera is measured by; `baseline` those of
-    semi-global matching with its holes filled, so that both know every pixel; `baselines` also without.
-    Raises DepthRosError where the folder has no pairs with truth.
-    """
-    from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.stereo import RANGE, StereoEstimator, StereoSettings, rectified_pair
+    def __init__(self) -> None:
+        self.edges = np.geomspace(0.125, 16.0, 15)
+        self.count, self.within = np.zeros(len(self.edges) - 1), np.zeros(len(self.edges) - 1)
 
-    stereo = stereo or StereoSettings()
-    ours = StereoEstimator(model, engine_settings or EngineSettings(), stereo)
-    classical = dataclasses.replace(stereo, disparity_range=stereo.disparity_range or RANGE, fill=False)
-    estimators = {
-        "ours": ours,
-        "semi_global": StereoEstimator("semi_global", stereo=classical),
-        "semi_global_filled": StereoEstimator(
-            "semi_global", stereo=dataclasses.replace(classical, fill=True)
-        ),
-    }
-    folder = open_folder(data)
-    indices, words = choose(folder, split, limit)
-    rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in estimators}
-    latencies: dict[str, list[float]] = {name: [] for name in estimators}
-    reference = False
-    for done, index in enumerate(indices, 1):
-        sample = folder[index]
-        if sample.right is None:
-            raise DepthRosError(f"{data} has no right eye: a stereo model is measured on pairs")
-        pair = rectified_pair(sample.left, sample.right)
-        truth = true_disparity(sample)
-        if truth is None and folder[indices[0]].depth is None:
-            reference, matched = True, stereo_reference(sample)
-            truth = None if matched is None else np.float32(sample.fx_baseline) / matched
-        for name, estimator in estimators.items() if truth is not None else ():
-            if not rows[name]:
-                estimator.estimate(pair)  # builds the engine, which is no latency
-            start = time.perf_counter()
-            found = estimator.estimate(pair)
-            latencies[name].append(1000 * (time.perf_counter() - start))
-            assert truth is not None
-            rows[name].append(disparity_figures(found.disparity, truth, found.std) | _depth(found, sample))
-        progress(done, len(indices))
-    if not rows["ours"]:
-        raise DepthRosError(f"{data} has no pair with truth among {words} of its images")
-    means = {name: mean_figures(found) for name, found in rows.items()}
-    times = {name: summarise(taken) for name, taken in latencies.items()}
-    note = "NO GROUND TRUTH: compared with strict semi-global matching; " if reference else ""
-    return {
-        "model": model,
-        "data": str(data),
-        "protocol": f"{note}stereo: {PROTOCOL}; images: {words}; baseline: semi-global matching, filled",
-        "images": len(rows["ours"]),
-        "figures": means["ours"],
-        "baseline": means["semi_global_filled"],
-        "baselines": {name: means[name] for name in ("semi_global", "semi_global_filled")},
-        "engine": ours.engine_name,
-        "ms_per_image": _median(times["ours"]),
-        "ms_per_image_baseline": _median(times["semi_global"]),
-    }
+    def add(self, disparity: np.ndarray, truth: np.ndarray, std: np.ndarray | None) -> None:
+        """One image: disparity, truth and its standard deviation (H, W) px, NaN = unknown."""
+        if std is None:
+            return
+        known = np.isfinite(truth) & np.isfinite(disparity)
+        said, error = std[known], np.abs(disparity[known] - truth[known])
+        self.count += np.histogram(said, self.edges)[0]
+        self.within += np.histogram(said[error <= said], self.edges)[0]
 
-
-def _median(latency: Any) -> float | None:
-    return latency.median if latency else None
-
-
-def _depth(found: Disparity, sample: Sample) -> dict[str, float | None]:
-    """The figures of depth, of recordings whose depth is known."""
-    if sample.depth is None:
-        return {}
-    measured = depth_figures(found.depth().depth, sample.depth)
-    return {key: measured[key] for key in ("abs_rel", "rmse", "delta1", "silog")}
+    def rows(self, least: float = 0.005) -> list[dict[str, float]]:
+        """{std px, coverage, share of all pixels} of each bin that holds at least that share of the pixels."""
+        total = max(self.count.sum(), 1.0)
+        centres = np.sqrt(self.edges[:-1] * self.edges[1:])
+        return [
+            {"std": float(s), "coverage": float(w / n), "share": float(n / total)}
+            for s, n, w in zip(centres, self.count, self.within, strict=True)
+            if n and n / total >= least
+        ]
 
 
 @torch.inference_mode()

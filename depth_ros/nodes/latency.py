@@ -45,7 +45,8 @@ def node_latency(
         log = Path(folder) / "log.json"
         command = ["-m", __name__, model, str(inference_ms), str(log), "--ros-args"]
         with node_process(command) as (process, namespace), Player(namespace, process) as player:
-            results = list(player.play(_frames(width, height, rate, seconds), 1.0))
+            views = ((frame,) for frame in _frames(width, height, rate, seconds))
+            results = list(player.play(views, 1.0))
             sent = dict(player.sent)
         notes = json.loads(log.read_text())
     work = [note for note in notes if note["begin"] > sent.get(note["stamp"], float("inf"))]

@@ -26,6 +26,7 @@ from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.pair_check import misfit
 from depth_ros.estimators.stereo import (
+    FLYING,
     StereoSettings,
     between_surfaces,
     confidence,
@@ -83,7 +84,7 @@ class StereoDepthNodeSettings:
         dynamic=True,
     )
     flying_pixels: float = setting(
-        2.0,
+        FLYING,
         "pixels between two surfaces, so much from either, become unknown; 0 = they stay",
         "px of disparity", 0.0, 100.0, dynamic=True,
     )  # fmt: skip

@@ -5,6 +5,7 @@ A recipe names folders relative to the data folder that the user gives.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -380,6 +381,23 @@ _ALL = (
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
     struct2depth_street, struct2depth_street_still, struct2depth_kitti, fcrn_indoor, mannequin_indoor,
 )  # fmt: skip
+
+
+def on_own_data(recipe: Recipe, start: str, folders: Sequence[str]) -> Recipe:
+    """The recipe, beginning with the model `start` if one is given, on `folders` if there are any: their measured depth
+    and, beside it, what the recipe renders. Figures of training are those of the part that is held out of them."""
+    if start:
+        recipe = replace(recipe, name=f"{recipe.name}_own", start=f"{MODEL}{start}")
+    if folders:
+        rendered = tuple(source for source in recipe.sources if source.folder.startswith("world:"))
+        own = tuple(Source(folder) for folder in folders)
+        recipe = replace(
+            recipe,
+            name=f"{recipe.name.removesuffix('_own')}_own",
+            sources=(*own, *rendered),
+            validation=tuple(folders),
+        )
+    return recipe
 
 
 def recipes() -> list[str]:

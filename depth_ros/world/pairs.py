@@ -54,7 +54,9 @@ class Pairs:
         far = float(np.exp(random.uniform(np.log(0.5), np.log(40))))
         largest = float(np.exp(random.uniform(np.log(25), np.log(170))))
         nearest = 0.0
-        if random.random() < CLOSE:  # a table, a shelf: nothing is far, and much of the left is out of the right eye
+        if (
+            random.random() < CLOSE
+        ):  # a table, a shelf: nothing is far, and much of the left is out of the right eye
             nearest = far = random.uniform(30, 120)
             largest = min(largest, 170 - far)
         canvas = Canvas(size, self.background(random, size, far))

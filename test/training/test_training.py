@@ -11,12 +11,12 @@ from depth_ros.card import load_model, read_card
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.networks import compact
+from depth_ros.networks import compact, fcrn
 from depth_ros.training import loop
 from depth_ros.training.augment import Crops, crop, rolled
-from depth_ros.training.examples import Example, load, right_example_of
+from depth_ros.training.examples import Example, load, mirrored, right_example_of
 from depth_ros.training.group import Objective
-from depth_ros.training.recipes import Recipe, Source, recipe, recipes
+from depth_ros.training.recipes import Recipe, Source, on_own_data, recipe, recipes
 from depth_ros.world import World, WorldSettings, write_folder
 
 
@@ -209,3 +209,47 @@ def test_families_learn_depth_and_say_of_what_scale(clip, tmp_path, family, sett
     load_model(card)
     rows = list(csv.DictReader((tmp_path / "run/training.csv").open()))
     assert 0 < float(rows[-1]["clip abs_rel"]) < 5
+
+
+def test_a_model_is_refined_as_it_is_deployed(clip, tmp_path):
+    """Begins with what the model computes, ends with less of a loss and folded still; the card tells both parts."""
+    first = loop.train(small(), clip, tmp_path / "first")
+    made = on_own_data(small(settings={"max_depth": 50.0}), str(first), ["clip"])
+    assert made.name == "small_own" and made.sources == (Source("clip"),)
+    learner = loop.learner(compact, made)
+    image, K = (
+        torch.zeros(1, 64, 96, 3, dtype=torch.uint8),
+        torch.tensor([[[80.0, 0, 48], [0, 80, 32], [0, 0, 1]]]),
+    )
+    shipped = load_model(read_card(first))
+    assert torch.equal(learner.log_inverse(image, K), shipped.log_inverse(image, K))
+    path = loop.train(dataclasses.replace(made, steps=3), clip, tmp_path / "second")
+    card = read_card(path)
+    assert card.settings == {"max_depth": 50.0, "folded": True}
+    words = "clip: without the held-out part"
+    assert card.training_data == [f"{words} (first)", words]
+    assert not torch.equal(load_model(card).log_inverse(image, K), shipped.log_inverse(image, K))
+
+
+def test_a_model_of_another_family_cannot_be_refined(small_model):
+    made = small(family="fcrn", start=f"model:{small_model}")
+    with pytest.raises(DepthRosError, match="cannot begin with model 'small' of family 'compact'"):
+        loop.learner(fcrn, made)
+
+
+def test_a_pair_in_the_mirror_agrees_with_its_truth():
+    """The right eye of a rendered pair, mirrored: what its disparity says is the same point looks the same."""
+    sample = World(WorldSettings(kind="street", frames=1, width=256, height=96))[0]
+    made = mirrored(sample, stereo=0.1)
+    disparity = made.fx_baseline / made.depth
+    known = np.isfinite(disparity)
+    assert known.mean() > 0.4 and np.array_equal(known, made.weight > 0)
+    rows, columns = np.nonzero(known)
+
+    def error(wrong):
+        there = np.rint(columns - disparity[known] - wrong).astype(int)
+        inside = (there >= 0) & (there < 256)
+        seen = made.right[rows[inside], there[inside]].astype(int)
+        return np.abs(seen - made.image[rows[inside], columns[inside]]).mean()
+
+    assert error(0) < 0.7 * min(error(-4), error(4))
