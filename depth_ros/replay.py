@@ -215,15 +215,15 @@ def _new_folder(path: Path) -> Path:
 
 def _write(folder: Path, name: str, found: Depth | Disparity) -> None:
     """The image and what came of it; with the first one the camera."""
-    pair = isinstance(found, Disparity)
-    parts = ("left", "disparity") if pair else ("image", "depth")
+    if isinstance(found, Disparity):
+        parts, units = ("left", "disparity"), _UNITS_PER_PX * (found.disparity - np.float32(found.offset))
+    else:
+        parts, units = ("image", "depth"), _UNITS_PER_METRE * found.depth
     if not (folder / "camera.yaml").exists():
         for part in parts:
             (folder / part).mkdir()
         _write_camera(folder / "camera.yaml", found)
-    values = found.disparity - found.offset if pair else found.depth
-    units = np.rint(values * (_UNITS_PER_PX if pair else _UNITS_PER_METRE))
-    units = np.nan_to_num(units, nan=0.0, posinf=0.0, neginf=0.0)
+    units = np.nan_to_num(np.rint(units), nan=0.0, posinf=0.0, neginf=0.0)
     units = np.where((units > 0) & (units <= 65535), units, 0).astype(np.uint16)
     image = cv2.cvtColor(found.image, cv2.COLOR_RGB2BGR)
     for part, pixels in zip(parts, (image, units), strict=True):
