@@ -59,9 +59,15 @@ def _pairs(folder: Folder, bag: Path, model: str, data: Path, page: Path, say: C
     result = evaluate_recorded_pairs(played, model, folder, data, report=page)
     figures, baseline = result["figures"], result["baseline"]
     say(f"\npage: {page.resolve()}")
-    say(f"EPE {figures['epe']:.2f} px (semi-global matching {baseline['epe']:.2f}), "
-        f"D1 {100 * figures['d1_all']:.1f} % ({100 * baseline['d1_all']:.1f} %), "
-        f"{result['ms_per_image']:.0f} ms from pair to disparity")  # fmt: skip
+    beside = (
+        f" (semi-global matching {baseline['epe']:.2f} px, {100 * baseline['d1_all']:.1f} %)"
+        if baseline["epe"] is not None
+        else ", against semi-global matching for want of truth"
+    )
+    say(
+        f"EPE {figures['epe']:.2f} px, D1 {100 * figures['d1_all']:.1f} %{beside}, "
+        f"{result['ms_per_image']:.0f} ms from pair to disparity"
+    )
     return page
 
 

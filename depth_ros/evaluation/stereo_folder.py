@@ -108,7 +108,7 @@ def evaluate_stereo(
     ours = StereoEstimator(model, engine_settings or EngineSettings(), stereo)
     folder = open_folder(data)
     subject = Subject.of(folder, *choose(folder, split, limit))
-    estimates = {OURS: ours.estimate} | _classical(stereo)
+    estimates = {OURS: ours.estimate} | _classical(stereo, subject)
     comparison = compare_pairs(estimates, subject, progress)
     result = _result(model, data, subject, comparison, ours.engine_name)
     if report is not None:
@@ -144,7 +144,7 @@ def evaluate_recorded_pairs(
     subject = Subject.of(
         folder, indices, f"{len(indices)} of {len(folder)}, those for which disparity came back"
     )
-    estimates = {OURS: estimate} | _classical(StereoSettings())
+    estimates = {OURS: estimate} | _classical(StereoSettings(), subject)
     comparison = compare_pairs(estimates, subject)
     latencies = tuple(1000 * by_stamp[folder[index].left.stamp].latency for index in indices)
     comparison = dataclasses.replace(comparison, latencies={**comparison.latencies, OURS: latencies})
@@ -205,10 +205,12 @@ def compare_pairs(
     return PairComparison(means, taken, tuple(sorted(ranking)), coverage)
 
 
-def _classical(stereo: StereoSettings) -> dict[str, Estimate]:
-    """Semi-global matching as it is, and with its holes filled."""
+def _classical(stereo: StereoSettings, subject: Subject) -> dict[str, Estimate]:
+    """Semi-global matching as it is, and with its holes filled; none where it stands for the truth itself."""
     from depth_ros.estimators.stereo import RANGE, StereoEstimator
 
+    if subject.reference:
+        return {}
     settings = dataclasses.replace(stereo, disparity_range=stereo.disparity_range or RANGE, fill=False)
     filled = dataclasses.replace(settings, fill=True)
     return {
@@ -220,17 +222,18 @@ def _classical(stereo: StereoSettings) -> dict[str, Estimate]:
 def _result(
     model: str, data: Path, subject: Subject, comparison: PairComparison, engine: str
 ) -> dict[str, Any]:
-    note = NO_TRUTH if subject.reference else ""
-    times = {name: summarise(taken) for name, taken in comparison.latencies.items()}
-    ours, theirs = times[OURS], times[SEMI_GLOBAL]
+    note, baseline = (NO_TRUTH, "") if subject.reference else ("", "; baseline: semi-global matching, filled")
+    ours, theirs = (summarise(comparison.latencies.get(name, ())) for name in (OURS, SEMI_GLOBAL))
+    figures = comparison.figures
+    unknown: dict[str, float | None] = dict.fromkeys(figures[OURS])
     return {
         "model": model,
         "data": str(data),
-        "protocol": f"{note}stereo: {PROTOCOL}; images: {subject.words}; baseline: semi-global matching, filled",
+        "protocol": f"{note}stereo: {PROTOCOL}; images: {subject.words}{baseline}",
         "images": len(comparison.ranking),
-        "figures": comparison.figures[OURS],
-        "baseline": comparison.figures[FILLED],
-        "baselines": {name: comparison.figures[name] for name in (SEMI_GLOBAL, FILLED)},
+        "figures": figures[OURS],
+        "baseline": figures.get(FILLED, unknown),
+        "baselines": {name: figures.get(name, unknown) for name in (SEMI_GLOBAL, FILLED)},
         "coverage_by_std": comparison.coverage.rows(),
         "engine": engine,
         "ms_per_image": ours.median if ours else None,
@@ -266,12 +269,13 @@ def _page(
         sample = subject.folder[index]
         assert sample.right is not None
         pair = rectified_pair(sample.left, sample.right)
-        found, classical = estimates[OURS](pair), estimates[FILLED](pair)
+        found = estimates[OURS](pair)
+        classical = estimates[FILLED](pair).disparity if FILLED in estimates else None
         truth = subject.truth_of(sample)
         assert truth is not None
         title = f"{step}: {sample.name}, D1 {100 * of[index]:.1f} %"
         image = found.image
-        strips.append(StereoStrip(title, image, found.disparity, truth, found.std, classical.disparity))
+        strips.append(StereoStrip(title, image, found.disparity, truth, found.std, classical))
         keep = ~between_surfaces(found.disparity, FLYING)
         if found.std is not None:
             keep &= found.std < CERTAIN * found.disparity

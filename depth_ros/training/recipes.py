@@ -371,7 +371,7 @@ def stereo_refined() -> Recipe:
         zoom=1.25,
         batch=4,
         average=0.995,
-        steps=1200,
+        steps=650,
         learning_rate=4e-4,
     )
 
