@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--resize", choices=("inverse_depth", "depth"),
                           help="depth: what is interpolated, instead of the protocol's")  # fmt: skip
     evaluate.add_argument("--cap", type=float, help="depth: m, instead of the protocol's")
+    evaluate.add_argument("--scale", type=float, default=1.0,
+                          help="stereo: pairs are matched at so many times their size, up to 2")  # fmt: skip
     evaluate.add_argument("--images", type=Path, metavar="FILE",
                           help="list of the images of raw KITTI to take, as the Eigen split's test file")  # fmt: skip
     evaluate.add_argument("--lidar-x", action="store_true",
@@ -294,7 +296,8 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
-    from depth_ros.estimators.stereo import is_stereo
+    from depth_ros.config import settings_from
+    from depth_ros.estimators.stereo import StereoSettings, is_stereo
     from depth_ros.evaluation.folder import evaluate_depth
     from depth_ros.evaluation.stereo_folder import evaluate_stereo
 
@@ -303,6 +306,7 @@ def _evaluate_depth(arguments: argparse.Namespace, progress: Any) -> dict[str, A
             arguments.model, arguments.data, split=arguments.split, limit=arguments.limit, progress=progress,
             engine_settings=_engine_settings(arguments), report=arguments.report,
             command=" ".join(["depth_ros", *sys.argv[1:]]),
+            stereo=settings_from(StereoSettings, {"scale": arguments.scale}, "evaluate"),
         )  # fmt: skip
     changes = {"crop": arguments.crop, "scaling": arguments.scaling, "resize": arguments.resize}
     changes |= {"truth_max": arguments.cap, "max_depth": arguments.cap}

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 Estimate = Callable[[StereoFrame], Disparity]
 OURS, FILLED = "ours", "semi_global_filled"
-CERTAIN = 0.05
-"""The cloud shows pixels whose depth is said to be known within this share of it."""
+CERTAIN, UNSAID = 0.05, 0.5
+"""The cloud shows pixels whose depth is said to be known within this share of it; px, the standard deviation where
+none is said."""
 NO_TRUTH = "NO GROUND TRUTH: compared with strict semi-global matching; "
 
 
@@ -211,7 +212,8 @@ def _classical(stereo: StereoSettings, subject: Subject) -> dict[str, Estimate]:
 
     if subject.reference:
         return {}
-    settings = dataclasses.replace(stereo, disparity_range=stereo.disparity_range or RANGE, fill=False)
+    of = stereo.disparity_range or RANGE
+    settings = dataclasses.replace(stereo, disparity_range=of, scale=1.0, fill=False)
     filled = dataclasses.replace(settings, fill=True)
     return {
         SEMI_GLOBAL: StereoEstimator(SEMI_GLOBAL, stereo=settings).estimate,
@@ -276,9 +278,8 @@ def _page(
         title = f"{step}: {sample.name}, D1 {100 * of[index]:.1f} %"
         image = found.image
         strips.append(StereoStrip(title, image, found.disparity, truth, found.std, classical))
-        keep = ~between_surfaces(found.disparity, FLYING)
-        if found.std is not None:
-            keep &= found.std < CERTAIN * found.disparity
+        std = UNSAID if found.std is None else found.std
+        keep = ~between_surfaces(found.disparity, FLYING) & (std < CERTAIN * found.disparity)
         clouds.append(dataclasses.replace(found, disparity=np.where(keep, found.disparity, np.nan)).depth())
     truth_name = "stereo matching" if subject.reference else "truth"
     return StereoReport(result, tuple(strips), comparison.latencies[OURS], clouds[0], facts, truth_name)

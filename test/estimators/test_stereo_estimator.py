@@ -76,9 +76,10 @@ def test_what_is_infinitely_far_has_no_depth():
     assert found.depth().depth[0, 0] == 50.0 and np.isnan(found.depth().depth[0, 1:]).all()
 
 
-def test_half_the_size_gives_the_same_disparity():
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_another_size_gives_the_same_disparity(scale: float):
     pair = rectified_pair(*frames(shift=20))
-    settings = StereoSettings(disparity_range=32, scale=0.5)
+    settings = StereoSettings(disparity_range=32, scale=scale)
     found = StereoEstimator("semi_global", stereo=settings).estimate(pair)
     assert found.disparity.shape == (HEIGHT, WIDTH)
     assert np.nanmedian(found.disparity) == pytest.approx(20, abs=0.3)
