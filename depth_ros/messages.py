@@ -343,8 +343,29 @@ def fill_odometry(message: Any, pose: Pose, frame_id: str, child_frame_id: str) 
     """Write a pose of `child_frame_id` in `frame_id` into an Odometry, header included; the twist stays."""
     fill_header(message.header, pose.stamp, frame_id)
     message.child_frame_id = child_frame_id
-    position, orientation = message.pose.pose.position, message.pose.pose.orientation
-    position.x, position.y, position.z = (float(v) for v in pose.T[:3, 3])
-    q = quaternion_from_matrix(pose.T[:3, :3])
-    orientation.x, orientation.y, orientation.z, orientation.w = (float(v) for v in q)
+    fill_pose(message.pose.pose, pose.T)
     message.pose.covariance = np.array(pose.covariance, np.float64).ravel()
+
+
+def fill_pose(message: Any, T: np.ndarray) -> None:
+    """Write T (4, 4) into a Pose."""
+    message.position.x, message.position.y, message.position.z = (float(v) for v in T[:3, 3])
+    fill_quaternion(message.orientation, T[:3, :3])
+
+
+def fill_transform(message: Any, T: np.ndarray) -> None:
+    """Write T (4, 4) into a Transform."""
+    message.translation.x, message.translation.y, message.translation.z = (float(v) for v in T[:3, 3])
+    fill_quaternion(message.rotation, T[:3, :3])
+
+
+def fill_quaternion(message: Any, R: np.ndarray) -> None:
+    """Write R (3, 3) into a Quaternion."""
+    message.x, message.y, message.z, message.w = (float(v) for v in quaternion_from_matrix(R))
+
+
+def fill_twist(message: Any, twist: np.ndarray, covariance: np.ndarray) -> None:
+    """Write a twist (6,), m/s and rad/s, and its covariance (6, 6) into a TwistWithCovariance."""
+    linear, angular = message.twist.linear, message.twist.angular
+    linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = (float(v) for v in twist)
+    message.covariance = np.array(covariance, np.float64).ravel()

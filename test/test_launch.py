@@ -52,13 +52,21 @@ def defaults(tree: ast.Module, name: str) -> dict[str, object]:
 
 def topics_of(executable: str) -> set[str]:
     """Relative topic names in the source of a node and of what it imports from the room."""
-    sources = [ROOT / f"depth_ros/nodes/{executable}.py", ROOT / "depth_ros/nodes/camera_input.py"]
-    own, camera = (source.read_text() for source in sources)
-    received = re.findall(r'resolve_topic_name\(below \+ "([\w/]+)"', camera)
-    eyes = ("left/", "right/") if "StereoInput" in own else ("",)
-    return {eye + topic for eye in eyes for topic in received} | set(
-        re.findall(r'_advertise\(\w+, "([\w/]+)"', own)
-    )
+    files = [
+        ROOT / f"depth_ros/nodes/{name}.py"
+        for name in (executable, "camera_input", "rgbd_input", "imu_input")
+    ]
+    own, camera, rgbd, imu = (file.read_text() for file in files)
+    info = re.findall(r'resolve_topic_name\(below \+ "([\w/]+)"', camera)
+    received = {*info, *re.findall(r'image: str = "(\w+)"', camera)}
+    if "StereoInput" in own:
+        received = {f"{eye}/{topic}" for eye in ("left", "right") for topic in received}
+    if "RgbdInput" in own:
+        ((below, image),) = re.findall(r'complain, "(\w+)", "(\w+)"', rgbd)
+        received |= {f"{below}/{topic}" for topic in (image, *info)}
+        received |= set(re.findall(r'resolve_topic_name\("(\w+)"', imu))
+    received |= set(re.findall(r'create_subscription\(\w+, "([\w/]+)"', own))
+    return received | set(re.findall(r'_advertise\(\w+, "([\w/]+)"', own))
 
 
 def test_there_is_something_to_check():
@@ -104,8 +112,14 @@ def check_node(node: ElementTree.Element, arguments: dict[str, ElementTree.Eleme
     assert {remap.get("from") for remap in node.iter("remap")} <= topics
 
 
-def test_depth_launch_needs_one_argument():
-    root = ElementTree.parse(ROOT / "launch/depth.launch.xml").getroot()
+def test_topics_of_an_rgbd_node():
+    wanted = {"image", "camera_info", "depth/image_rect", "depth/camera_info", "imu", "set_pose"}
+    assert wanted | {"odom", "odom_up_to_scale", "path", "/tf"} <= topics_of("odometry_node")
+
+
+@pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda f: f.name)
+def test_launch_needs_one_argument(file: Path):
+    root = ElementTree.parse(file).getroot()
     assert [a.get("name") for a in root.iter("arg") if a.get("default") is None] == ["camera"]
 
 

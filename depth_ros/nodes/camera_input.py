@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -13,17 +14,22 @@ from rclpy.subscription import Subscription
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_ros.datatypes import Camera, Frame
+from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.messages import camera_from, frame_from, stamp_ns
+from depth_ros.messages import camera_from, depth_from, frame_from, stamp_ns
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""While a callback works, the middleware replaces the one image it holds: no queue, no thread of ours."""
+
+def newest(kept: int = 1) -> QoSProfile:
+    """While a callback works, the middleware replaces the images that it holds: no queue, no thread of ours."""
+    return QoSProfile(depth=kept, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+NEWEST = newest()
 
 LARGE = 500_000
 """Bytes; larger messages are lost in Fast DDS's default shared memory segment of 512 KiB."""
@@ -32,8 +38,9 @@ LARGE = 500_000
 class CameraInput:
     """Subscribes `image` (or `image/compressed`) and `camera_info`, best effort, of `node`; below `eye`, if given.
 
-    Every image goes to `on_image`; `frame` then decodes it. What is wrong with the input, short of the
-    decoding, is said to `complain`. rectified: the image is so already, camera_info's P describes it.
+    Every image goes to `on_image`; `frame` or `depth` then decodes it. What is wrong with the input, short of the
+    decoding, is said to `complain`. rectified: the image is so already, camera_info's P describes it. image: the
+    name of its topic. kept: images that wait while a callback works; the newest, unless an older one is to be paired.
     """
 
     def __init__(
@@ -44,6 +51,8 @@ class CameraInput:
         on_image: Callable[[Any], None],
         complain: Callable[[str], None],
         eye: str = "",
+        image: str = "image",
+        kept: int = 1,
     ) -> None:
         self.node, self.rectified = node, rectified
         self.on_image, self.complain = on_image, complain
@@ -55,22 +64,24 @@ class CameraInput:
         # A remapping of `image` must carry over to `image/compressed`, as with image_transport.
         suffix = "/compressed" if transport == "compressed" else ""
         below = f"{eye}/" if eye else ""
-        self.topic = node.resolve_topic_name(below + "image") + suffix
+        self.topic = node.resolve_topic_name(below + image) + suffix
         self.info_topic = node.resolve_topic_name(below + "camera_info")
         # Humble's callbacks are not told the sequence number.
         receive = self._receive_counted if hasattr(Subscription, "CallbackType") else self._receive
         self.kind = CompressedImage if suffix else Image
         self._subscriptions = [
-            self._subscribe(CameraInfo, self.info_topic, self._receive_info),
-            self._subscribe(self.kind, self.topic, receive),
+            self._subscribe(CameraInfo, self.info_topic, self._receive_info, NEWEST),
+            self._subscribe(self.kind, self.topic, receive, newest(kept)),
         ]
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable[..., None]) -> Subscription:
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile
+    ) -> Subscription:
         def incompatible(event: Any) -> None:
             self.complain(incompatible_text(topic, "publisher", event))
 
         return self.node.create_subscription(
-            kind, topic, callback, NEWEST,
+            kind, topic, callback, qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
@@ -87,6 +98,25 @@ class CameraInput:
     def frame(self, message: Any) -> Frame:
         """The decoded frame. Raises DepthRosError where image or camera_info are unusable."""
         return frame_from(message, self.usable_camera())
+
+    def depth(self, message: Any, image: np.ndarray | None = None) -> Depth:
+        """A depth image with its camera, and the image (H, W, 3) it belongs to; grey where none is given.
+
+        Raises DepthRosError where depth image and camera_info do not fit.
+        """
+        pixels = depth_from(message)
+        camera = self.usable_camera()
+        if (camera.width, camera.height) != pixels.shape[::-1]:
+            raise DepthRosError(
+                f"depth is {pixels.shape[1]}x{pixels.shape[0]} but camera_info describes "
+                f"{camera.width}x{camera.height}: give camera_info of the same stream"
+            )
+        if not camera.is_rectified:
+            raise DepthRosError(
+                "camera_info of the depth has distortion: give rectified depth, or set rectified"
+            )
+        grey = np.full((*pixels.shape, 3), 128, np.uint8) if image is None else image
+        return Depth(stamp_ns(message.header), message.header.frame_id, pixels, camera, grey)
 
     def usable_camera(self) -> Camera:
         """The camera of the last camera_info. Raises DepthRosError saying what is wrong with it."""

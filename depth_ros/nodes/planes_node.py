@@ -175,7 +175,7 @@ class PlanesNode(LifecycleNode):
         if self._estimator:
             self._estimator.fit = fit
             return self._estimator.estimate(source.frame(message))
-        depth = depth_of(message, source)
+        depth = source.depth(message)
         return depth, fit_planes(depth.depth, depth.camera, fit)
 
     def _publish(self, depth: Depth, planes: Planes) -> None:
@@ -208,21 +208,6 @@ class PlanesNode(LifecycleNode):
             values |= {"model": settings.model, "engine": depth.engine_name, "why this engine": depth.reason}
             values["engine is being built"] = depth.building
         return values | {"rejected frames": self._rejected}
-
-
-def depth_of(message: Any, source: CameraInput) -> Depth:
-    """A depth image as Depth, grey, with the camera of `source`. DepthRosError where they do not fit."""
-    pixels = messages.depth_from(message)
-    camera = source.usable_camera()
-    if (camera.width, camera.height) != pixels.shape[::-1]:
-        raise DepthRosError(
-            f"depth is {pixels.shape[1]}x{pixels.shape[0]} but camera_info describes {camera.width}x{camera.height}: "
-            "give camera_info of the same stream"
-        )
-    if not camera.is_rectified:
-        raise DepthRosError("camera_info of the depth has distortion: give rectified depth, or set rectified")
-    grey = np.full((*pixels.shape, 3), 128, np.uint8)
-    return Depth(messages.stamp_ns(message.header), message.header.frame_id, pixels, camera, grey)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -29,9 +31,11 @@ class StaticTransforms:
 
     def _receive(self, message: TFMessage) -> None:
         for each in message.transforms:
-            t, q = each.transform.translation, each.transform.rotation
-            T = pose_from(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))
-            self._parents[each.child_frame_id] = (each.header.frame_id, T)
+            self._parents[each.child_frame_id] = (each.header.frame_id, matrix_of(each.transform))
+
+    def parent(self, frame: str) -> str:
+        """The frame that `frame` is fixed to; empty where none is known."""
+        return self._parents[frame][0] if frame in self._parents else ""
 
     def between(self, a: str, b: str) -> np.ndarray | None:
         """(4, 4) T_a_b, or None where no chain of static transforms connects the frames."""
@@ -47,3 +51,9 @@ class StaticTransforms:
             T = T_parent @ T
             found[frame] = T
         return found
+
+
+def matrix_of(transform: Any) -> np.ndarray:
+    """(4, 4) of a geometry_msgs/Transform."""
+    t, q = transform.translation, transform.rotation
+    return pose_from(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))

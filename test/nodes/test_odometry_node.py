@@ -1,0 +1,241 @@
+"""The real odometry_node in its own process, over real DDS, on a robot that rolls through a rendered room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from odometry_client import PERIOD, STEP, OdometryClient, matrix, truth, twist
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+
+from depth_ros import messages
+from depth_ros.geometry import T_BODY_OPTICAL, inverse
+from depth_ros.nodes.base_track import exponential
+from depth_ros.nodes.play import node_process
+
+TOPICS = ("odom", "odometry/status", "path")
+NEAR = 0.02
+"""m, error allowed in a room of 160x120 px."""
+
+
+def started(*parameters: str) -> list[str]:
+    return ["-m", "depth_ros.nodes.odometry_node", "--ros-args", *(w for p in parameters for w in ("-p", p))]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OdometryClient]:
+    with node_process(started("unwatched:=false")) as (_, namespace):
+        client = OdometryClient(namespace)
+        yield client
+        client.close()
+
+
+@pytest.fixture()
+def robot(running: OdometryClient) -> OdometryClient:
+    """Odometry that begins at place 0, whatever was before."""
+    running.mount()
+    running.listen(*TOPICS)
+    running.arrive()
+    ask(running, "reset_odom")
+    running.listen(*TOPICS)
+    running.arrive()
+    return running
+
+
+def ask(robot: OdometryClient, service: str) -> Trigger.Response:
+    client = robot.node.create_client(Trigger, service)
+    robot.until(client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    robot.until(future.done)
+    robot.node.destroy_client(client)
+    return future.result()
+
+
+def test_without_a_transform_it_says_what_is_missing(running: OdometryClient):
+    running.listen(*TOPICS)
+    status = running.complaint("no transform from 'base_link' to 'camera_optical'", lambda: running.show(0))
+    assert "static_transform_publisher --frame-id base_link --child-frame-id camera_optical" in status.message
+    assert not running.got["odom"]
+
+
+def test_forward_is_x_and_a_left_turn_is_yaw(robot: OdometryClient):
+    """REP-103 and REP-105, of a base whose camera looks elsewhere: pose in odom, twist in base_link."""
+    found = robot.go(*range(1, 11))
+    for place, message in enumerate(found, 1):
+        assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+        error = inverse(truth(place)) @ matrix(message)
+        assert np.linalg.norm(error[:3, 3]) < NEAR and np.trace(error[:3, :3]) > 3 - 1e-3
+        assert twist(message) == pytest.approx(STEP / 0.1, abs=0.15)
+        for covariance in (message.pose.covariance, message.twist.covariance):
+            C = np.array(covariance).reshape(6, 6)
+            assert pytest.approx(C.T) == C and (np.linalg.eigvalsh(C) > 0).all() and C.max() < 0.1
+    assert matrix(found[-1])[0, 3] > 0.35 and matrix(found[-1])[1, 0] > 0.15
+    sizes = [np.trace(np.array(m.pose.covariance).reshape(6, 6)[:3, :3]) for m in found]
+    assert sizes[-1] > sizes[0]
+
+
+def test_status_and_path(robot: OdometryClient):
+    robot.go(*range(1, 9))
+    status = robot.wait(robot.stamp)
+    values = {pair.key: pair.value for pair in status.values}
+    assert status.level == DiagnosticStatus.OK and status.message == "tracking"
+    assert float(values["inliers (%)"]) > 80
+    stages = {key for key in values if key.endswith("(ms)")}
+    assert "receive (ms)" in stages and len(stages) >= 3
+    path = robot.until(lambda: robot.got["path"] and robot.got["path"][-1])
+    places = np.array([[p.pose.position.x, p.pose.position.y] for p in path.poses])
+    assert path.header.frame_id == "odom" and np.linalg.norm(places[-1] - truth(8)[:2, 3]) < NEAR
+    assert len(places) == 4 and (np.linalg.norm(np.diff(places[:-1], axis=0), axis=1) >= 0.1).all()
+
+
+def test_lost_is_said_and_nothing_is_published_until_it_is_found_again(robot: OdometryClient):
+    robot.go(1, 2)
+    dark = robot.go(None, None)
+    assert dark == [None, None]
+    status = robot.wait(robot.stamp)
+    assert (status.level, status.message) == (DiagnosticStatus.ERROR, "lost")
+    robot.complaint("odometry is lost: nothing is published", lambda: robot.show(None))
+    robot.listen(*TOPICS)
+    last = robot.arrive(2)
+    assert np.linalg.norm(matrix(last)[:3, 3] - truth(2)[:3, 3]) < NEAR
+
+
+def test_time_that_goes_back_starts_it_anew_as_a_bag_that_loops(robot: OdometryClient):
+    for _ in range(3):
+        found = robot.go(*range(1, 7))
+        assert np.linalg.norm(matrix(found[-1])[:3, 3] - truth(6)[:3, 3]) < NEAR
+        robot.stamp -= 20 * PERIOD
+        robot.listen(*TOPICS)
+        (first,) = robot.go(0)
+        assert matrix(first) == pytest.approx(np.eye(4)) and first.twist.covariance[0] == 9999
+    late = robot.show(0, step=-PERIOD)  # late by one frame, that is no loop
+    robot.stamp += PERIOD
+    robot.complaint("after a newer one", lambda: robot.show(0, step=0))
+    assert all(messages.stamp_ns(m.header) != late for m in robot.got["odom"])
+    robot.complaint("time went back by 5", lambda: robot.show(0, step=-5_000_000_000))
+    robot.complaint("no frame for 3", lambda: robot.show(0, step=3_000_000_000))
+
+
+def test_a_pose_that_is_set_counts_from_then_on(robot: OdometryClient):
+    robot.go(1, 2)
+    there = exponential(np.array([0, 0, 0, 0, 0, np.pi / 2]))
+    there[:3, 3] = 7, 8, 0
+    message = PoseWithCovarianceStamped()
+    message.header.frame_id = "map"
+    messages.fill_pose(message.pose.pose, there)
+    robot.complaint("set_pose is in frame 'map'", lambda: robot.poses.publish(message))
+    message.header.frame_id = "odom"
+    message.pose.covariance[0] = 0.25
+    robot.poses.publish(message)
+    robot.until(
+        lambda: any(abs(m.pose.pose.position.x - 7) < 0.01 for m in robot.got["odom"]), lambda: robot.show(2)
+    )
+    robot.listen(*TOPICS)
+    robot.arrive(2)
+    last = robot.go(3, 4, 5)[-1]
+    expected = there @ inverse(truth(2)) @ truth(5)
+    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < NEAR
+    assert last.pose.covariance[0] > 0.25
+
+
+def test_paused_it_stays_where_it_is(robot: OdometryClient):
+    robot.go(1, 2, 3)
+    assert ask(robot, "pause_odom").success
+    robot.listen(*TOPICS)
+    for place in (4, 5, 6):
+        robot.show(place)
+        robot.spin(0.1)
+    assert not robot.got["odom"] and not robot.got["odometry/status"]
+    assert ask(robot, "resume_odom").success and not ask(robot, "resume_odom").success
+    robot.arrive(6)
+    last = robot.go(7, 8)[-1]
+    expected = truth(3) @ inverse(truth(6)) @ truth(8)
+    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < NEAR
+
+
+def test_nothing_is_computed_while_nobody_subscribes(robot: OdometryClient):
+    def output_rate() -> float:
+        robot.statuses.clear()
+        robot.until(lambda: len(robot.statuses) > 1, lambda: robot.show(0))
+        return float({p.key: p.value for p in robot.statuses[-1].values}["output rate (Hz)"])
+
+    robot.listen()
+    robot.spin(0.3)
+    assert output_rate() == 0
+    assert robot.set(unwatched=True)[0].successful
+    assert output_rate() > 0
+    assert robot.set(unwatched=False)[0].successful
+
+
+def test_depth_and_image_that_do_not_belong_together(robot: OdometryClient):
+    frame, robot.frame = robot.frame, "depth_optical"
+    colour = robot.images.publish
+    robot.images.publish = lambda image: (
+        messages.fill_header(image.header, robot.stamp, frame),
+        colour(image),
+    )
+    try:
+        robot.complaint("depth is in frame 'depth_optical' and the image in", lambda: robot.show(0))
+    finally:
+        robot.frame = frame
+        del robot.images.publish
+
+
+def test_life_cycle(robot: OdometryClient):
+    assert robot.change("deactivate") and robot.change("cleanup")
+    assert robot.set(two_d=True, base_frame="")[1].successful
+    assert not robot.change("configure")
+    robot.until(lambda: any("two_d holds" in s.message for s in robot.statuses))
+    assert all(r.successful for r in robot.set(two_d=False, base_frame="base_link"))
+    assert robot.change("configure") and robot.change("activate")
+    assert not robot.set(odom_frame="map")[0].successful
+    robot.arrive()
+
+
+def test_transform_and_its_rivals():
+    with node_process(started("publish_tf:=true", "two_d:=true", "base_frame:=base_link")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.listen("odom", "odometry/status", "/tf")
+        robot.mount()
+        robot.arrive()
+        odom = robot.go(1, 2, 3)[-1]
+        (transform,) = robot.until(
+            lambda: next((m for m in robot.got["/tf"] if m.transforms[0].header == odom.header), None)
+        ).transforms
+        assert (transform.header.frame_id, transform.child_frame_id) == ("odom", "base_link")
+        t = transform.transform.translation
+        assert [t.x, t.y, t.z] == pytest.approx(list(matrix(odom)[:3, 3])) and t.z == 0
+        assert np.linalg.norm([t.x, t.y] - truth(3)[:2, 3]) < NEAR
+        robot.spin(1.5)
+        assert not any("too (on /tf" in s.message for s in robot.statuses)
+        rival = TransformStamped(child_frame_id="base_link")
+        messages.fill_header(rival.header, robot.stamp, "odom")
+        publisher = robot.node.create_publisher(TFMessage, "/tf", 10)
+        robot.complaint(
+            "another node publishes the transform 'odom' -> 'base_link' too (on /tf: client)",
+            lambda: (publisher.publish(TFMessage(transforms=[rival])), robot.show(3)),
+        )
+        robot.close()
+
+
+def test_depth_without_scale_is_never_odom_nor_a_transform():
+    with node_process(started("scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.odom = "odom_up_to_scale"
+        robot.listen("odom", "odom_up_to_scale", "odometry/status")
+        robot.arrive()
+        last = robot.go(*range(1, 7))[-1]
+        senders = robot.node.get_publishers_info_by_topic("/tf")
+        assert not robot.got["odom"] and namespace not in [each.node_namespace for each in senders]
+        assert last.child_frame_id == "camera_optical"
+        here = matrix(last) @ inverse(T_BODY_OPTICAL)  # odom: x ahead of the first camera
+        assert here[0, 3] > 0.15 and here[1, 0] > 0.08
+        robot.close()
+    with node_process(started("scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.until(lambda: any("a transform has to be in metres" in s.message for s in robot.statuses))
+        robot.close()
