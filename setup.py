@@ -57,6 +57,7 @@ setup(
             "depth_node = depth_ros.nodes.depth_node:main",
             "stereo_depth_node = depth_ros.nodes.stereo_depth_node:main",
             "odometry_node = depth_ros.nodes.odometry_node:main",
+            "perception_node = depth_ros.nodes.perception_node:main",
             "planes_node = depth_ros.nodes.planes_node:main",
         ]
     },

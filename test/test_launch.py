@@ -29,12 +29,20 @@ def settings_of(executable: str) -> dict[str, object]:
 
     Read from the source, because importing the node takes ROS.
     """
+    if parts := parts_of(executable):
+        return {name: value for part in parts for name, value in settings_of(part).items()}
     tree = ast.parse((ROOT / f"depth_ros/nodes/{executable}.py").read_text())
     call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "Parameters")
     found: dict[str, object] = {}
     for name in (ast.unparse(argument) for argument in call.args[1:]):
         found |= defaults(tree, name)
     return found
+
+
+def parts_of(executable: str) -> list[str]:
+    """The nodes that an executable runs in its process, where it is none itself."""
+    source = (ROOT / f"depth_ros/nodes/{executable}.py").read_text()
+    return re.findall(r"from depth_ros\.nodes\.(\w+_node) import", source)
 
 
 def defaults(tree: ast.Module, name: str) -> dict[str, object]:
@@ -52,6 +60,8 @@ def defaults(tree: ast.Module, name: str) -> dict[str, object]:
 
 def topics_of(executable: str) -> set[str]:
     """Relative topic names in the source of a node and of what it imports from the room."""
+    if parts := parts_of(executable):
+        return set().union(*map(topics_of, parts))
     files = [
         ROOT / f"depth_ros/nodes/{name}.py"
         for name in (executable, "camera_input", "rgbd_input", "imu_input")
@@ -154,5 +164,6 @@ def test_rviz_topics_are_those_of_the_camera_or_the_node(file: Path):
     launch = ElementTree.parse(ROOT / f"launch/{file.stem}.launch.xml").getroot()
     (rviz,) = (node for node in launch.iter("node") if node.get("pkg") == "rviz2")
     assert {remap.get("from") for remap in rviz.iter("remap")} == topics
-    ours = {f"/camera/{topic}" for topic in topics_of("depth_node")} | {"/camera/image_raw"}
+    (executable,) = (node.get("exec") for node in launch.iter("node") if node.get("pkg") == "depth_ros")
+    ours = {f"/camera/{topic}" for topic in topics_of(executable)} | {"/camera/image_raw"}
     assert topics <= ours

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes.camera_input import CameraInput, incompatible_text
 from depth_ros.nodes.diagnostics import Diagnostics
+from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.parameters import Parameters
 
 try:
@@ -64,11 +65,18 @@ class DepthNode(LifecycleNode):
     """Life-cycle node. In: `image`, `camera_info`. Out: `depth/image_rect`, `depth/camera_info`, `points`.
 
     Results have stamp and frame id of their image and the size at which the model works. One thread; nothing
-    is computed that nobody subscribes to. estimator: DepthEstimator or what is called and behaves like it.
-    Raises DepthRosError where a parameter's start value is not allowed.
+    is computed that nobody subscribes to or follows. estimator: DepthEstimator or what is called and behaves like
+    it. `followers` are handed every Depth. others: as of Parameters. Raises DepthRosError where a parameter's start
+    value is not allowed.
     """
 
-    def __init__(self, estimator: Callable[..., Any], name: str = "depth_node", **options: Any) -> None:
+    def __init__(
+        self,
+        estimator: Callable[..., Any],
+        name: str = "depth_node",
+        others: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self._make_estimator = estimator
         self._estimator: Any = None
@@ -77,7 +85,8 @@ class DepthNode(LifecycleNode):
         self._received = (0, 0.0)
         self._rejected = 0
         self._engine_name = ""
-        self.parameters = Parameters(self, DepthNodeSettings, EngineSettings)
+        self.followers: list[Follower] = []
+        self.parameters = Parameters(self, DepthNodeSettings, EngineSettings, others=others)
         self.diagnostics = Diagnostics(self, "depth", self._values, self._silence)
         if self.parameters.unknown:
             unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
@@ -172,7 +181,11 @@ class DepthNode(LifecycleNode):
 
     def _on_image(self, message: Any) -> None:
         self.diagnostics.awake()
-        if not (self._input and any(publisher.get_subscription_count() for publisher in self._outputs)):
+        if not self._input:
+            return
+        if not any(publisher.get_subscription_count() for publisher in self._outputs) and not wanted(
+            self.followers
+        ):
             return
         started = time.perf_counter()
         try:
@@ -184,6 +197,7 @@ class DepthNode(LifecycleNode):
         estimated = time.perf_counter()
         self._publish(depth, self.parameters.read(DepthNodeSettings))
         self.diagnostics.published(depth.stamp, started, estimated)
+        hand_on(self.followers, depth)
 
     def _publish(self, depth: Depth, settings: DepthNodeSettings) -> None:
         """Fill and publish what somebody subscribes to. The messages are kept: publishing copies them."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.config import setting
-from depth_ros.datatypes import Depth, Odometry
+from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry import OdometrySettings
 from depth_ros.geometry import T_BODY_OPTICAL, pose_from
@@ -32,6 +32,7 @@ from depth_ros.nodes.base_odometry import BaseOdometry
 from depth_ros.nodes.base_track import BaseTrack
 from depth_ros.nodes.camera_input import incompatible_text
 from depth_ros.nodes.diagnostics import Diagnostics
+from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.odometry_output import OdometryOutput, PathMessage
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.rgbd_input import RgbdInput
@@ -42,18 +43,6 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-class Follower(Protocol):
-    """Who wants results of this process without their being messages."""
-
-    def wanted(self) -> bool:
-        """Whether a result would be used now."""
-        ...
-
-    def take(self, depth: Depth, odometry: Odometry) -> None:
-        """Use a result."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,12 +87,13 @@ class OdometryNode(LifecycleNode):
     Out: `odom` (or `odom_up_to_scale`), `path`, `odometry/status`, on request /tf. Services: `reset_odom`,
     `pause_odom`, `resume_odom`. Results have the stamp of the depth. One thread; nothing is computed that nobody wants.
     estimator: OdometryEstimator or what is called and behaves like it. topics: False where a node of this process
-    hands its depth to `take`. `followers` are handed depth and odometry of every frame that has both.
+    hands its depth to `take`. `followers` are handed depth and odometry of every frame. others: as of Parameters.
     """
 
     def __init__(
-        self, estimator: Callable[..., Any], name: str = "odometry_node", topics: bool = True, **options: Any
-    ) -> None:
+        self, estimator: Callable[..., Any], name: str = "odometry_node", topics: bool = True,
+        others: Iterable[str] = (), **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self._make_estimator, self._topics = estimator, topics
         self._estimator: Any = None
@@ -112,7 +102,7 @@ class OdometryNode(LifecycleNode):
         self._odometry: BaseOdometry | None = None
         self._paused = False
         self.followers: list[Follower] = []
-        self.parameters = Parameters(self, OdometryNodeSettings, OdometrySettings)
+        self.parameters = Parameters(self, OdometryNodeSettings, OdometrySettings, others=others)
         self.diagnostics = Diagnostics(self, "odometry", self._values, self._silence)
         if self.parameters.unknown:
             unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
@@ -237,7 +227,7 @@ class OdometryNode(LifecycleNode):
         if not self._odometry or self._paused:
             return False
         always = "tf" in self._outputs or self.parameters.read(OdometryNodeSettings).unwatched
-        return always or self._output.heard() or any(each.wanted() for each in self.followers)
+        return always or self._output.heard() or wanted(self.followers)
 
     def _on_pair(self, image: Any, depth: Any) -> None:
         self.diagnostics.awake()
@@ -272,9 +262,7 @@ class OdometryNode(LifecycleNode):
         found = replace(found, milliseconds={"receive": 1000 * (decoded - started), **found.milliseconds})
         self._output.publish(found, state, self._odometry.base_of(depth))
         self.diagnostics.published(depth.stamp, started, estimated)
-        for follower in self.followers:
-            if follower.wanted():
-                follower.take(depth, found)
+        hand_on(self.followers, depth, found)
 
     def _reset(self, request: Any, response: Any) -> Any:
         self._begin(at_start=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -23,19 +24,20 @@ class Parameters:
     Those that are not dynamic can be set until the node is configured and are refused, with the reason, while
     `locked` is true: unlike read-only ones they can mend a node whose configuration failed. The node must
     declare its overrides by itself (`automatically_declare_parameters_from_overrides`): names that nobody
-    knows come to light in `unknown`.
+    knows come to light in `unknown`. others: names that other nodes of the process know, to whom all is given too.
 
     Raises DepthRosError where a start value is not allowed.
     """
 
-    def __init__(self, node: Node, *kinds: type) -> None:
+    def __init__(self, node: Node, *kinds: type, others: Iterable[str] = ()) -> None:
         self.locked = False
         self._fields = {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
         self.names = tuple(self._fields)
         self._values = {name: _declare(node, field) for name, field in self._fields.items()}
         node.add_on_set_parameters_callback(self._set)
         given = node.get_parameters_by_prefix("")
-        self.unknown = sorted(n for n in given if n not in self._fields and not n.startswith(_OF_RCLPY))
+        known = {*self._fields, *others}
+        self.unknown = sorted(n for n in given if n not in known and not n.startswith(_OF_RCLPY))
 
     def read(self, kind: type[T]) -> T:
         """The present values as an instance of one of the settings dataclasses."""
@@ -56,6 +58,11 @@ class Parameters:
                 return SetParametersResult(successful=False, reason=problem)
         self._values.update((parameter.name, parameter.value) for parameter in ours)
         return SetParametersResult(successful=True)
+
+
+def names_of(*kinds: type) -> set[str]:
+    """The parameters that a node with these settings dataclasses has."""
+    return {field.name for kind in kinds for field in dataclasses.fields(kind)}
 
 
 def _declare(node: Node, field: dataclasses.Field) -> Any:

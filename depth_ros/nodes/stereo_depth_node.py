@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from depth_ros.estimators.stereo import (
 )
 from depth_ros.nodes.camera_input import incompatible_text
 from depth_ros.nodes.diagnostics import Diagnostics
+from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.static_transforms import StaticTransforms
 from depth_ros.nodes.stereo_input import StereoInput
@@ -97,12 +98,17 @@ class StereoDepthNode(LifecycleNode):
 
     Out: `disparity`, `depth/image_rect`, `depth/camera_info`, `depth/confidence` (32FC1, probability of an error
     below 1 px of disparity, 0 = unknown) and `points`, with stamp and frame id of the left image and its size. One
-    thread; nothing is computed that nobody subscribes to. estimator: StereoEstimator or what is called and
-    behaves like it. Raises DepthRosError where a parameter's start value is not allowed.
+    thread; nothing is computed that nobody subscribes to or follows. estimator: StereoEstimator or what is called
+    and behaves like it. `followers` are handed the whole Depth of every pair. others: as of Parameters. Raises
+    DepthRosError where a parameter's start value is not allowed.
     """
 
     def __init__(
-        self, estimator: Callable[..., Any], name: str = "stereo_depth_node", **options: Any
+        self,
+        estimator: Callable[..., Any],
+        name: str = "stereo_depth_node",
+        others: Iterable[str] = (),
+        **options: Any,
     ) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self._make_estimator = estimator
@@ -113,7 +119,10 @@ class StereoDepthNode(LifecycleNode):
         self._received = (0, 0.0)
         self._rejected, self._checked, self._misfit = 0, 0.0, ""
         self._baseline = 0.0
-        self.parameters = Parameters(self, StereoDepthNodeSettings, StereoSettings, EngineSettings)
+        self.followers: list[Follower] = []
+        self.parameters = Parameters(
+            self, StereoDepthNodeSettings, StereoSettings, EngineSettings, others=others
+        )
         self.diagnostics = Diagnostics(self, "stereo depth", self._values, self._silence)
         if self.parameters.unknown:
             unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
@@ -212,16 +221,16 @@ class StereoDepthNode(LifecycleNode):
         if not self._input:
             return
         started = time.perf_counter()
-        wanted = any(map(self._wanted, self._outputs))
+        used = any(map(self._wanted, self._outputs)) or wanted(self.followers)
         settings = self.parameters.read(StereoDepthNodeSettings)
         look = settings.check_pairs and time.monotonic() - self._checked > CHECK_EVERY
-        if not (wanted or look):
+        if not (used or look):
             return
         try:
             pair = rectified_pair(*self._input.frames(left, right))
             if look:
                 self._check(pair)
-            if not wanted:
+            if not used:
                 return
             found = self._estimator.estimate(pair)
         except DepthRosError as error:
@@ -231,6 +240,7 @@ class StereoDepthNode(LifecycleNode):
         estimated = time.perf_counter()
         self._publish(found, settings)
         self.diagnostics.published(found.stamp, started, estimated)
+        hand_on(self.followers, found.depth())
 
     def _check(self, pair: StereoFrame) -> None:
         """Look at the pair as a pair, and at its baseline beside that of TF."""

@@ -32,7 +32,14 @@ STEP = np.array([0.04, 0.0, 0.0, 0.0, 0.0, 0.02])
 """m and rad from frame to frame: forward, and turning left."""
 PERIOD = 100_000_000
 """ns between frames."""
+NEAR = 0.02
+"""m, error allowed in a room of 160x120 px."""
 ROOM = World(WorldSettings(kind="room", width=160, height=120, moving=0))
+
+
+def started(*parameters: str) -> list[str]:
+    """The command of the node with parameters, for `node_process`."""
+    return ["-m", "depth_ros.nodes.odometry_node", "--ros-args", *(w for p in parameters for w in ("-p", p))]
 
 
 @functools.lru_cache

@@ -1,0 +1,81 @@
+"""Depth and odometry of one camera or pair in one process: `perception_node MODEL --ros-args ...`.
+
+The nodes are those that also run alone, with their names, topics, parameters and life cycles. Here they hand each
+other their results instead of messages: an image is received and decoded once, and whatever comes of it is shared.
+A parameter that is given (`-p NAME:=VALUE`) goes to every node that has it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.parameter import Parameter
+from rclpy.utilities import remove_ros_args
+
+from depth_ros.card import find_card
+from depth_ros.errors import DepthRosError
+from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.stereo import SEMI_GLOBAL, is_stereo
+from depth_ros.nodes.depth_node import DepthNode
+from depth_ros.nodes.odometry_node import OdometryNode, OdometryNodeSettings
+from depth_ros.nodes.parameters import names_of
+from depth_ros.nodes.stereo_depth_node import StereoDepthNode
+
+Nodes = list[DepthNode | StereoDepthNode | OdometryNode]
+
+
+def nodes(model: str) -> Nodes:
+    """The nodes of one process, each behind the one whose results it takes. model: of depth, from one image or a pair.
+
+    Raises DepthRosError where there is no such model or a parameter's start value is not allowed.
+    """
+    from depth_ros.estimators.depth import DepthEstimator
+    from depth_ros.estimators.odometry import OdometryEstimator
+    from depth_ros.estimators.stereo import StereoEstimator
+
+    chosen, ours = [Parameter("model", value=model)], names_of(OdometryNodeSettings, OdometrySettings)
+    depth: DepthNode | StereoDepthNode
+    if is_stereo(model):
+        depth = StereoDepthNode(StereoEstimator, others=ours, parameter_overrides=chosen)
+    else:
+        depth = DepthNode(DepthEstimator, others=ours, parameter_overrides=chosen)
+    scaled = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
+    scale = [] if scaled else [Parameter("scale", value="up_to_scale")]
+    others = set(depth.parameters.names) - {"model"}  # which is an argument here
+    odometry = OdometryNode(OdometryEstimator, topics=False, others=others, parameter_overrides=scale)
+    depth.followers.append(odometry)
+    return [depth, odometry]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the nodes until they are told to stop. 1 if a model or a parameter given at start is not allowed."""
+    model, *unknown = remove_ros_args(sys.argv if args is None else args)[1:] or ["stereo"]
+    rclpy.init(args=args)
+    logger = get_logger("perception_node")
+    if unknown:
+        logger.fatal(
+            f"unknown arguments {' '.join(unknown)}; given is a model (depth_ros models), then --ros-args"
+        )
+        return 1
+    try:
+        running = nodes(model)
+    except (DepthRosError, ParameterException) as error:
+        logger.fatal(str(error))
+        return 1
+    executor = SingleThreadedExecutor()
+    try:
+        for node in running:
+            executor.add_node(node)
+            node.start()
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the usual ways to end
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""odometry_node with what is decided when it starts: a transform, a plane, no scale. One client and one node at a time:
+Fast DDS does not always find the others where processes hold several participants.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import TransformStamped
+from odometry_client import NEAR, OdometryClient, matrix, started, truth
+from tf2_msgs.msg import TFMessage
+
+from depth_ros import messages
+from depth_ros.geometry import T_BODY_OPTICAL, inverse
+from depth_ros.nodes.play import node_process
+
+
+def test_transform_and_its_rivals():
+    with node_process(started("publish_tf:=true", "two_d:=true", "base_frame:=base_link")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.listen("odom", "odometry/status", "/tf")
+        robot.mount()
+        robot.arrive()
+        odom = robot.go(1, 2, 3)[-1]
+        (transform,) = robot.until(
+            lambda: next((m for m in robot.got["/tf"] if m.transforms[0].header == odom.header), None)
+        ).transforms
+        assert (transform.header.frame_id, transform.child_frame_id) == ("odom", "base_link")
+        t = transform.transform.translation
+        assert [t.x, t.y, t.z] == pytest.approx(list(matrix(odom)[:3, 3])) and t.z == 0
+        assert np.linalg.norm([t.x, t.y] - truth(3)[:2, 3]) < NEAR
+        robot.spin(1.5)
+        assert not any("too (on /tf" in s.message for s in robot.statuses)
+        rival = TransformStamped(child_frame_id="base_link")
+        messages.fill_header(rival.header, robot.stamp, "odom")
+        publisher = robot.node.create_publisher(TFMessage, "/tf", 10)
+        robot.complaint(
+            "another node publishes the transform 'odom' -> 'base_link' too (on /tf: client)",
+            lambda: (publisher.publish(TFMessage(transforms=[rival])), robot.show(3)),
+        )
+        robot.close()
+
+
+def test_depth_without_scale_is_never_odom_nor_a_transform():
+    with node_process(started("scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.odom = "odom_up_to_scale"
+        robot.listen("odom", "odom_up_to_scale", "odometry/status")
+        robot.arrive()
+        last = robot.go(*range(1, 7))[-1]
+        senders = robot.node.get_publishers_info_by_topic("/tf")
+        assert not robot.got["odom"] and namespace not in [each.node_namespace for each in senders]
+        assert last.child_frame_id == "camera_optical"
+        here = matrix(last) @ inverse(T_BODY_OPTICAL)  # odom: x ahead of the first camera
+        assert here[0, 3] > 0.15 and here[1, 0] > 0.08
+        robot.close()
+    with node_process(started("scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.until(lambda: any("a transform has to be in metres" in s.message for s in robot.statuses))
+        robot.close()

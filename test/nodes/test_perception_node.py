@@ -1,0 +1,92 @@
+"""The real perception_node over real DDS: pairs in, depth and odometry of the same frames out of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from node_client import info_of
+from odometry_client import ARM, KINDS, PERIOD, ROOM, OdometryClient, matrix, truth
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_ros import messages
+from depth_ros.geometry import inverse
+from depth_ros.nodes.play import node_process
+from depth_ros.world.render import look, paint
+
+COMMAND = ["-m", "depth_ros.nodes.perception_node"]
+SIZE = {eye: camera.resized(320, 240) for eye, camera in ROOM.cameras.items()}
+
+
+class PairClient(OdometryClient):
+    """A robot with two eyes in the room of `odometry_client`."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(namespace)
+        create = self.node.create_publisher
+        self.eyes = {
+            e: (create(Image, f"{e}/image", 1), create(CameraInfo, f"{e}/camera_info", 1)) for e in SIZE
+        }
+
+    def show(self, place: int | None, step: int = PERIOD) -> int:
+        self.stamp += step
+        for eye, camera in SIZE.items():
+            T = ROOM.pose(0) @ inverse(ARM) @ truth(place or 0) @ ARM
+            T[:3, 3] += camera.baseline * T[:3, 0]
+            seen = look(ROOM.scene, camera, T, 0.0)
+            image, info = Image(), info_of(camera)
+            pixels = np.clip(255 * paint(ROOM.scene, seen, 0.0), 0, 255).astype(np.uint8)
+            messages.fill_image(image, pixels, "rgb8")
+            for message in (info, image):
+                messages.fill_header(message.header, self.stamp, self.frame)
+            self.eyes[eye][1].publish(info)
+            self.eyes[eye][0].publish(image)
+        return self.stamp
+
+
+@pytest.fixture(scope="module")
+def robot() -> Iterator[PairClient]:
+    KINDS["depth/image_rect"] = Image
+    with node_process([*COMMAND, "semi_global", "--ros-args", "-p", "two_d:=true"]) as (
+        _,
+        namespace,
+    ):
+        client = PairClient(namespace)
+        client.mount()
+        yield client
+        client.close()
+
+
+def test_odometry_of_pairs_needs_no_depth_topic(robot: PairClient):
+    robot.listen("odom", "odometry/status")
+    robot.arrive()
+    last = robot.go(*range(1, 9))[-1]
+    error = inverse(truth(8)) @ matrix(last)
+    assert np.linalg.norm(error[:3, 3]) < 0.04 and last.pose.pose.position.z == 0.0
+
+
+def test_depth_and_odometry_of_the_same_frames(robot: PairClient):
+    robot.listen("odom", "odometry/status", "depth/image_rect")
+    robot.arrive(8)
+    robot.listen("odom", "odometry/status", "depth/image_rect")
+    odom = robot.go(9, 10, 11)
+    stamps = {messages.stamp_ns(m.header) for m in robot.got["depth/image_rect"]}
+    assert stamps >= {messages.stamp_ns(m.header) for m in odom}
+    names = {s.name.rpartition(": ")[2] for s in robot.statuses}
+    assert names == {"stereo depth", "odometry"}
+    assert not any("unknown parameters" in s.message for s in robot.statuses)
+
+
+def test_each_node_has_its_own_life_cycle(robot: PairClient):
+    assert robot.change("deactivate") and robot.state() == "inactive"
+    robot.listen("odom", "odometry/status", "depth/image_rect")
+    robot.until(lambda: robot.got["depth/image_rect"], lambda: robot.show(11))
+    assert not robot.got["odom"]
+    assert robot.change("activate")
+    robot.arrive(11)
+
+
+def test_a_model_that_does_not_exist():
+    with node_process([*COMMAND, "no_such_model", "--ros-args"]) as (process, _):
+        assert process.wait(60) == 1
