@@ -50,12 +50,31 @@ def defaults(tree: ast.Module, name: str) -> dict[str, object]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             fields = (entry for entry in node.body if isinstance(entry, ast.AnnAssign))
-            return {ast.unparse(f.target): ast.literal_eval(f.value.args[0]) for f in fields}
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            folder = ROOT / node.module.replace(".", "/")
-            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-            return defaults(ast.parse(file.read_text()), name)
+            return {ast.unparse(f.target): value_of(tree, f.value.args[0]) for f in fields}
+        if imports(node, name):
+            return defaults(module_of(node), name)
     raise AssertionError(f"no settings dataclass {name}")
+
+
+def value_of(tree: ast.Module, expression: ast.expr) -> object:
+    """Of a literal, or of a constant that the module defines or imports."""
+    if not isinstance(expression, ast.Name):
+        return ast.literal_eval(expression)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == expression.id:
+            return value_of(tree, node.value)
+        if imports(node, expression.id):
+            return value_of(module_of(node), expression)
+    raise AssertionError(f"no constant {expression.id}")
+
+
+def imports(node: ast.stmt, name: str) -> bool:
+    return isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}
+
+
+def module_of(node: ast.ImportFrom) -> ast.Module:
+    folder = ROOT / node.module.replace(".", "/")
+    return ast.parse((folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")).read_text())
 
 
 def topics_of(executable: str) -> set[str]:
