@@ -1,9 +1,11 @@
-"""Odometry from depth images: points of a key frame are found again in every new frame, and move the camera.
+"""Odometry from depth images: patches of a key frame are found again in every new frame, and move the camera.
 
-A key frame holds corners with their inverse depths. In a new frame they are tracked by Lucas and Kanade's method
-from where constant velocity, or an IMU's rotation, expects them; where that fails, by matched descriptors. The
-motion follows from pixels and inverse depths together (`pose_solver`). Corners rather than all pixels: on recorded
-clips as accurate, and fast on two cores of a CPU; OpenCV's tracker has no equal in tensor code there.
+The new frame is aligned coarse to fine, from where constant velocity or an IMU's rotation expects it, else from
+matched descriptors. On every level of the pyramid each patch of the key frame, warped by its inverse depths and the
+motion so far, finds its shift and the covariance of it (`patches`); one robust motion explains all shifts, and on the
+finest level the inverse depths of the new frame as well (`pose_solver`). That is direct alignment in which a patch
+that disagrees, because it moves or is hidden, is heard but not obeyed. A few hundred patches are too little work for
+a GPU to repay the way to it: this is numpy and OpenCV on the CPU.
 """
 
 from __future__ import annotations
@@ -16,25 +18,36 @@ import numpy as np
 
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
-from depth_ros.estimators.features import corners, motion_by_descriptors, track
+from depth_ros.estimators.features import filled, motion_by_descriptors, strong_points
+from depth_ros.estimators.patches import Patches, cut, find
 from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer, solve
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
+LEVELS = 4
+"""Of the pyramid; each has half the size of the one before it."""
+COARSE = 250
+"""Patches on the levels above the finest."""
+MARGIN = 2
+"""px; patches found nearer to the border are left out."""
 
 
 @dataclass(frozen=True)
 class OdometrySettings:
     """How the camera's way is found."""
 
-    corners: int = setting(800, "points of a key frame", "", 50, 5000)
-    pixel_std: float = setting(0.5, "standard deviation of a tracked corner", "px", 0.05, 5.0)
+    points: int = setting(800, "patches of a key frame", "", 50, 5000)
+    pixel_std: float = setting(
+        0.1, "what the place of a patch is wrong by even where the image is without noise", "px", 0.01, 5.0
+    )
     inverse_depth_std: float = setting(
         0.003, "standard deviation of 1 / depth where the depth does not say its own", "1/m", 1e-5, 1.0
     )
-    min_inliers: int = setting(30, "points that must agree with a motion", "", 6, 1000)
+    likeness: float = setting(0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0)
+    min_inliers: int = setting(30, "patches that must agree with a motion", "", 6, 1000)
+    min_share: float = setting(0.4, "share of the patches in view that must agree", "", 0.0, 1.0)
     key_frame_share: float = setting(
-        0.6, "a new key frame is made where fewer of the old one's points are left", "", 0.1, 1.0
+        0.6, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
     when_lost: str = setting(
         "stop",
@@ -44,18 +57,59 @@ class OdometrySettings:
     extrapolate_for: float = setting(0.5, "how long constant velocity is believed", "s", 0.0, 10.0)
 
 
-@dataclass(frozen=True)
-class KeyFrame:
-    """grey: (H, W) uint8. pixels: (N, 2) float32. inverse_depth, variance: (N,). T: to the odometry frame."""
+class View:
+    """A frame, prepared. grey: (H, W) uint8. levels: its pyramid, float32. K: intrinsics of each level.
 
-    grey: np.ndarray
-    pixels: np.ndarray
-    inverse_depth: np.ndarray
-    variance: np.ndarray
-    T: np.ndarray
-    covariance: np.ndarray
-    depths: np.ndarray
-    usable: np.ndarray
+    inverse_depth: (H, W) 1/m, NaN where unknown or at an outline; variance: of it. usable: where it may serve.
+    """
+
+    def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:
+        self.stamp = depth.stamp
+        self.grey = cv2.cvtColor(depth.image, cv2.COLOR_RGB2GRAY)
+        self.levels, self.K = [self.grey.astype(np.float32)], [depth.camera.K]
+        for _ in range(LEVELS - 1):
+            self.levels.append(cv2.pyrDown(self.levels[-1]))
+            self.K.append(np.diag([0.5, 0.5, 1.0]) @ self.K[-1])  # pyrDown keeps every second pixel
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rho = np.where(depth.depth > 0, 1 / depth.depth, np.nan).astype(np.float32)
+            self.variance = (
+                np.full_like(rho, inverse_depth_std**2) if depth.std is None else (depth.std * rho * rho) ** 2
+            )
+        self.inverse_depth = filled(rho)
+        if moving is not None:
+            self.inverse_depth[moving] = np.nan
+
+    def at(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse depth and its variance at pixels (N, 2)."""
+        columns, rows = np.round(pixels).astype(int).T
+        rho, variance = self.inverse_depth[rows, columns].astype(float), self.variance[rows, columns].astype(float)
+        return rho, np.where(np.isfinite(variance), np.maximum(variance, 1e-12), 1.0)
+
+
+class KeyFrame:
+    """A view whose patches are followed. T, covariance: where it stands. pixels: (N, 2). levels: patches of each."""
+
+    def __init__(self, view: View, count: int, T: np.ndarray, covariance: np.ndarray) -> None:
+        self.view, self.T, self.covariance = view, T, covariance
+        self.pixels = strong_points(view.grey, np.isfinite(view.inverse_depth), count)
+        self.inverse_depth, self.variance = view.at(self.pixels)
+        few = np.linspace(0, len(self.pixels) - 1, min(COARSE, len(self.pixels))).astype(int)
+        self.coarse = few
+        self.levels = [self._cut(level, few if level else slice(None)) for level in range(LEVELS)]
+
+    def _cut(self, level: int, which: np.ndarray | slice) -> Patches:
+        step = 2**level
+        rho = self.view.inverse_depth[::step, ::step]
+        return cut(self.view.levels[level], rho, self.view.K[level], self.pixels[which] / step)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """solution: the motion from key frame to view. agree: patches that do. share: of those in view."""
+
+    solution: Solution
+    agree: int
+    share: float
 
 
 class OdometryEstimator:
@@ -71,8 +125,7 @@ class OdometryEstimator:
         self._covariance = np.zeros((6, 6))
         self._key: KeyFrame | None = None
         self._velocity: tuple[np.ndarray, int] | None = None  # motion of the last pair, and its ns
-        self._stamp = self._seen = 0
-        self._last: np.ndarray | None = None
+        self._stamp = 0
 
     def estimate(
         self, depth: Depth, rotation: np.ndarray | None = None, moving: np.ndarray | None = None
@@ -83,44 +136,33 @@ class OdometryEstimator:
         moving: (H, W) bool, pixels to leave out.
         """
         begun = time.perf_counter()
-        grey = cv2.cvtColor(depth.image, cv2.COLOR_RGB2GRAY)
-        inverse_depth, variance = self._inverse_depth(depth)
+        view = View(depth, moving, self.settings.inverse_depth_std)
         milliseconds = {"prepare": _since(begun)}
-        if self._key is None or self._key.grey.shape != grey.shape or depth.stamp <= self._stamp:
-            self._make_key(grey, inverse_depth, variance, moving)
+        key = self._key
+        if key is None or key.view.grey.shape != view.grey.shape or depth.stamp <= self._stamp:
+            self._make_key(view)
             self._velocity, self._stamp = None, depth.stamp
             return self._result(depth.stamp, "starting", None, 0.0, milliseconds)
         begun = time.perf_counter()
-        K, key = depth.camera.K, self._key
-        T_key_guess = inverse(key.T) @ self._T @ self._expected(depth.stamp, rotation)
-        found = self._align(key, grey, inverse_depth, variance, moving, K, inverse(T_key_guess))
-        if found is None:
-            matched = motion_by_descriptors(key.grey, grey, key.depths, key.usable, K)
-            if matched is not None:
-                found = self._align(key, grey, inverse_depth, variance, moving, K, matched)
+        expected = inverse(inverse(key.T) @ self._T @ self._expected(depth.stamp, rotation))
+        aligned = self._align(key, view, expected)
+        if aligned is None:
+            matched = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
+            aligned = None if matched is None else self._align(key, view, matched)
         milliseconds["align"] = _since(begun)
-        if found is None:
-            return self._lost(depth, grey, inverse_depth, variance, moving, milliseconds)
-        solution, kept, share = found
-        T_key_new, covariance = older_newer(solution)
+        if aligned is None:
+            return self._lost(view, milliseconds)
+        T_key_new, covariance = older_newer(aligned.solution)
         T = orthonormal(key.T @ T_key_new)
         motion = Motion(self._stamp, depth.stamp, inverse(self._T) @ T, covariance)
         self._velocity = (motion.T_old_new, depth.stamp - self._stamp)
         self._T, self._stamp = T, depth.stamp
         self._covariance = key.covariance + _turned(covariance, key.T)
-        if kept < self.settings.key_frame_share * len(key.pixels):
+        if aligned.agree < self.settings.key_frame_share * len(key.pixels):
             begun = time.perf_counter()
-            self._make_key(grey, inverse_depth, variance, moving)
+            self._make_key(view)
             milliseconds["key frame"] = _since(begun)
-        return self._result(depth.stamp, "tracking", motion, share, milliseconds)
-
-    def _inverse_depth(self, depth: Depth) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) 1/m, NaN = unknown, and its variance."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rho = np.where(depth.depth > 0, 1 / depth.depth, np.nan).astype(np.float32)
-            if depth.std is None:
-                return rho, np.full_like(rho, self.settings.inverse_depth_std**2)
-            return rho, (depth.std * rho * rho) ** 2
+        return self._result(depth.stamp, "tracking", motion, aligned.share, milliseconds)
 
     def _expected(self, stamp: int, rotation: np.ndarray | None) -> np.ndarray:
         """(4, 4) motion since the last frame, by constant velocity, and by the rotation if one is given."""
@@ -131,69 +173,55 @@ class OdometryEstimator:
             T[:3, :3] = rotation
         return T
 
-    def _make_key(
-        self, grey: np.ndarray, inverse_depth: np.ndarray, variance: np.ndarray, moving: np.ndarray | None
-    ) -> None:
-        usable = np.isfinite(inverse_depth)
-        if moving is not None:
-            usable &= ~moving
-        pixels = corners(grey, usable, self.settings.corners)
-        columns, rows = pixels.astype(int).T
-        self._key = KeyFrame(
-            grey, pixels, inverse_depth[rows, columns], variance[rows, columns], self._T, self._covariance,
-            inverse_depth, usable,
-        )  # fmt: skip
+    def _make_key(self, view: View) -> None:
+        self._key = KeyFrame(view, self.settings.points, self._T, self._covariance)
 
-    def _align(
-        self,
-        key: KeyFrame,
-        grey: np.ndarray,
-        inverse_depth: np.ndarray,
-        variance: np.ndarray,
-        moving: np.ndarray | None,
-        K: np.ndarray,
-        guess: np.ndarray,
-    ) -> tuple[Solution, int, float] | None:
-        """The motion since the key frame, how many points agree, and their share of those tracked."""
-        if len(key.pixels) < self.settings.min_inliers:
+    def _align(self, key: KeyFrame, view: View, T: np.ndarray) -> Aligned | None:
+        """The motion from the key frame to a view, from T (4, 4) on; None where too few patches agree."""
+        for level in reversed(range(LEVELS)):
+            for _ in range(2 if level > 1 else 1):
+                points, inside = self._found(key, view, T, level)
+                if len(points) < self.settings.min_inliers:
+                    return None
+                solution = solve(points, view.K[level], T)
+                T = solution.T
+        points, inside = self._found(key, view, T, 0)
+        if len(points) < self.settings.min_inliers:
             return None
-        rays = np.column_stack([key.pixels, np.ones(len(key.pixels))]) @ np.linalg.inv(K).T
-        ahead = (rays @ guess[:3, :3].T + key.inverse_depth[:, None] * guess[:3, 3]) @ K.T
-        start = ahead[:, :2] / np.maximum(ahead[:, 2:], 1e-3)
-        pixels, tracked = track(key.grey, grey, key.pixels, start)
-        columns, rows = np.round(pixels).astype(int).T
-        columns, rows = np.where(tracked, columns, 0), np.where(tracked, rows, 0)
-        if moving is not None:
-            tracked &= ~moving[rows, columns]
-        if tracked.sum() < self.settings.min_inliers:
-            return None
-        points = Points(
-            key.pixels[tracked], key.inverse_depth[tracked], key.variance[tracked], pixels[tracked],
-            inverse_depth[rows, columns][tracked], variance[rows, columns][tracked],
-        )  # fmt: skip
-        solution = solve(points, K, guess, self.settings.pixel_std)
+        solution = solve(points, view.K[0], T, 1.0)
         agree = int((solution.distance2 < 16).sum())
-        if agree < max(self.settings.min_inliers, 0.3 * len(points)):
+        share = agree / max(inside, 1)
+        if agree < self.settings.min_inliers or share < self.settings.min_share:
             return None
-        return solution, agree, agree / len(points)
+        return Aligned(solution, agree, share)
 
-    def _lost(
-        self,
-        depth: Depth,
-        grey: np.ndarray,
-        inverse_depth: np.ndarray,
-        variance: np.ndarray,
-        moving: np.ndarray | None,
-        milliseconds: dict[str, float],
-    ) -> Odometry:
+    def _found(self, key: KeyFrame, view: View, T: np.ndarray, level: int) -> tuple[Points, int]:
+        """The patches of a level that are found, and how many are in view at all."""
+        which = key.coarse if level else np.arange(len(key.pixels))
+        patches = key.levels[level]
+        found = find(patches, view.levels[level], view.K[level], T)
+        height, width = view.levels[level].shape
+        inside = ((found.pixels >= MARGIN) & (found.pixels < [width - MARGIN, height - MARGIN])).all(1)
+        kept = inside & (found.likeness > self.settings.likeness)
+        pixels = found.pixels[kept]
+        rho, variance = view.at(pixels) if level == 0 else (np.full(len(pixels), np.nan), np.ones(len(pixels)))
+        middle = patches.rays.shape[1] // 2
+        floor = self.settings.pixel_std**2 * np.eye(2)
+        points = Points(
+            patches.rays[kept, middle].astype(float), key.inverse_depth[which][kept], key.variance[which][kept],
+            pixels, found.covariance[kept] + floor, rho, variance,
+        )  # fmt: skip
+        return points, int(inside.sum())
+
+    def _lost(self, view: View, milliseconds: dict[str, float]) -> Odometry:
         """No motion agrees: begin again from here, at the pose that the policy says."""
-        gap = depth.stamp - self._stamp
+        gap = view.stamp - self._stamp
         if self.settings.when_lost == "extrapolate" and gap <= 1e9 * self.settings.extrapolate_for:
-            self._T = self._T @ self._expected(depth.stamp, None)
+            self._T = self._T @ self._expected(view.stamp, None)
         self._covariance = self._covariance + np.diag([(gap * 1e-9) ** 2] * 6)
-        self._stamp = depth.stamp
-        self._make_key(grey, inverse_depth, variance, moving)
-        return self._result(depth.stamp, "lost", None, 0.0, milliseconds)
+        self._stamp = view.stamp
+        self._make_key(view)
+        return self._result(view.stamp, "lost", None, 0.0, milliseconds)
 
     def _result(
         self, stamp: int, state: str, motion: Motion | None, share: float, milliseconds: dict[str, float]
