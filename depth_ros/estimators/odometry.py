@@ -20,7 +20,7 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import filled, motion_by_descriptors, strong_points
 from depth_ros.estimators.patches import Patches, cut, find
-from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer, solve
+from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer, rescaled, solve
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
@@ -46,6 +46,7 @@ class OdometrySettings:
     likeness: float = setting(0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0)
     min_inliers: int = setting(30, "patches that must agree with a motion", "", 6, 1000)
     min_share: float = setting(0.4, "share of the patches in view that must agree", "", 0.0, 1.0)
+    max_error: float = setting(1.0, "median distance of the patches in view from where a motion puts them", "px", 0.1, 10.0)
     key_frame_share: float = setting(
         0.6, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
@@ -188,10 +189,11 @@ class OdometryEstimator:
         points, inside = self._found(key, view, T, 0)
         if len(points) < self.settings.min_inliers:
             return None
+        points, error = rescaled(points, view.K[0], T)
         solution = solve(points, view.K[0], T, 1.0)
         agree = int((solution.distance2 < 16).sum())
         share = agree / max(inside, 1)
-        if agree < self.settings.min_inliers or share < self.settings.min_share:
+        if agree < self.settings.min_inliers or share < self.settings.min_share or error > self.settings.max_error:
             return None
         return Aligned(solution, agree, share)
 

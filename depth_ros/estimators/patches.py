@@ -67,15 +67,15 @@ def find(patches: Patches, grey: np.ndarray, K: np.ndarray, T: np.ndarray, itera
     """The patches in a new image (H, W) float32, from where T (4, 4), old to new camera, puts them."""
     at = _carried(patches, K, T)
     slopes = [cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0)]
-    J = np.stack([_centred(_sample(slope, at)) for slope in slopes], -1)
-    H = np.einsum("npi,npj->nij", J, J) + np.eye(2, dtype=np.float32)
+    J = np.stack([_centred(_sample(slope, at)) for slope in slopes], 1)  # (N, 2, P)
+    H = np.matmul(J, J.transpose(0, 2, 1)) + np.eye(2, dtype=np.float32)
     shift = np.zeros((len(at), 2), np.float32)
     G = np.linalg.inv(H)
     for _ in range(iterations):
         values = _centred(_sample(grey, at + shift[:, None]))
-        gain = np.einsum("np,np->n", values, patches.unit)
+        gain = (values * patches.unit).sum(1)
         residual = values - np.maximum(gain, 0)[:, None] * patches.unit
-        step = np.einsum("nij,npj,np->ni", G, J, residual, optimize=True)
+        step = np.matmul(G, np.matmul(J, residual[..., None]))[..., 0]
         shift -= np.clip(step, -LONGEST, LONGEST)
     noise = (residual**2).mean(1) + 1
     likeness = gain / np.maximum(np.linalg.norm(values, axis=1), 1)

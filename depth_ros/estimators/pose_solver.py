@@ -8,7 +8,7 @@ without depth in the new frame is two residuals with the same formula.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,8 @@ from depth_ros.geometry import inverse, orthonormal
 
 NU = 5.0
 """Degrees of freedom of the residuals' distribution: fewer, heavier tails (Kerl et al., ICRA 2013)."""
+MEDIAN_1, MEDIAN_2 = 0.455, 1.386
+"""Medians of chi squared with one and two degrees of freedom."""
 FIRST_WIDTH = 16.0
 """By how much deviations are taken for larger in the first step; halved every step."""
 
@@ -68,24 +70,46 @@ def solve(
     """
     known = np.isfinite(points.new_inverse_depth)
     D = np.zeros((len(points), 3, 3))
-    D[:, :2, :2] = np.linalg.inv(points.covariance.astype(float))
+    D[:, :2, :2] = np.linalg.inv(points.covariance)
     D[:, 2, 2] = np.where(known, 1 / points.new_variance, 0.0)
+    W = _information(D, _linearised(points, known, K, T)[2], points.variance)
     for _ in range(iterations):
-        residual, J, along = _linearised(points, known, K, T)
-        W = _information(D, along, points.variance)
-        distance2 = np.einsum("ni,nij,nj->n", residual, W, residual, optimize=True) / width**2
+        residual, J, _ = _linearised(points, known, K, T)
+        WJ = np.matmul(W, J)
+        Wr = np.matmul(W, residual[..., None])[..., 0]
+        distance2 = (residual * Wr).sum(1) / width**2
         weights = np.minimum(1.0, (NU + 2 + known) / (NU + distance2))
-        JW = np.matmul(J.transpose(0, 2, 1), weights[:, None, None] * W)
-        H = np.einsum("naj,njb->ab", JW, J, optimize=True)
-        gradient = np.einsum("naj,nj->a", JW, residual)
-        step = np.linalg.lstsq(H, gradient, rcond=1e-12)[0]
+        WJ *= weights[:, None, None]
+        H = J.reshape(-1, 6).T @ WJ.reshape(-1, 6)
+        step = np.linalg.lstsq(H, WJ.reshape(-1, 6).T @ residual.reshape(-1), rcond=1e-12)[0]
         T = exp(step) @ T
-        if width == 1 and np.abs(step).max() < 1e-5:
+        if width == 1 and np.abs(step).max() < 1e-4:
             break
         width = max(1.0, width / 2)
     return Solution(orthonormal(T), np.linalg.pinv(H, hermitian=True), distance2, weights)
 
 
+def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> tuple[Points, float]:
+    """The points with covariances as large as the residuals of T (4, 4) say, where that is larger, and the median
+    distance in the image, px. Pixels and inverse depths have a factor each, from medians, for outliers are many."""
+    known = np.isfinite(points.new_inverse_depth)
+    residual, _, along = _linearised(points, known, K, T)
+    pixel, spread = residual[:, :2], along[:, :2]
+    S = points.covariance + points.variance[:, None, None] * spread[:, :, None] * spread[:, None, :]
+    distance2 = (pixel * np.linalg.solve(S, pixel[..., None])[..., 0]).sum(1)
+    in_image = max(1.0, float(np.median(distance2)) / MEDIAN_2)
+    in_depth = 1.0
+    if known.any():
+        S = points.new_variance + points.variance * along[:, 2] ** 2
+        in_depth = max(1.0, float(np.median((residual[:, 2] ** 2 / S)[known])) / MEDIAN_1)
+    larger = replace(
+        points, covariance=points.covariance * in_image, variance=points.variance * in_depth,
+        new_variance=points.new_variance * in_depth,
+    )  # fmt: skip
+    DEBUG.append((in_image,in_depth,float(np.median(np.linalg.norm(pixel, axis=1)))))
+    return larger, float(np.median(np.linalg.norm(pixel, axis=1)))
+
+DEBUG=[]
 def _linearised(
     points: Points, known: np.ndarray, K: np.ndarray, T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,21 +119,22 @@ def _linearised(
     z = np.maximum(scaled[:, 2], 1e-3)
     x, y, q = scaled[:, 0] / z, scaled[:, 1] / z, rho / z
     fx, fy, o = K[0, 0], K[1, 1], np.zeros_like(x)
-    predicted = np.column_stack([fx * x + K[0, 2], fy * y + K[1, 2], q])
-    measured = np.column_stack([points.pixels, np.where(known, points.new_inverse_depth, q)])
-    J = np.stack([
-        np.stack([fx * q, o, -fx * x * q, -fx * x * y, fx * (1 + x * x), -fx * y], 1),
-        np.stack([o, fy * q, -fy * y * q, -fy * (1 + y * y), fy * x * y, fy * x], 1),
-        np.stack([o, o, -q * q, -q * y, q * x, o], 1),
-    ], 1)  # fmt: skip
-    along = np.column_stack([fx * (t[0] - x * t[2]) / z, fy * (t[1] - y * t[2]) / z, (1 - q * t[2]) / z])
-    return measured - predicted, J, along
+    u, v = points.pixels.T
+    closer = np.where(known, points.new_inverse_depth - q, 0.0)
+    residual = np.array([u - fx * x - K[0, 2], v - fy * y - K[1, 2], closer]).T
+    J = np.array([
+        [fx * q, o, -fx * x * q, -fx * x * y, fx * (1 + x * x), -fx * y],
+        [o, fy * q, -fy * y * q, -fy * (1 + y * y), fy * x * y, fy * x],
+        [o, o, -q * q, -q * y, q * x, o],
+    ]).transpose(2, 0, 1)  # fmt: skip
+    along = np.array([fx * (t[0] - x * t[2]) / z, fy * (t[1] - y * t[2]) / z, (1 - q * t[2]) / z]).T
+    return residual, np.ascontiguousarray(J), along
 
 
 def _information(D: np.ndarray, along: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """(N, 3, 3): inverse of inv(D) + variance along along^T (Sherman and Morrison), for D that may be singular."""
-    u = np.einsum("nij,nj->ni", D, along)
-    gain = 1 / (1 / variance + np.einsum("ni,ni->n", along, u))
+    u = np.matmul(D, along[..., None])[..., 0]
+    gain = 1 / (1 / variance + (along * u).sum(1))
     return D - gain[:, None, None] * u[:, :, None] * u[:, None, :]
 
 
