@@ -20,12 +20,14 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import filled, motion_by_descriptors, strong_points
 from depth_ros.estimators.patches import Patches, cut, find
-from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer, rescaled, solve
+from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer, rescaled, solve, together
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
 LEVELS = 4
 """Of the pyramid; each has half the size of the one before it."""
+ROUNDS = (3, 3, 2, 2, 1, 0)
+"""Levels on which a motion is sought, in this order."""
 COARSE = 250
 """Patches on the levels above the finest."""
 MARGIN = 2
@@ -50,6 +52,7 @@ class OdometrySettings:
     key_frame_share: float = setting(
         0.6, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
+    window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
     when_lost: str = setting(
         "stop",
         "what the pose is while lost: that of the last frame; as constant velocity has it, for a bounded time; NaN",
@@ -124,9 +127,9 @@ class OdometryEstimator:
         """Forget everything seen. The next frame is a first one, and at T (4, 4), or the origin."""
         self._T = np.eye(4) if T is None else np.asarray(T, float)
         self._covariance = np.zeros((6, 6))
-        self._key: KeyFrame | None = None
+        self._keys: list[KeyFrame] = []  # newest last
+        self._last: View | None = None
         self._velocity: tuple[np.ndarray, int] | None = None  # motion of the last pair, and its ns
-        self._stamp = 0
 
     def estimate(
         self, depth: Depth, rotation: np.ndarray | None = None, moving: np.ndarray | None = None
@@ -139,98 +142,121 @@ class OdometryEstimator:
         begun = time.perf_counter()
         view = View(depth, moving, self.settings.inverse_depth_std)
         milliseconds = {"prepare": _since(begun)}
-        key = self._key
-        if key is None or key.view.grey.shape != view.grey.shape or depth.stamp <= self._stamp:
+        last = self._last
+        if last is None or last.grey.shape != view.grey.shape or view.stamp <= last.stamp:
+            self._keys, self._velocity = [], None
             self._make_key(view)
-            self._velocity, self._stamp = None, depth.stamp
-            return self._result(depth.stamp, "starting", None, 0.0, milliseconds)
+            return self._result(view, "starting", None, 0.0, milliseconds)
         begun = time.perf_counter()
-        expected = inverse(inverse(key.T) @ self._T @ self._expected(depth.stamp, rotation))
-        aligned = self._align(key, view, expected)
-        if aligned is None:
-            matched = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
-            aligned = None if matched is None else self._align(key, view, matched)
+        expected = inverse(self._expected(view.stamp - last.stamp, rotation))
+        aligned = self._tracked(view, expected)
         milliseconds["align"] = _since(begun)
         if aligned is None:
             return self._lost(view, milliseconds)
+        key = self._keys[-1]
         T_key_new, covariance = older_newer(aligned.solution)
         T = orthonormal(key.T @ T_key_new)
-        motion = Motion(self._stamp, depth.stamp, inverse(self._T) @ T, covariance)
-        self._velocity = (motion.T_old_new, depth.stamp - self._stamp)
-        self._T, self._stamp = T, depth.stamp
+        motion = Motion(last.stamp, view.stamp, inverse(self._T) @ T, covariance)
+        self._velocity = (motion.T_old_new, view.stamp - last.stamp)
+        self._T = T
         self._covariance = key.covariance + _turned(covariance, key.T)
         if aligned.agree < self.settings.key_frame_share * len(key.pixels):
             begun = time.perf_counter()
             self._make_key(view)
             milliseconds["key frame"] = _since(begun)
-        return self._result(depth.stamp, "tracking", motion, aligned.share, milliseconds)
+        return self._result(view, "tracking", motion, aligned.share, milliseconds)
 
-    def _expected(self, stamp: int, rotation: np.ndarray | None) -> np.ndarray:
-        """(4, 4) motion since the last frame, by constant velocity, and by the rotation if one is given."""
+    def _tracked(self, view: View, expected: np.ndarray) -> Aligned | None:
+        """The view aligned with the key frames, or with a new one made of the last frame; from the motion expected
+        since the last frame (4, 4), old to new, or from matched descriptors."""
+        assert self._last
+        T_last_key = inverse(self._T) @ self._keys[-1].T
+        aligned = self._align(view, expected @ T_last_key)
+        if aligned is None and self._keys[-1].view is not self._last:
+            self._make_key(self._last)
+            aligned = self._align(view, expected)
+        if aligned is None:
+            key = self._keys[-1].view
+            matched = motion_by_descriptors(key.grey, view.grey, key.inverse_depth, view.K[0])
+            aligned = None if matched is None else self._align(view, matched)
+        return aligned
+
+    def _expected(self, gap: int, rotation: np.ndarray | None = None) -> np.ndarray:
+        """(4, 4) motion in `gap` ns since the last frame, by constant velocity, and by the rotation if one is given."""
         T = np.eye(4)
         if self._velocity is not None:
-            T = _part(*self._velocity, stamp - self._stamp)
+            T = _part(*self._velocity, gap)
         if rotation is not None:
             T[:3, :3] = rotation
         return T
 
     def _make_key(self, view: View) -> None:
-        self._key = KeyFrame(view, self.settings.points, self._T, self._covariance)
+        """A key frame where the camera is said to be; the oldest of the window makes place."""
+        self._keys = [*self._keys, KeyFrame(view, self.settings.points, self._T, self._covariance)]
+        self._keys = self._keys[-self.settings.window :]
 
-    def _align(self, key: KeyFrame, view: View, T: np.ndarray) -> Aligned | None:
-        """The motion from the key frame to a view, from T (4, 4) on; None where too few patches agree."""
-        for level in reversed(range(LEVELS)):
-            for _ in range(2 if level > 1 else 1):
-                points, inside = self._found(key, view, T, level)
-                if len(points) < self.settings.min_inliers:
-                    return None
-                solution = solve(points, view.K[level], T)
-                T = solution.T
-        points, inside = self._found(key, view, T, 0)
-        if len(points) < self.settings.min_inliers:
+    def _align(self, view: View, T: np.ndarray) -> Aligned | None:
+        """The motion from the newest key frame to a view, from T (4, 4) on; None where too few patches agree."""
+        newest, few = self._keys[-1], self.settings.min_inliers
+        for level in ROUNDS:
+            points, _ = self._found(newest, view, T, level)
+            if len(points) < few:
+                return None
+            T = solve(points, view.K[level], T).T
+        parts = [self._found(newest, view, T, 0)]
+        for key in self._keys[:-1]:
+            parts.append(self._found(key, view, T, 0))
+        own = len(parts[0][0])
+        points = together([part[0] for part in parts])
+        if own < few:
             return None
         points, error = rescaled(points, view.K[0], T)
         solution = solve(points, view.K[0], T, 1.0)
-        agree = int((solution.distance2 < 16).sum())
-        share = agree / max(inside, 1)
-        if agree < self.settings.min_inliers or share < self.settings.min_share or error > self.settings.max_error:
+        agree = int((solution.distance2[:own] < 16).sum())
+        share = agree / max(parts[0][1], 1)
+        if agree < few or share < self.settings.min_share or error > self.settings.max_error:
             return None
         return Aligned(solution, agree, share)
 
     def _found(self, key: KeyFrame, view: View, T: np.ndarray, level: int) -> tuple[Points, int]:
-        """The patches of a level that are found, and how many are in view at all."""
+        """The patches of a key frame that are found on a level, and how many are in view at all; T (4, 4) takes
+        points from the newest key frame to the view."""
+        T_newest_key = inverse(self._keys[-1].T) @ key.T
         which = key.coarse if level else np.arange(len(key.pixels))
         patches = key.levels[level]
-        found = find(patches, view.levels[level], view.K[level], T)
+        found = find(patches, view.levels[level], view.K[level], T @ T_newest_key)
         height, width = view.levels[level].shape
         inside = ((found.pixels >= MARGIN) & (found.pixels < [width - MARGIN, height - MARGIN])).all(1)
         kept = inside & (found.likeness > self.settings.likeness)
         pixels = found.pixels[kept]
         rho, variance = view.at(pixels) if level == 0 else (np.full(len(pixels), np.nan), np.ones(len(pixels)))
-        middle = patches.rays.shape[1] // 2
+        rays = patches.rays[kept, patches.rays.shape[1] // 2] @ T_newest_key[:3, :3].T
         floor = self.settings.pixel_std**2 * np.eye(2)
         points = Points(
-            patches.rays[kept, middle].astype(float), key.inverse_depth[which][kept], key.variance[which][kept],
-            pixels, found.covariance[kept] + floor, rho, variance,
+            rays, np.broadcast_to(T_newest_key[:3, 3], rays.shape), key.inverse_depth[which][kept],
+            key.variance[which][kept], pixels, found.covariance[kept] + floor, rho, variance,
         )  # fmt: skip
         return points, int(inside.sum())
 
     def _lost(self, view: View, milliseconds: dict[str, float]) -> Odometry:
         """No motion agrees: begin again from here, at the pose that the policy says."""
-        gap = view.stamp - self._stamp
+        assert self._last
+        gap = view.stamp - self._last.stamp
         if self.settings.when_lost == "extrapolate" and gap <= 1e9 * self.settings.extrapolate_for:
-            self._T = self._T @ self._expected(view.stamp, None)
+            self._T = self._T @ self._expected(gap)
         self._covariance = self._covariance + np.diag([(gap * 1e-9) ** 2] * 6)
-        self._stamp = view.stamp
+        self._keys = []
         self._make_key(view)
-        return self._result(view.stamp, "lost", None, 0.0, milliseconds)
+        return self._result(view, "lost", None, 0.0, milliseconds)
 
     def _result(
-        self, stamp: int, state: str, motion: Motion | None, share: float, milliseconds: dict[str, float]
+        self, view: View, state: str, motion: Motion | None, share: float, milliseconds: dict[str, float]
     ) -> Odometry:
+        self._last = view
         hidden = state == "lost" and self.settings.when_lost == "null"
         T = np.full((4, 4), np.nan) if hidden else self._T.copy()
-        return Odometry(stamp, state, Pose(stamp, T, self._covariance.copy()), motion, share, milliseconds)
+        pose = Pose(view.stamp, T, self._covariance.copy())
+        return Odometry(view.stamp, state, pose, motion, share, milliseconds)
 
 
 def _part(T: np.ndarray, whole: int, part: int) -> np.ndarray:

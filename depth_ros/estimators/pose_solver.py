@@ -8,7 +8,7 @@ without depth in the new frame is two residuals with the same formula.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -25,13 +25,15 @@ FIRST_WIDTH = 16.0
 
 @dataclass(frozen=True)
 class Points:
-    """N points seen in a key frame and in a new frame.
+    """N points seen in key frames and in a new frame.
 
-    rays: (N, 3) in the key frame, z = 1. inverse_depth, variance: (N,) there, 1/m. pixels: (N, 2) in the new frame,
-    with covariance (N, 2, 2). new_inverse_depth, new_variance: (N,) there, NaN where unknown.
+    rays: (N, 3) from `origins` (N, 3), the places of the key frames' cameras, both in one key frame's axes; of length
+    such that the depth is 1. inverse_depth, variance: (N,) along them, 1/m. pixels: (N, 2) in the new frame, with
+    covariance (N, 2, 2). new_inverse_depth, new_variance: (N,) there, NaN where unknown.
     """
 
     rays: np.ndarray
+    origins: np.ndarray
     inverse_depth: np.ndarray
     variance: np.ndarray
     pixels: np.ndarray
@@ -89,6 +91,11 @@ def solve(
     return Solution(orthonormal(T), np.linalg.pinv(H, hermitian=True), distance2, weights)
 
 
+def together(parts: list[Points]) -> Points:
+    """The points of all parts."""
+    return Points(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Points)))
+
+
 def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> tuple[Points, float]:
     """The points with covariances as large as the residuals of T (4, 4) say, where that is larger, and the median
     distance in the image, px. Pixels and inverse depths have a factor each, from medians, for outliers are many."""
@@ -114,7 +121,7 @@ def _linearised(
     points: Points, known: np.ndarray, K: np.ndarray, T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Residuals (N, 3) px, px, 1/m; derivatives of the prediction by a motion (N, 3, 6), the old inverse depth (N, 3)."""
-    rho, t = points.inverse_depth, T[:3, 3]
+    rho, t = points.inverse_depth, points.origins @ T[:3, :3].T + T[:3, 3]
     scaled = points.rays @ T[:3, :3].T + rho[:, None] * t  # the point times its inverse depth
     z = np.maximum(scaled[:, 2], 1e-3)
     x, y, q = scaled[:, 0] / z, scaled[:, 1] / z, rho / z
@@ -127,7 +134,8 @@ def _linearised(
         [o, fy * q, -fy * y * q, -fy * (1 + y * y), fy * x * y, fy * x],
         [o, o, -q * q, -q * y, q * x, o],
     ]).transpose(2, 0, 1)  # fmt: skip
-    along = np.array([fx * (t[0] - x * t[2]) / z, fy * (t[1] - y * t[2]) / z, (1 - q * t[2]) / z]).T
+    tx, ty, tz = t.T
+    along = np.array([fx * (tx - x * tz) / z, fy * (ty - y * tz) / z, (1 - q * tz) / z]).T
     return residual, np.ascontiguousarray(J), along
 
 
