@@ -24,6 +24,10 @@ from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer,
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
+CONFIDENT = 0.6
+"""Share of the patches in view that agree with a motion, from which on no other is tried."""
+OUTLIER = 16.0
+"""Squared Mahalanobis distance of three residuals beyond which a patch does not agree: one of a thousand."""
 LEVELS = 4
 """Of the pyramid; each has half the size of the one before it."""
 ROUNDS = (3, 3, 2, 2, 1, 0)
@@ -40,17 +44,21 @@ class OdometrySettings:
 
     points: int = setting(800, "patches of a key frame", "", 50, 5000)
     pixel_std: float = setting(
-        0.1, "what the place of a patch is wrong by even where the image is without noise", "px", 0.01, 5.0
+        0.15, "what the place of a patch is wrong by even where the image is without noise", "px", 0.01, 5.0
     )
     inverse_depth_std: float = setting(
         0.003, "standard deviation of 1 / depth where the depth does not say its own", "1/m", 1e-5, 1.0
     )
-    likeness: float = setting(0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0)
+    likeness: float = setting(
+        0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0
+    )
     min_inliers: int = setting(30, "patches that must agree with a motion", "", 6, 1000)
-    min_share: float = setting(0.4, "share of the patches in view that must agree", "", 0.0, 1.0)
-    max_error: float = setting(1.0, "median distance of the patches in view from where a motion puts them", "px", 0.1, 10.0)
+    min_share: float = setting(0.3, "share of the patches in view that must agree", "", 0.0, 1.0)
+    max_error: float = setting(
+        1.5, "distance of a patch from where the motion puts it, to agree", "px", 0.1, 10.0
+    )
     key_frame_share: float = setting(
-        0.6, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
+        0.5, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
     window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
     when_lost: str = setting(
@@ -86,7 +94,10 @@ class View:
     def at(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inverse depth and its variance at pixels (N, 2)."""
         columns, rows = np.round(pixels).astype(int).T
-        rho, variance = self.inverse_depth[rows, columns].astype(float), self.variance[rows, columns].astype(float)
+        rho, variance = (
+            self.inverse_depth[rows, columns].astype(float),
+            self.variance[rows, columns].astype(float),
+        )
         return rho, np.where(np.isfinite(variance), np.maximum(variance, 1e-12), 1.0)
 
 
@@ -109,9 +120,10 @@ class KeyFrame:
 
 @dataclass(frozen=True)
 class Aligned:
-    """solution: the motion from key frame to view. agree: patches that do. share: of those in view."""
+    """solution: the motion from key frame to view. agree: its patches that do. share: of those in view."""
 
     solution: Solution
+    key: KeyFrame
     agree: int
     share: float
 
@@ -153,7 +165,7 @@ class OdometryEstimator:
         milliseconds["align"] = _since(begun)
         if aligned is None:
             return self._lost(view, milliseconds)
-        key = self._keys[-1]
+        key = aligned.key
         T_key_new, covariance = older_newer(aligned.solution)
         T = orthonormal(key.T @ T_key_new)
         motion = Motion(last.stamp, view.stamp, inverse(self._T) @ T, covariance)
@@ -170,16 +182,26 @@ class OdometryEstimator:
         """The view aligned with the key frames, or with a new one made of the last frame; from the motion expected
         since the last frame (4, 4), old to new, or from matched descriptors."""
         assert self._last
-        T_last_key = inverse(self._T) @ self._keys[-1].T
-        aligned = self._align(view, expected @ T_last_key)
-        if aligned is None and self._keys[-1].view is not self._last:
-            self._make_key(self._last)
-            aligned = self._align(view, expected)
-        if aligned is None:
-            key = self._keys[-1].view
-            matched = motion_by_descriptors(key.grey, view.grey, key.inverse_depth, view.K[0])
-            aligned = None if matched is None else self._align(view, matched)
-        return aligned
+        last, best = self._last, None
+        for attempt in ("window", "last", "descriptors"):
+            if attempt == "last" and self._keys[-1].view is last:
+                continue
+            T_last_key = inverse(self._T) @ self._keys[-1].T
+            T: np.ndarray | None = expected @ T_last_key
+            if attempt == "last":
+                self._make_key(last)
+                T = expected
+            elif attempt == "descriptors":
+                key = self._keys[-1].view
+                T = motion_by_descriptors(key.grey, view.grey, key.inverse_depth, view.K[0])
+            aligned = None if T is None else self._align(view, T)
+            if aligned and (best is None or aligned.share > best.share):
+                best = aligned
+            if best and best.share > CONFIDENT:
+                break
+        if best is None or best.share < self.settings.min_share or best.agree < self.settings.min_inliers:
+            return None
+        return best
 
     def _expected(self, gap: int, rotation: np.ndarray | None = None) -> np.ndarray:
         """(4, 4) motion in `gap` ns since the last frame, by constant velocity, and by the rotation if one is given."""
@@ -210,13 +232,10 @@ class OdometryEstimator:
         points = together([part[0] for part in parts])
         if own < few:
             return None
-        points, error = rescaled(points, view.K[0], T)
-        solution = solve(points, view.K[0], T, 1.0)
-        agree = int((solution.distance2[:own] < 16).sum())
-        share = agree / max(parts[0][1], 1)
-        if agree < few or share < self.settings.min_share or error > self.settings.max_error:
-            return None
-        return Aligned(solution, agree, share)
+        solution = solve(rescaled(points, view.K[0], T), view.K[0], T, 1.0)
+        near = (solution.distance2 < OUTLIER) & (solution.distance < self.settings.max_error)
+        agree = int(near[:own].sum())
+        return Aligned(solution, self._keys[-1], agree, agree / max(parts[0][1], few))
 
     def _found(self, key: KeyFrame, view: View, T: np.ndarray, level: int) -> tuple[Points, int]:
         """The patches of a key frame that are found on a level, and how many are in view at all; T (4, 4) takes
@@ -229,7 +248,9 @@ class OdometryEstimator:
         inside = ((found.pixels >= MARGIN) & (found.pixels < [width - MARGIN, height - MARGIN])).all(1)
         kept = inside & (found.likeness > self.settings.likeness)
         pixels = found.pixels[kept]
-        rho, variance = view.at(pixels) if level == 0 else (np.full(len(pixels), np.nan), np.ones(len(pixels)))
+        rho, variance = (
+            view.at(pixels) if level == 0 else (np.full(len(pixels), np.nan), np.ones(len(pixels)))
+        )
         rays = patches.rays[kept, patches.rays.shape[1] // 2] @ T_newest_key[:3, :3].T
         floor = self.settings.pixel_std**2 * np.eye(2)
         points = Points(

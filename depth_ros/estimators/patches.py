@@ -63,7 +63,9 @@ def cut(grey: np.ndarray, inverse_depth: np.ndarray, K: np.ndarray, pixels: np.n
     return Patches(rays.astype(np.float32), rho, values / np.maximum(contrast, 1)[:, None], contrast)
 
 
-def find(patches: Patches, grey: np.ndarray, K: np.ndarray, T: np.ndarray, iterations: int = ITERATIONS) -> Found:
+def find(
+    patches: Patches, grey: np.ndarray, K: np.ndarray, T: np.ndarray, iterations: int = ITERATIONS
+) -> Found:
     """The patches in a new image (H, W) float32, from where T (4, 4), old to new camera, puts them."""
     at = _carried(patches, K, T)
     slopes = [cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0)]

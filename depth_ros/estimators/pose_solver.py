@@ -48,12 +48,12 @@ class Points:
 @dataclass(frozen=True)
 class Solution:
     """T: (4, 4) from the key frame to the new one. covariance: (6, 6) of T perturbed on the left by (translation,
-    rotation). distance2: (N,) squared Mahalanobis distances of the residuals; weights: (N,) in 0 to 1."""
+    rotation). distance2: (N,) squared Mahalanobis distances of the residuals, and distance: (N,) px in the image."""
 
     T: np.ndarray
     covariance: np.ndarray
     distance2: np.ndarray
-    weights: np.ndarray
+    distance: np.ndarray
 
 
 def exp(twist: np.ndarray) -> np.ndarray:
@@ -88,17 +88,19 @@ def solve(
         if width == 1 and np.abs(step).max() < 1e-4:
             break
         width = max(1.0, width / 2)
-    return Solution(orthonormal(T), np.linalg.pinv(H, hermitian=True), distance2, weights)
+    distance = np.linalg.norm(residual[:, :2], axis=1)
+    return Solution(orthonormal(T), np.linalg.pinv(H, hermitian=True), distance2, distance)
 
 
 def together(parts: list[Points]) -> Points:
     """The points of all parts."""
-    return Points(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Points)))
+    return Points(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Points))
+    )
 
 
-def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> tuple[Points, float]:
-    """The points with covariances as large as the residuals of T (4, 4) say, where that is larger, and the median
-    distance in the image, px. Pixels and inverse depths have a factor each, from medians, for outliers are many."""
+def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> Points:
+    """The points with covariances as large as the residuals of T (4, 4) say, where that is larger. Pixels and inverse depths have a factor each, from medians, for outliers are many."""
     known = np.isfinite(points.new_inverse_depth)
     residual, _, along = _linearised(points, known, K, T)
     pixel, spread = residual[:, :2], along[:, :2]
@@ -109,14 +111,12 @@ def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> tuple[Points, floa
     if known.any():
         S = points.new_variance + points.variance * along[:, 2] ** 2
         in_depth = max(1.0, float(np.median((residual[:, 2] ** 2 / S)[known])) / MEDIAN_1)
-    larger = replace(
+    return replace(
         points, covariance=points.covariance * in_image, variance=points.variance * in_depth,
         new_variance=points.new_variance * in_depth,
     )  # fmt: skip
-    DEBUG.append((in_image,in_depth,float(np.median(np.linalg.norm(pixel, axis=1)))))
-    return larger, float(np.median(np.linalg.norm(pixel, axis=1)))
 
-DEBUG=[]
+
 def _linearised(
     points: Points, known: np.ndarray, K: np.ndarray, T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

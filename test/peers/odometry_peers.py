@@ -29,7 +29,15 @@ from depth_ros.evaluation.trajectory import figures
 from depth_ros.geometry import rectify
 
 PEERS = ("orb_slam3", "open3d", "klt_pnp")
-COLUMNS = ("ate_rmse_m", "ate_sim_rmse_m", "scale", "rpe_trans_percent", "rpe_rot_deg", "tracked", "ms_per_frame")
+COLUMNS = (
+    "ate_rmse_m",
+    "ate_sim_rmse_m",
+    "scale",
+    "rpe_trans_percent",
+    "rpe_rot_deg",
+    "tracked",
+    "ms_per_frame",
+)
 
 
 def exchange(folder: Folder, out: Path, limit: int) -> np.ndarray:
@@ -79,7 +87,9 @@ def run_peer(python: str, name: str, clip: Path, truth: np.ndarray) -> dict[str,
 
 def main() -> None:
     """Measure every folder and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--python", required=True, help="interpreter of the peers' environment")
     parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
@@ -100,7 +110,10 @@ def main() -> None:
         print(f"\n{folder}\n{'':28}" + "".join(f"{column:>18}" for column in COLUMNS))
         for name, row in rows.items():
             cells = [row.get(column) for column in COLUMNS]
-            print(f"{name:28}" + "".join(f"{'-' if c is None else format(c, '.4f'):>18}" for c in cells), row.get("failed", ""))
+            print(
+                f"{name:28}" + "".join(f"{'-' if c is None else format(c, '.4f'):>18}" for c in cells),
+                row.get("failed", ""),
+            )
         sys.stdout.flush()
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=1) + "\n")

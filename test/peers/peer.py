@@ -84,7 +84,9 @@ def orb_slam3(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
         features=2000 if wide else 1000, fast=12 if wide else 20,
     )  # fmt: skip
     if not stereo:
-        text = text.replace("Camera.fps", "Camera1.k1: 0.0\nCamera1.k2: 0.0\nCamera1.p1: 0.0\nCamera1.p2: 0.0\nCamera.fps")
+        text = text.replace(
+            "Camera.fps", "Camera1.k1: 0.0\nCamera1.k2: 0.0\nCamera1.p1: 0.0\nCamera1.p2: 0.0\nCamera.fps"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         settings = Path(scratch) / "settings.yaml"
         settings.write_text(text)
@@ -109,7 +111,9 @@ def orb_slam3(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
 def write_vocabulary(clip: Clip, file: Path, branches: int = 10, levels: int = 6) -> str:
     """A vocabulary of the clip's own words, in DBoW2's text format, where the published one is not at hand."""
     orb, random = cv2.ORB.create(1500, fastThreshold=7), np.random.default_rng(0)
-    words = [orb.detectAndCompute(clip.image(i), None)[1] for i in range(0, len(clip), max(1, len(clip) // 30))]
+    words = [
+        orb.detectAndCompute(clip.image(i), None)[1] for i in range(0, len(clip), max(1, len(clip) // 30))
+    ]
     lines = [f"{branches} {levels} 0 0"]
 
     def grow(members: np.ndarray, parent: int, level: int) -> None:
