@@ -66,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
     evaluate.add_argument("task", choices=("depth", "odometry", "planes"))
-    evaluate.add_argument("--model", required=True)
+    evaluate.add_argument(
+        "--model", default="", help="odometry: whose depth is used; default: what suits the folder"
+    )
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
                           help="held_out: only what training leaves out of this folder")  # fmt: skip
@@ -275,6 +277,8 @@ def _estimator(arguments: argparse.Namespace, pairs: bool) -> Any:
 def run_evaluate(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    if not arguments.model and arguments.task != "odometry":
+        raise DepthRosError(f"evaluate {arguments.task} needs --model")
     evaluate, lines = {
         "depth": (_evaluate_depth, _depth_lines),
         "odometry": (_evaluate_odometry, _odometry_lines),
@@ -333,7 +337,7 @@ def _evaluate_odometry(arguments: argparse.Namespace, progress: Any) -> dict[str
 
     return evaluate_odometry(
         arguments.model, arguments.data, engine_settings=_engine_settings(arguments), limit=arguments.limit,
-        trajectories=arguments.trajectories, progress=progress,
+        trajectories=arguments.trajectories, report=arguments.report, progress=progress,
     )  # fmt: skip
 
 

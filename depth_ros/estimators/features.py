@@ -27,8 +27,8 @@ def filled(inverse_depth: np.ndarray) -> np.ndarray:
     known = np.isfinite(inverse_depth)
     window = np.ones((AROUND, AROUND), np.uint8)
     value = np.where(known, inverse_depth, 0).astype(np.float32)
-    share = cv2.blur(known.astype(np.float32), window.shape)
-    mean = cv2.blur(value, window.shape) / np.maximum(share, 1e-6)
+    share = cv2.blur(known.astype(np.float32), (AROUND, AROUND))
+    mean = cv2.blur(value, (AROUND, AROUND)) / np.maximum(share, 1e-6)
     low = cv2.erode(np.where(known, value, np.float32(1e9)), window)
     high = cv2.dilate(value, window)
     return np.where((share >= KNOWN) & (high - low < STEP * mean), mean, np.float32(np.nan))
@@ -39,13 +39,13 @@ def strong_points(grey: np.ndarray, usable: np.ndarray, count: int) -> np.ndarra
     height, width = grey.shape
     cell = max(4, round(np.sqrt(height * width / count)))
     gx, gy = (cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0))
-    xx, yy, xy = (cv2.blur(a * b, (5, 5)) for a, b in ((gx, gx), (gy, gy), (gx, gy)))
+    xx, yy, xy = (cv2.blur(np.multiply(a, b), (5, 5)) for a, b in ((gx, gx), (gy, gy), (gx, gy)))
     mean, root = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     score = np.where(usable, mean - root + EDGE * (mean + root), 0)
     score[:BORDER] = score[-BORDER:] = score[:, :BORDER] = score[:, -BORDER:] = 0
     rows, columns = height // cell, width // cell
-    cells = score[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
-    cells = cells.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
+    blocks = score[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    cells = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, cell * cell)
     best = cells.argmax(1)
     i = np.arange(rows * columns)
     pixels = np.column_stack([i % columns * cell + best % cell, i // columns * cell + best // cell])

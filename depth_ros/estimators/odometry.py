@@ -78,7 +78,8 @@ class View:
     def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:
         self.stamp = depth.stamp
         self.grey = cv2.cvtColor(depth.image, cv2.COLOR_RGB2GRAY)
-        self.levels, self.K = [self.grey.astype(np.float32)], [depth.camera.K]
+        self.levels: list[np.ndarray] = [self.grey.astype(np.float32)]
+        self.K = [depth.camera.K]
         for _ in range(LEVELS - 1):
             self.levels.append(cv2.pyrDown(self.levels[-1]))
             self.K.append(np.diag([0.5, 0.5, 1.0]) @ self.K[-1])  # pyrDown keeps every second pixel

@@ -100,7 +100,10 @@ def together(parts: list[Points]) -> Points:
 
 
 def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> Points:
-    """The points with covariances as large as the residuals of T (4, 4) say, where that is larger. Pixels and inverse depths have a factor each, from medians, for outliers are many."""
+    """The points with covariances as large as the residuals of T (4, 4) say, where that is larger.
+
+    Pixels and inverse depths have a factor each, from medians, for outliers are many.
+    """
     known = np.isfinite(points.new_inverse_depth)
     residual, _, along = _linearised(points, known, K, T)
     pixel, spread = residual[:, :2], along[:, :2]
@@ -120,7 +123,7 @@ def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> Points:
 def _linearised(
     points: Points, known: np.ndarray, K: np.ndarray, T: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Residuals (N, 3) px, px, 1/m; derivatives of the prediction by a motion (N, 3, 6), the old inverse depth (N, 3)."""
+    """Residuals (N, 3) px, px, 1/m; derivatives of the prediction by a motion (N, 3, 6), by inverse depth (N, 3)."""
     rho, t = points.inverse_depth, points.origins @ T[:3, :3].T + T[:3, 3]
     scaled = points.rays @ T[:3, :3].T + rho[:, None] * t  # the point times its inverse depth
     z = np.maximum(scaled[:, 2], 1e-3)

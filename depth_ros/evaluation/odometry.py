@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from depth_ros.card import find_card
 from depth_ros.datasets import Folder, Sample, open_folder
 from depth_ros.datatypes import Motion
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.depth_source import RECORDED, depth_source, usual_source
 from depth_ros.evaluation.latency import summarise
-from depth_ros.evaluation.trajectory import figures, write_tum
+from depth_ros.evaluation.trajectory import figures, nees_bounds, write_tum
+from depth_ros.evaluation.trajectory_page import write_trajectory_page
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
+    from depth_ros.estimators.odometry import OdometrySettings
 
 Estimate = Callable[[Sample], Motion | None]
 """The motion that led to a sample, in order of time; None for the first, and where it is lost."""
@@ -42,21 +46,28 @@ def evaluate_odometry(
     data: Path,
     *,
     engine_settings: EngineSettings | None = None,
+    odometry: OdometrySettings | None = None,
     limit: int = 0,
     trajectories: Path | None = None,
+    report: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure odometry on a folder and return what `depth_ros evaluate odometry --json` writes.
 
-    limit: only so many frames from the first on; 0 = all. trajectories: folder to write estimate.txt and
-    truth.txt into, in the TUM format. Raises DepthRosError where the folder has no poses.
+    model: whose depth is used, `semi_global`, `recorded`, or "" for what suits the folder; or one of task ego_motion,
+    whose motions are strung together. limit: only so many frames from the first on; 0 = all. trajectories: folder to
+    write estimate.txt and truth.txt into, in the TUM format. report: file of the page to write.
+    Raises DepthRosError where the folder has no poses.
     """
     from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.pose_network import PoseNetwork
 
     folder = open_folder(data)
-    estimator = PoseNetwork(model, engine_settings or EngineSettings())
-    track = run(lambda sample: estimator.estimate(sample.left), folder, limit, progress)
+    settings = engine_settings or EngineSettings()
+    if model not in ("", RECORDED, "semi_global") and find_card(model).task == "ego_motion":
+        method = _network(model, settings)
+    else:
+        method = _aligned(model or usual_source(folder), folder, settings, odometry)
+    track = run(method.estimate, folder, limit, progress)
     if not np.isfinite(track.truth).all(axis=(1, 2)).any():
         raise DepthRosError(f"{data} has no poses to compare with: poses.txt or groundtruth.txt is needed")
     if trajectories:
@@ -64,15 +75,72 @@ def evaluate_odometry(
         write_tum(trajectories / "estimate.txt", track.stamps, track.poses)
         write_tum(trajectories / "truth.txt", track.stamps, track.truth)
     latency = summarise(track.latencies)
-    return {
-        "model": estimator.card.name,
+    result = {
+        "model": method.name,
         "data": str(data),
+        "method": method.words,
         "frames": len(track.stamps),
-        "lengths": estimator.card.scale,
+        "lengths": method.lengths,
         **figures(track.poses, track.truth, track.covariances),
-        "engine": estimator.engine_name,
+        "nees_bounds": nees_bounds(track.poses, track.truth),
+        "engine": method.engine(),
         "ms_per_frame": latency.median if latency else None,
+        **{
+            f"ms_{stage}": float(np.median(times[1:]))
+            for stage, times in method.milliseconds.items()
+            if times[1:]
+        },
     }
+    if report:
+        write_trajectory_page(report, result, track.poses, track.truth, track.latencies)
+    return result
+
+
+@dataclass(frozen=True)
+class Method:
+    """How motions are found. name: of the model or of the depth. milliseconds: of each stage, gathered on the way."""
+
+    name: str
+    words: str
+    lengths: str
+    engine: Callable[[], str]
+    estimate: Estimate
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+
+
+def _network(model: str, settings: EngineSettings) -> Method:
+    from depth_ros.estimators.pose_network import PoseNetwork
+
+    network = PoseNetwork(model, settings)
+    card = network.card
+    return Method(
+        card.name, "a pose network alone", card.scale, lambda: network.engine_name,
+        lambda sample: network.estimate(sample.left),
+    )  # fmt: skip
+
+
+def _aligned(
+    model: str, folder: Folder, settings: EngineSettings, odometry: OdometrySettings | None
+) -> Method:
+    from depth_ros.estimators.odometry import OdometryEstimator, OdometrySettings
+
+    source, estimator = (
+        depth_source(model, folder, settings),
+        OdometryEstimator(odometry or OdometrySettings()),
+    )
+    times: dict[str, list[float]] = {"depth": [], "odometry": []}
+
+    def estimate(sample: Sample) -> Motion | None:
+        start = time.perf_counter()
+        depth = source.estimate(sample)
+        between = time.perf_counter()
+        motion = estimator.estimate(depth).motion
+        times["depth"].append(1000 * (between - start))
+        times["odometry"].append(1000 * (time.perf_counter() - between))
+        return motion
+
+    words = f"key frames aligned, depth: {source.name}"
+    return Method(source.name, words, source.scale, source.engine, estimate, times)
 
 
 def run(

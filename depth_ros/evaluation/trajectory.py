@@ -150,6 +150,21 @@ def nees(moved: np.ndarray, really: np.ndarray, covariances: np.ndarray) -> np.n
     return np.einsum("ni,ni->n", e, np.linalg.solve(covariances, e[:, :, None])[:, :, 0])
 
 
+def nees_bounds(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float] | None:
+    """Between what the mean NEES of the motions of two trajectories lies in 95 of 100 cases, if covariances are honest.
+
+    Of N motions N times the mean is chi squared with 6 N degrees of freedom (Bar-Shalom et al., 2001, 5.4.2), which
+    the cube root makes normal (Wilson and Hilferty, 1931).
+    """
+    known = _known(estimate) & _known(truth)
+    dof = 6 * int((known[1:] & known[:-1]).sum())
+    if not dof:
+        return None
+    spread = 2 / (9 * dof)
+    low, high = (6 * (1 - spread + z * np.sqrt(spread)) ** 3 for z in (-1.96, 1.96))
+    return float(low), float(high)
+
+
 def associate(stamps: np.ndarray, others: np.ndarray, within: int = NS // 50) -> list[tuple[int, int]]:
     """Pairs of indices whose stamps (ns) lie nearest, each used once, at most `within` apart; in time order."""
     gaps = np.abs(np.asarray(stamps)[:, None] - np.asarray(others)[None])

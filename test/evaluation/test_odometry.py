@@ -95,9 +95,24 @@ def test_command(clip, model, tmp_path, capsys, engine_cache):
     )
 
 
-def test_errors(clip, small_model, model, tmp_path, capsys, engine_cache):
-    assert main(["evaluate", "odometry", "--data", str(clip), "--model", str(small_model)]) == 1
-    assert "an 'ego_motion' model is needed" in capsys.readouterr().err
+def test_command_with_depth(small_model, tmp_path, capsys, engine_cache):
+    """Without a model the eyes' depth serves; a model's depth serves as well, however bad it is."""
+    page, clip = tmp_path / "page.html", tmp_path / "clip"
+    write_folder(World(WorldSettings(kind="street", frames=5, width=384, height=128)), clip)
+    command = ["evaluate", "odometry", "--data", str(clip), "--json", "-"]
+    assert main([*command, "--report", str(page)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["model"], result["lengths"], result["tracked"]) == ("semi_global", "metric", 1.0)
+    assert result["rpe_rot_deg"] < 0.5 and result["nees"] > 0
+    assert result["ms_per_frame"] > result["ms_odometry"] > 0
+    assert page.read_text().count("<svg") == 5
+    assert main([*command, "--model", "recorded"]) == 0
+    assert json.loads(capsys.readouterr().out)["rpe_trans_percent"] < result["rpe_trans_percent"]
+    assert main([*command, "--model", str(small_model), "--backend", "eager"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "small"
+
+
+def test_errors(clip, model, tmp_path, capsys, engine_cache):
     (tmp_path / "image").mkdir()
     for name in ("camera.yaml", "poses.txt"):
         (tmp_path / name).write_text((clip / name).read_text())

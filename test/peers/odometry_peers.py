@@ -102,18 +102,16 @@ def main() -> None:
         rows = table[str(folder)] = {}
         for model in arguments.models:
             ours = evaluate_odometry(model, folder, limit=arguments.limit)
-            rows[f"ours, {ours['depth']}"] = ours
+            rows[f"ours, {ours['model']}"] = ours
         with tempfile.TemporaryDirectory() as scratch:
             truth = exchange(open_folder(folder), Path(scratch) / "clip", arguments.limit)
             for name in arguments.peers:
                 rows[name] = run_peer(arguments.python, name, Path(scratch) / "clip", truth)
-        print(f"\n{folder}\n{'':28}" + "".join(f"{column:>18}" for column in COLUMNS))
+        sys.stdout.write(f"\n{folder}\n{'':28}" + "".join(f"{column:>18}" for column in COLUMNS) + "\n")
         for name, row in rows.items():
             cells = [row.get(column) for column in COLUMNS]
-            print(
-                f"{name:28}" + "".join(f"{'-' if c is None else format(c, '.4f'):>18}" for c in cells),
-                row.get("failed", ""),
-            )
+            line = "".join(f"{'-' if c is None else format(c, '.4f'):>18}" for c in cells)
+            sys.stdout.write(f"{name:28}{line} {row.get('failed', '')}\n")
         sys.stdout.flush()
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=1) + "\n")

@@ -80,8 +80,8 @@ def orb_slam3(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
     wide = width > 800
     text = SETTINGS.format(
         type="Rectified" if stereo else "PinHole", fx=clip.K[0, 0], fy=clip.K[1, 1], cx=clip.K[0, 2],
-        cy=clip.K[1, 2], width=width, height=height, fps=10, baseline=clip.baseline or 0.08, far=60.0 if stereo else 40.0,
-        features=2000 if wide else 1000, fast=12 if wide else 20,
+        cy=clip.K[1, 2], width=width, height=height, fps=10, baseline=clip.baseline or 0.08,
+        far=60.0 if stereo else 40.0, features=2000 if wide else 1000, fast=12 if wide else 20,
     )  # fmt: skip
     if not stereo:
         text = text.replace(
