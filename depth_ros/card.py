@@ -65,6 +65,11 @@ class Card:
         mean of 1 / (Z / f), px/m, of every pixel of a small image, as a .npy file. Not every model has one."""
         return self.path / "typical.npy"
 
+    @property
+    def curves(self) -> Path:
+        """Losses and figures over the steps of the training, an SVG picture. Not every model has one."""
+        return self.path / "training.svg"
+
 
 def model_roots() -> list[Path]:
     """Folders that may hold models, first match wins: $DEPTH_ROS_MODELS, checkout, ament, Python prefix."""

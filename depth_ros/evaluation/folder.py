@@ -96,7 +96,9 @@ def evaluate_depth(
     result = _result(estimator.card.name, data, planned, comparison, estimator.engine_name)
     if report is not None:
         facts = card_facts(estimator.card) | {"why this engine": estimator.reason, "command": command}
-        write_report(report, _page(result, comparison, estimator.estimate, planned, facts))
+        write_report(
+            report, _page(result, comparison, estimator.estimate, planned, facts), estimator.card.curves
+        )
     return result
 
 
@@ -124,7 +126,7 @@ def evaluate_recorded(
     comparison = dataclasses.replace(compare(estimate, planned), latencies=latencies)
     result = _result(card.name, data, planned, comparison, "depth_node over DDS, image to depth")
     if report is not None:
-        write_report(report, _page(result, comparison, estimate, planned, card_facts(card)))
+        write_report(report, _page(result, comparison, estimate, planned, card_facts(card)), card.curves)
     return result
 
 

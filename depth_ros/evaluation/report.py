@@ -54,8 +54,8 @@ class Report:
     truth: str = "truth"
 
 
-def write_report(path: Path, report: Report) -> None:
-    """Write the page; folders on the way are made."""
+def write_report(path: Path, report: Report, curves: Path | None = None) -> None:
+    """Write the page; folders on the way are made. curves: SVG of the training, shown if there is one."""
     result = report.result
     title = f"{result['model']} on {Path(result['data']).name}"
     parts = [
@@ -65,6 +65,7 @@ def write_report(path: Path, report: Report) -> None:
         _cloud(report.cloud),
         _table(result),
         latency_section(report.latencies, result["engine"]),
+        curves_section(curves),
         facts_section(result, report.facts or {}),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +193,13 @@ def latency_section(latencies: Sequence[float], engine: str) -> str:
         f'<p class="note">{latency.count} images with {escape(engine)}: median {latency.median:.1f} ms, '
         f"95 % within {latency.p95:.1f} ms, longest {latency.maximum:.1f} ms.</p></section>"
     )
+
+
+def curves_section(curves: Path | None) -> str:
+    """How the model was learned: the picture that its training left, if there is one."""
+    if curves is None or not curves.is_file():
+        return ""
+    return f"<section><h2>How it was learned</h2>{curves.read_text(encoding='utf-8')}</section>"
 
 
 def facts_section(result: dict[str, Any], facts: dict[str, str]) -> str:

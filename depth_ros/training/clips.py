@@ -118,7 +118,13 @@ def rendered(source: Source, seed: int, recipe: Recipe) -> list[Moment]:
     width, height = (round(side * recipe.zoom) for side in (recipe.width, recipe.height))
     kind = source.folder.partition(":")[2]
     settings = WorldSettings(
-        kind=kind, seed=seed, frames=source.frames, width=width, height=height, supersample=2
+        kind=kind,
+        seed=seed,
+        frames=source.frames,
+        width=width,
+        height=height,
+        supersample=2,
+        moving=recipe.moving,
     )
     world, found = World(settings), []
     for index in range(source.frames):

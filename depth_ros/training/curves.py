@@ -25,9 +25,8 @@ def draw(table: Path, picture: Path) -> None:
         panels.append(panel(name, steps, values, across * (WIDTH + GAP) + 8, down * (HEIGHT + GAP) + 24))
     width = min(len(names), COLUMNS) * (WIDTH + GAP)
     height = -(-len(names) // COLUMNS) * (HEIGHT + GAP) + 10
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">'
-    )
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
     picture.write_text(
         "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *panels, "</svg>\n"])
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from depth_ros.card import find_card, load_model
+from depth_ros.card import find_card, load_model, read_card
 from depth_ros.config import settings_from
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import held_out
@@ -98,7 +99,8 @@ def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
             checkpoint(out / "checkpoint.pt", recipe, parts, step)
     if group.writes:
         mean = None if recipe.supervision in ("video", "disparity") else typical(examples)
-        export(average.module, recipe, out / recipe.name, mean)
+        model_folder = export(average.module, recipe, out / recipe.name, mean)
+        shutil.copy(out / "training.svg", read_card(model_folder).curves)
     group.wait()
     return out / recipe.name
 

@@ -46,7 +46,7 @@ class Recipe:
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
     for families that learn from clips of `frames`. Clips between whose frames the image moves less than
     least_motion, px, are left out; mirror: half are
-    mirrored. deployed: width and height of the images that the model is for, where crops are smaller.
+    mirrored; moving: so many things drive about in rendered clips. deployed: width and height of the images that the model is for, where crops are smaller.
     loss: what differs from the family's `LossSettings`.
     """
 
@@ -76,6 +76,7 @@ class Recipe:
     frames: int = 3
     least_motion: float = 0.5
     mirror: bool = True
+    moving: int = 3
     loss: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -264,9 +265,15 @@ def _kitti(recipe: Recipe) -> Recipe:
 
 
 def sfmlearner_street() -> Recipe:
-    """SfMLearner (Zhou et al. 2017) from rendered streets."""
-    loss = {"smoothness_weight": 0.005}
-    return _video("sfmlearner_street", "sfmlearner", settings={"explain": True}, loss=loss)
+    """SfMLearner (Zhou et al. 2017) from rendered streets in which nothing moves, as it takes for granted."""
+    return _video(
+        "sfmlearner_street",
+        "sfmlearner",
+        settings={"explain": True},
+        loss={"smoothness_weight": 0.005},
+        learning_rate=3e-4,
+        moving=0,
+    )
 
 
 def sfmlearner_kitti() -> Recipe:
@@ -275,8 +282,9 @@ def sfmlearner_kitti() -> Recipe:
 
 
 def vid2depth_street() -> Recipe:
-    """vid2depth (Mahjourian et al. 2018) from rendered streets."""
-    return _video("vid2depth_street", "vid2depth", steps=2500, loss={"smoothness_weight": 0.006})
+    """vid2depth (Mahjourian et al. 2018) from rendered streets in which nothing moves, as it takes for granted."""
+    loss = {"smoothness_weight": 0.006}
+    return _video("vid2depth_street", "vid2depth", steps=2500, loss=loss, moving=0)
 
 
 def vid2depth_street_unaligned() -> Recipe:

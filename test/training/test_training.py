@@ -42,6 +42,7 @@ def test_run_ends_with_a_model_and_a_log(clip, tmp_path):
     card = read_card(path)
     assert card.training_data == ["clip: without the held-out part"]
     load_model(card)
+    assert card.curves.read_text() == (tmp_path / "run/training.svg").read_text()
     rows = list(csv.DictReader((tmp_path / "run/training.csv").open()))
     assert [row["step"] for row in rows] == ["3", "6"]
     assert 0 <= float(rows[-1]["clip delta1"]) <= 1 and float(rows[-1]["clip abs_rel"]) > 0
@@ -207,6 +208,7 @@ def test_families_learn_depth_and_say_of_what_scale(clip, tmp_path, family, sett
     card = read_card(loop.train(made, clip, tmp_path / "run"))
     assert (card.family, card.scale) == (family, scale)
     load_model(card)
+    assert card.curves.read_text() == (tmp_path / "run/training.svg").read_text()
     rows = list(csv.DictReader((tmp_path / "run/training.csv").open()))
     assert 0 < float(rows[-1]["clip abs_rel"]) < 5
 
