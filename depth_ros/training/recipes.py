@@ -45,8 +45,8 @@ class Recipe:
     supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
     for families that learn from clips of `frames`. Clips between whose frames the image moves less than
-    least_motion, px, are left out; mirror: half are
-    mirrored; moving: so many things drive about in rendered clips. deployed: width and height of the images that the model is for, where crops are smaller.
+    least_motion, px, are left out; mirror: half are mirrored; moving: so many things drive about in rendered clips.
+    deployed: width and height of the images that the model is for, where crops are smaller.
     loss: what differs from the family's `LossSettings`.
     """
 
