@@ -46,9 +46,11 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
 
     compile_ = _command(commands, "compile", run_compile, "build the engine of a model for this machine")
-    compile_.add_argument("model")
+    compile_.add_argument("model", nargs="?", default="", help="with --check-only also a family; default: all")
     compile_.add_argument("--width", type=int, default=0, help="px of the camera's images; 0 = the card's")
     compile_.add_argument("--height", type=int, default=0, help="px of the camera's images; 0 = the card's")
+    compile_.add_argument("--check-only", action="store_true",
+                          help="say which compilers take it whole, TensorRT-RTX without a GPU; keep no engine")  # fmt: skip
     _engine_options(compile_)
 
     replay = _command(commands, "replay", run_replay, "run a model on a bag, faster than real time")
@@ -211,6 +213,10 @@ def run_models(arguments: argparse.Namespace) -> None:
 
 
 def run_compile(arguments: argparse.Namespace) -> None:
+    if arguments.check_only:
+        return check_compilers(arguments.model, arguments.backend)
+    if not arguments.model:
+        raise DepthRosError("which model? `depth_ros models` lists them; with --check-only none is all")
     from depth_ros.card import find_card
     from depth_ros.engine import engine_size, open_engine
 
@@ -218,6 +224,22 @@ def run_compile(arguments: argparse.Namespace) -> None:
     width, height = arguments.width or card.width, arguments.height or card.height
     engine = open_engine(card, *engine_size(card, width, height), _engine_settings(arguments))
     print(f"{card.name}: {engine.name}, {engine.reason}")
+    return None
+
+
+def check_compilers(name: str, compiler: str) -> None:
+    """Print what every compiler says of a model, a family or all of them. DepthRosError if one takes it not."""
+    from depth_ros.engine.compiles import subjects, verdicts
+
+    broken: list[str] = []
+    for subject in subjects(name):
+        print(f"{subject.name}:", end="", flush=True)
+        for i, verdict in enumerate(verdicts(subject, compiler)):
+            print(f"{',' if i else ''} {verdict}", end="", flush=True)
+            broken += [subject.name] if verdict.compiles is False else []
+        print()
+    if broken:
+        raise DepthRosError(f"does not compile completely: {', '.join(dict.fromkeys(broken))}")
 
 
 def run_replay(arguments: argparse.Namespace) -> None:

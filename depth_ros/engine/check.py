@@ -30,15 +30,21 @@ def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tens
             f"{card.check_image} is missing or damaged: restore it (git checkout, or reinstall the package)"
         )
     image = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    return task_inputs(card.task, card.frames, image, device)
+
+
+def task_inputs(task: str, frames: int, image: np.ndarray, device: str) -> tuple[Tensor, ...]:
+    """The same of any image (H, W, 3) uint8 and any model that looks at `frames` moments."""
+    height, width = image.shape[:2]
     f = 0.6 * width
     K = np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]], np.float32)
     arrays: tuple[np.ndarray, ...]
-    if card.task == "stereo_depth":
+    if task == "stereo_depth":
         arrays = (image, _other_eye(image))
-    elif card.task == "ego_motion":
-        arrays = (_moments(image, card.frames), K)
-    elif card.task == "object_motion":
-        arrays = (_moments(image, card.frames), _labels(card.frames, width, height), K)
+    elif task == "ego_motion":
+        arrays = (_moments(image, frames), K)
+    elif task == "object_motion":
+        arrays = (_moments(image, frames), _labels(frames, width, height), K)
     else:
         arrays = (image, K)
     return tuple(torch.from_numpy(array)[None].to(device) for array in arrays)

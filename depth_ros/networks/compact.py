@@ -175,7 +175,7 @@ class Model(nn.Module):
     def log_inverse(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """ln(f / Z), (B, H, W) float32, of a uint8 image (B, H, W, 3); f in px of this image."""
         dtype = self.network.level2.weight.dtype
-        x = image.permute(0, 3, 1, 2).to(dtype)
+        x = image.to(dtype).permute(0, 3, 1, 2)
         x = (x - 127.0) * (1.0 / 128.0)
         return self.network(x, self._offset(image, intrinsics).to(dtype)).float() + TYPICAL
 

@@ -204,7 +204,7 @@ class Model(nn.Module):
 
     def canonical(self, image: Tensor) -> Tensor:
         """Depth (B, H, W) float32 m at the reference focal length, not yet cut at nought, of a uint8 image."""
-        x = image.permute(0, 3, 1, 2).to(self.network.layer1.weight.dtype)
+        x = image.to(self.network.layer1.weight.dtype).permute(0, 3, 1, 2)
         depth = self.network(x).float()
         size = image.shape[1:3]
         return F.interpolate(depth[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -85,7 +85,7 @@ class Model(nn.Module):
     def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Depth (B, H, W) float32; its inverse is right up to scale and shift where `scale` is affine_inverse."""
         height, width = image.shape[1:3]
-        x = image.permute(0, 3, 1, 2).float() * self.gain + self.offset
+        x = image.float().permute(0, 3, 1, 2) * self.gain + self.offset
         if self.side:
             x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
         said = self.network(pixel_values=x.to(next(self.network.parameters()).dtype)).predicted_depth.float()

@@ -153,7 +153,7 @@ class Model(nn.Module):
         """ln depth (B, H, W) float32 of uint8 images (B, H, W, 3) and `extra` (B, C, H, W) float32, the channels
         that `self.channels` names; None = noughts."""
         dtype = next(self.network.parameters()).dtype
-        x = image.permute(0, 3, 1, 2).to(dtype) / 255
+        x = image.to(dtype).permute(0, 3, 1, 2) / 255
         if self.channels:
             if extra is None:
                 extra = x.new_zeros(x.shape[0], len(self.channels), *x.shape[2:])

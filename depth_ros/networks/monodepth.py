@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -196,8 +196,9 @@ class Model(nn.Module):
                 f"{step} px; got {width}x{height}: resize to {near[0]}x{near[1]}"
             )
         images = [left] if right is None or not self.settings.stereo else [left, right]
-        x = torch.cat(images, dim=3).permute(0, 3, 1, 2)
-        return self.network(x.to(next(self.parameters()).dtype) / 255)
+        dtype = next(self.parameters()).dtype
+        x = torch.cat([image.to(dtype) for image in images], dim=3).permute(0, 3, 1, 2)
+        return self.network(x / 255)
 
     def forward(self, image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """(left or only image, intrinsics or right image) -> (B, H, W) float32: depth, m, or disparity, px.
@@ -208,6 +209,7 @@ class Model(nn.Module):
         if self.settings.stereo:
             return width * self.disparities(image, other)[0][:, 0]
         if self.settings.post_process:  # image and mirror image as one batch
+            image = image.float()
             normal, mirrored = self.disparities(torch.cat([image, image.flip(2)]))[0][:, 0].chunk(2)
             disparity = post_process(normal, mirrored.flip(2))
         else:
@@ -215,7 +217,10 @@ class Model(nn.Module):
         return depth_from(width * disparity, other[:, 0, 0], self.settings)
 
 
-MODELS = {"depth": Model, "stereo_depth": Model}
+MODELS = {
+    "depth": Model,
+    "stereo_depth": lambda settings: Model(replace(settings, stereo=True)),
+}
 
 
 def depth_from(disparity_px: torch.Tensor, fx: torch.Tensor, settings: Settings) -> torch.Tensor:

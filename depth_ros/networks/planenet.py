@@ -342,7 +342,7 @@ class Model(nn.Module):
     def predict(self, image: Tensor, intrinsics: Tensor) -> Prediction:
         """image: (B, H, W, 3) uint8 RGB, intrinsics: (B, 3, 3) px."""
         dtype = next(self.network.parameters()).dtype
-        raw = self.network((image.permute(0, 3, 1, 2) / 255.0 - 0.5).to(dtype), intrinsics)
+        raw = self.network((image.float().permute(0, 3, 1, 2) / 255.0 - 0.5).to(dtype), intrinsics)
         if torch.is_autocast_enabled(image.device.type):  # training: what follows is geometry
             with torch.autocast(image.device.type, enabled=False):
                 return self._completed(raw, image, intrinsics)

@@ -50,7 +50,8 @@ class PoseExpNet(PoseNet):
 
     def explained(self, features: list[Tensor], image: Tensor) -> list[Tensor]:
         """Probability (B, frames - 1, H / 2^s, W / 2^s) that a pixel can be explained, s = 0 to 3."""
-        x, found = features[4], list[Tensor]()
+        x = features[4]
+        found: list[Tensor] = []
         for level in range(5, 0, -1):
             x = like(self.get_submodule(f"upcnv{level}")(x), features[level - 2] if level > 1 else image)
             if level <= SCALES:
@@ -120,7 +121,7 @@ class EgoMotionModel(nn.Module):
         """What the network takes, of images (B, N, H, W, 3): the target first, then the sources in time."""
         middle = images.shape[1] // 2
         order = [middle, *(i for i in range(images.shape[1]) if i != middle)]
-        planes = [image_planes(images[:, i], self.network, 2.0, -1.0) for i in order]
+        planes = [image_planes(images.float()[:, i], self.network, 2.0, -1.0) for i in order]
         return torch.cat(planes, 1)
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> Tensor:

@@ -322,7 +322,7 @@ class Model(nn.Module):
     def outputs(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
         """What `Network` says about two uint8 images (B, H, W, 3)."""
         dtype = self.network.mask.weight.dtype
-        pair = [(x.permute(0, 3, 1, 2).to(dtype) - 127.0) * (1.0 / 128.0) for x in (left, right)]
+        pair = [(x.to(dtype).permute(0, 3, 1, 2) - 127.0) * (1.0 / 128.0) for x in (left, right)]
         return self.network(*pair, self.settings.disparity_range // 4)
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

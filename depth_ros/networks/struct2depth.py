@@ -93,7 +93,8 @@ class DepthNet(nn.Module):
             channels = width
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        skips, found = self.encoder(x), list[Tensor]()
+        skips = self.encoder(x)
+        found: list[Tensor] = []
         x = skips[4]
         for level in range(5, 0, -1):
             parts = [F.relu(self.get_submodule(f"upconv{level}")(x)), *skips[level - 2 : level - 1]]
@@ -165,7 +166,7 @@ class EgoMotionModel(nn.Module):
 
         static: (B, H, W), 1 where no object is in any frame, 0 elsewhere: only what stands still is looked at.
         """
-        stack = torch.cat([normalised(image, self.network) for image in images.unbind(1)], 1)
+        stack = torch.cat([normalised(image, self.network) for image in images.float().unbind(1)], 1)
         if static is not None:
             stack = stack * static[:, None].to(stack.dtype)
         return matrix_from(self.network(stack))
@@ -202,10 +203,11 @@ class ObjectMotionModel(nn.Module):
         images: (B, 3, H, W, 3) uint8, oldest first. labels: (B, 3, H, W) uint8, 0 = background, one id for
         one object in all frames; who is not in all of them is said not to move.
         """
+        images, labels = images.float(), labels.int()
         T = self.ego_motion(images, intrinsics, (labels == 0).all(1).float())
         depth = self.depth(images[:, 1], intrinsics)[:, None]
         sources = (T[:, 0], inverse(T[:, 1]))
-        frames = seen_from_middle(images.permute(0, 1, 4, 2, 3).float() / 255, depth, sources, intrinsics)
+        frames = seen_from_middle(images.permute(0, 1, 4, 2, 3) / 255, depth, sources, intrinsics)
         found = []
         for label in range(1, self.settings.objects + 1):
             mask = (labels == label).float()[:, :, None]

@@ -87,7 +87,7 @@ class EgoMotionModel(nn.Module):
 
     def vectors(self, images: Tensor) -> Tensor:
         """(B, N - 1, 6) of images (B, N, H, W, 3) uint8, oldest first: T_older_newer, see `PoseNet`."""
-        return self.network(torch.cat([image_planes(x, self.network) for x in images.unbind(1)], 1))
+        return self.network(torch.cat([image_planes(x, self.network) for x in images.float().unbind(1)], 1))
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> Tensor:
         return matrix_from(self.vectors(images))

@@ -201,9 +201,11 @@ def fcrn_indoor() -> Recipe:
         mono_indoor(),
         name="fcrn_indoor",
         family="fcrn",
+        width=224,
+        height=160,
         description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={"backbone": "lite0"},
-        steps=2000,
+        steps=1000,
     )
 
 
@@ -213,12 +215,12 @@ def mannequin_indoor() -> Recipe:
         mono_indoor(),
         name="mannequin_indoor",
         family="mannequin",
-        width=224,
-        height=160,
+        width=128,
+        height=96,
         description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
         settings={"narrow": 4},
         scale="up_to_scale",
-        steps=3000,
+        steps=1200,
         weight_decay=0.0,
         learning_rate=2e-3,
     )

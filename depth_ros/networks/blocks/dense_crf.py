@@ -62,7 +62,7 @@ class DenseCrf(nn.Module):
     def _shares(self, image: Tensor) -> Tensor:
         """(B, H W, cells): what each cell contributes to filter_b at each pixel; rows sum to 1."""
         batch, height, width, _ = image.shape
-        colour = image.permute(0, 3, 1, 2).float() / self.theta_beta
+        colour = image.float().permute(0, 3, 1, 2) / self.theta_beta
         x = torch.arange(width, device=image.device, dtype=torch.float32) / self.theta_alpha
         y = torch.arange(height, device=image.device, dtype=torch.float32) / self.theta_alpha
         place = torch.stack([x[None].expand(height, width), y[:, None].expand(height, width)])

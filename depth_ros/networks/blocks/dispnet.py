@@ -39,7 +39,8 @@ class DispNet(nn.Module):
         skips = [x]
         for level in range(1, 8):
             skips.append(part(f"cnv{level}b")(part(f"cnv{level}")(skips[-1])))
-        x, found = skips[7], list[Tensor]()
+        x = skips[7]
+        found: list[Tensor] = []
         for level in range(7, 0, -1):
             skip = skips[level - 1]
             parts = [like(part(f"upcnv{level}")(x), skip)]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 def image_planes(image: Tensor, network: nn.Module, gain: float = 1.0, offset: float = 0.0) -> Tensor:
     """(B, 3, H, W) in the network's precision, gain * image / 255 + offset, of (B, H, W, 3) uint8."""
-    x = image.permute(0, 3, 1, 2).to(next(network.parameters()).dtype)
+    x = image.to(next(network.parameters()).dtype).permute(0, 3, 1, 2)
     return x * (gain / 255) + offset
 
 
