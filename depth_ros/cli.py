@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
 
     import_ = _command(commands, "import", run_import, "make models of a released checkpoint")
     import_.add_argument("family")
-    import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, or a PyTorch file")
+    import_.add_argument("checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, .npy, .mat, .pth")
     import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
     import_.add_argument("--calibrate", type=Path, metavar="FOLDER",
                          help="images to take batch norm statistics from, for models released without")  # fmt: skip

@@ -1,6 +1,6 @@
 """Weights that people hold become models: card and safetensors, and word of what had no place.
 
-`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, and state files of PyTorch;
+`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, MatConvNet's, and state files of PyTorch;
 `depth_ros import hugging_face FOLDER` what the transformers library saved.
 """
 
@@ -17,6 +17,7 @@ from depth_ros.card import Card, build
 from depth_ros.engine.check import check_inputs
 from depth_ros.errors import DepthRosError
 from depth_ros.importing.calibration import calibrate
+from depth_ros.importing.mat import read_mat
 from depth_ros.importing.names import Part, is_slot, parts
 from depth_ros.importing.npy import read_npy
 from depth_ros.importing.tensorflow import Checkpoint
@@ -59,7 +60,7 @@ def import_checkpoint(
     for part in found:
         card = _card(family_name, checkpoint, out, part)
         model = build(card).eval()
-        used |= fill(model, part, variables)
+        used |= fill(model, part, variables) | set(part.facts)
         if card.settings.get("batch_statistics"):
             if calibration:
                 card = calibrate(model, card, calibration)
@@ -75,12 +76,15 @@ def import_checkpoint(
 
 
 def read(checkpoint: Path) -> Mapping[str, Tensor]:
-    """The variables of a checkpoint by name: TensorFlow's, a .npy file, or a state file of PyTorch; runs no code."""
+    """The variables of a checkpoint by name, which runs no code: TensorFlow's, MatConvNet's (.mat), a .npy file, or a
+    state file of PyTorch."""
     tensorflow = checkpoint.is_dir() or Path(f"{checkpoint}.index").is_file() or ".index" in checkpoint.name
     if tensorflow or ".data-" in checkpoint.name or checkpoint.suffix == ".meta":
         return Checkpoint(checkpoint)
     if checkpoint.suffix == ".npy" and checkpoint.is_file():
         return read_npy(checkpoint)
+    if checkpoint.suffix == ".mat" and checkpoint.is_file():
+        return read_mat(checkpoint)
     if not checkpoint.is_file():
         raise DepthRosError(
             f"no checkpoint '{checkpoint}': give a PyTorch file, or the prefix of PREFIX.index"

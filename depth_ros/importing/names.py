@@ -24,7 +24,7 @@ class Part:
     """One model that a checkpoint holds.
 
     theirs: the checkpoint's name of an entry of the model's state; "" where it has none and the model's own value
-    is right. size: width and height, px, that it was trained at.
+    is right. size: width and height, px, that it was trained at. facts: variables that settings were taken from.
     """
 
     task: str
@@ -35,6 +35,7 @@ class Part:
     scale: str = "up_to_scale"
     terms: str = ""
     notes: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
 
 
 def parts(family: str, variables: Variables) -> list[Part]:
@@ -188,20 +189,28 @@ def _monodepth(variables: Variables) -> list[Part]:
 
 
 def _fcrn(variables: Variables) -> list[Part]:
-    """Trained interleaved (NYU), the four kernels have biases of their own; converted from 5x5 (Make3D), one."""
+    """Trained interleaved (NYU), the four kernels have biases of their own; converted from 5x5 (Make3D), one.
+
+    On which side of a map the odd zero is, a .mat file says itself.
+    """
     if "layer2x_br1_ConvA/weights" not in variables:
         return []
     A, D = (variables[f"layer2x_br1_Conv{name}/biases"] for name in "AD")
     trained = not torch.equal(A, D)
+    pads = [name for name in variables if name.endswith("/pad")]
+    rows = variables["layer2x_br1_ConvB/pad"] if pads else None
+    before = trained if rows is None else bool(rows[0] > rows[1])
     settings = {
-        "zeros": "before" if trained else "after",
+        "zeros": "before" if before else "after",
         "stretched": True,
         "focal": 259.0 if trained else 300.0,
     }
     note = "the focal length that Make3D was taken with is not known: correct `focal` in the card if you know better"
     size = (304, 228) if trained else (172, 230)
     return [
-        Part("depth", settings, fcrn.released_name, size, scale="metric", notes=[] if trained else [note])
+        Part(
+            "depth", settings, fcrn.released_name, size, scale="metric", notes=[] if trained else [note], facts=pads
+        )  # fmt: skip
     ]
 
 
