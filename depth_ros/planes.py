@@ -142,6 +142,12 @@ def seen(labels: np.ndarray, equations: np.ndarray, smallest: float) -> Planes:
     return Planes(place[labels], equations[order])
 
 
+def largest(planes: Planes, most: int) -> Planes:
+    """The `most` largest planes, largest first; what the others cover counts as no plane."""
+    planes = seen(planes.labels, planes.equations, 0.0)
+    return Planes(np.where(planes.labels < most, planes.labels, -1), planes.equations[:most])
+
+
 def _without_specks(mask: np.ndarray, smallest: float) -> np.ndarray:
     """(H, W) bool: a mask opened by 3x3 px, without components below `smallest` of the image."""
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))

@@ -387,14 +387,14 @@ def layers(found: Prediction, intrinsics: Tensor, farthest: float) -> Tensor:
 
 
 def initialise(model: Model) -> None:
-    """ImageNet weights of the encoder of `lite`; the others start from nothing."""
-    if model.settings.network == "lite":
+    """ImageNet weights of the encoder of `lite`; the others start from nothing, and so does a folded `lite`."""
+    if model.settings.network == "lite" and not model.settings.folded:
         compact.initialise(model)  # type: ignore[arg-type]
 
 
 def finish(model: Model) -> Model:
     """The form that is deployed: a trained `lite` with folded batch norms, as in `compact`; others as they are."""
-    if model.settings.network != "lite" or model.settings.folded:
+    if model.settings.network != "lite":
         return model
     model = copy.deepcopy(model).eval()
     compact.fold(model.network)

@@ -178,12 +178,16 @@ def bfloat16_pays(device: str) -> bool:
 
 
 def begin(model: nn.Module, module: ModuleType, recipe: Recipe, out: Path) -> None:
-    """The weights to start from: the family's, or those that `recipe.start` left beside `out`. A model that is
-    refined has its own already."""
+    """The weights to start from: the family's, or those that `recipe.start` left beside `out`; then parts of another
+    model, wherever names and shapes are the same. A model that is refined has its own already."""
     if recipe.refines:
         return
     if not recipe.start:
         module.initialise(model)
+        if recipe.parts_of:
+            lent, own = load_model(find_card(recipe.parts_of)).state_dict(), model.state_dict()
+            same = {key: lent[key] for key in own if key in lent and lent[key].shape == own[key].shape}
+            model.load_state_dict({**own, **same})
         return
     file = out.parent / recipe.start / "checkpoint.pt"
     if not file.is_file():

@@ -40,7 +40,8 @@ class Recipe:
 
     roll: the camera is turned about its axis by up to so many degrees. average: decay of the weights' average.
     start: the recipe whose trained weights this one begins with, or `model:` and the name or folder of a model, which
-    is then refined: its batch norms stay folded, its settings stay but for `settings`.
+    is then refined: its batch norms stay folded, its settings stay but for `settings`. parts_of: a model, perhaps of
+    another family, that lends what has the same name and shape.
     scale: what the card says of the depth: "metric" or "up_to_scale"; the latter is validated under median scaling.
     supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
@@ -70,6 +71,7 @@ class Recipe:
     scale: str = "metric"
     supervision: str = "depth"
     start: str = ""
+    parts_of: str = ""
     validate_every: int = 250
     deployed: tuple[int, int] | None = None
     average: float = 0.995
@@ -152,17 +154,19 @@ def mono_indoor() -> Recipe:
 
 
 def planes_indoor() -> Recipe:
-    """Planes of rooms from one camera: planenet with the small network."""
+    """Planes of rooms from one camera: planenet with the small network, which knows depth from mono_indoor."""
     return replace(
         mono_indoor(),
         name="planes_indoor",
         family="planenet",
-        width=256,
-        height=192,
+        parts_of="mono_indoor",
+        width=192,
+        height=128,
+        deployed=(256, 192),
         sources=(
             Source("hololens_office"),
             Source("tum_fr1_rpy"),
-            Source("world:room", count=1200),
+            Source("world:room", count=1000),
         ),
         description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={
@@ -171,8 +175,10 @@ def planes_indoor() -> Recipe:
             "matching": "hungarian",
             "crf_iterations": 0,
             "max_depth": 20.0,
+            "folded": True,
         },
-        steps=4500,
+        steps=2400,
+        learning_rate=5e-4,
         supervision="planes",
     )
 
