@@ -46,11 +46,14 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--json", metavar="FILE", help="write JSON; - for standard output")
 
     compile_ = _command(commands, "compile", run_compile, "build the engine of a model for this machine")
-    compile_.add_argument("model", nargs="?", default="", help="with --check-only also a family; default: all")
+    compile_.add_argument(
+        "model", nargs="?", default="", help="with --check-only also a family; default: all"
+    )
     compile_.add_argument("--width", type=int, default=0, help="px of the camera's images; 0 = the card's")
     compile_.add_argument("--height", type=int, default=0, help="px of the camera's images; 0 = the card's")
-    compile_.add_argument("--check-only", action="store_true",
-                          help="say which compilers take it whole, TensorRT-RTX without a GPU; keep no engine")  # fmt: skip
+    compile_.add_argument(
+        "--check-only", action="store_true", help="say which compilers take it whole, keep no engine"
+    )
     _engine_options(compile_)
 
     replay = _command(commands, "replay", run_replay, "run a model on a bag, faster than real time")

@@ -50,6 +50,21 @@ def place(first: Moment, size: float, distance: float, column: float = 0.5, row:
     return crate(size, first.T_world_camera @ T)
 
 
+def in_front(first: Moment, size: float, column: float, row: float) -> float:
+    """m, a distance at which a crate of that size touches nothing: half its diagonal nearer than what is seen in an
+    eighth of the image about its place, of which the nearest tenth counts as noise. At least one size away."""
+    assert first.depth is not None
+    height, width = first.depth.shape
+    rows, columns = (
+        slice(max(0, round(share * side) - side // 16), round(share * side) + side // 16 + 1)
+        for share, side in ((row, height), (column, width))
+    )
+    seen = first.depth[rows, columns]
+    seen = seen[np.isfinite(seen)]
+    nearest = float(np.quantile(seen, 0.1)) if len(seen) else 5 * size
+    return max(nearest - size * np.sqrt(0.5), size)
+
+
 def with_object(moment: Moment, scene: Scene) -> tuple[np.ndarray, float]:
     """The image (H, W, 3) uint8 with the object where it is nearer than the scene, and the share of it that shows; NaN
     where it is out of view. Unknown depth hides nothing. The moment needs a pose and depth in the units of the poses.

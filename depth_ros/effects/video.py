@@ -14,7 +14,7 @@ from depth_ros.config import setting
 from depth_ros.effects.clip import Moment, posed, read_clip, with_depth
 from depth_ros.effects.defocus import defocus
 from depth_ros.effects.inpaint import without_people
-from depth_ros.effects.insert import place, with_object
+from depth_ros.effects.insert import in_front, place, with_object
 from depth_ros.effects.parallax import scale_of, two_view
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
@@ -34,7 +34,9 @@ class EffectSettings:
         12.0, "radius of the blur at infinity, times the focus distance", "px m", 0.0, 1000.0
     )
     size: float = setting(0.3, "edge of the inserted crate", "m", 0.001, 100.0)
-    distance: float = setting(1.5, "of the crate from the first camera", "m", 0.05, 1000.0)
+    distance: float = setting(
+        0.0, "of the crate from the first camera; 0 = just in front of what is seen there", "m", 0.0, 1000.0
+    )
     column: float = setting(0.5, "where the crate is in the first image, share of the width", "", 0.0, 1.0)
     row: float = setting(0.7, "where the crate is in the first image, share of the height", "", 0.0, 1.0)
 
@@ -84,7 +86,9 @@ def _treatment(
     if effect == "remove":
         return partial(without_people, moments)
     if effect == "insert":
-        scene = place(moments[0], settings.size, settings.distance, settings.column, settings.row)
+        column, row = settings.column, settings.row
+        distance = settings.distance or in_front(moments[0], settings.size, column, row)
+        scene = place(moments[0], settings.size, distance, column, row)
         return lambda index: with_object(moments[index], scene)
     focus = settings.focus or _middle(moments[0])
 

@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_ros.card import find_card, load_model
+from depth_ros.card import cards, find_card, load_model
 from depth_ros.engine import BACKENDS, backend, pick_device, tensorrt_rtx
 from depth_ros.engine.check import check_inputs, task_inputs
 from depth_ros.engine.precision import lowered
-from depth_ros.errors import DepthRosError
 from depth_ros.networks import families, family, model_class
 
 COMPILERS = (*(name for name in BACKENDS if name != "eager"), "tensorrt_rtx")
@@ -54,8 +53,8 @@ class Subject:
 
 def subjects(name: str = "") -> Iterator[Subject]:
     """A model by name or folder; all models of a family, with random weights; or, for "", those of every family
-    that has networks of its own."""
-    if name and name not in families():
+    that has networks of its own. What is a model and a family is the model."""
+    if name and (name not in families() or name in (card.name for card in cards())):
         card = find_card(name)
         yield Subject(card.name, load_model(card), check_inputs(card, card.width, card.height, "cpu"))
         return
@@ -64,7 +63,8 @@ def subjects(name: str = "") -> Iterator[Subject]:
         settings = module.Settings()
         for task in getattr(module, "MODELS", None) or [module.TASK]:
             model = model_class(each, task)(settings).eval()
-            width, height = (-(-side // model.size_multiple) * model.size_multiple for side in SMALLEST)
+            step = int(model.size_multiple)  # type: ignore[arg-type]
+            width, height = (-(-side // step) * step for side in SMALLEST)
             image = np.zeros((height, width, 3), np.uint8)
             frames = getattr(settings, "frames", 3)
             yield Subject(f"{each} {task}", model, task_inputs(task, frames, image, "cpu"))
@@ -80,6 +80,7 @@ def verdicts(subject: Subject, wanted: str = "auto") -> Iterator[Verdict]:
     yield Verdict("torch.export", True)
     device = pick_device("auto")
     for name in COMPILERS if wanted == "auto" else (wanted,):
+        build: Callable[[], object]
         if name == "tensorrt_rtx":
             missing, build = tensorrt_rtx.unavailable(), partial(tensorrt_rtx.build, program)
         else:

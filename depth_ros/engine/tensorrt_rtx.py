@@ -65,14 +65,14 @@ def onnx_file(program: ExportedProgram) -> bytes:
         log.setLevel(level)
     assert converted is not None
     file = io.BytesIO()
-    converted.save(file)
+    converted.save(file)  # type: ignore[arg-type]
     return file.getvalue()
 
 
 def _logger(tensorrt: ModuleType) -> Any:
     """Keeps what the builder complains of; that there is no GPU is no news."""
 
-    class Logger(tensorrt.ILogger):  # type: ignore[name-defined, misc]
+    class Logger(tensorrt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.errors: list[str] = []

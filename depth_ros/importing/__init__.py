@@ -1,7 +1,7 @@
 """Weights that people hold become models: card and safetensors, and word of what had no place.
 
-`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, MatConvNet's, and state files of PyTorch;
-`depth_ros import hugging_face FOLDER` what the transformers library saved.
+`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, MatConvNet's, and state files of
+PyTorch; `depth_ros import hugging_face FOLDER` what the transformers library saved.
 """
 
 from __future__ import annotations

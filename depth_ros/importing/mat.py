@@ -147,7 +147,12 @@ def _variables(name: str, layer: Layer) -> dict[str, Tensor]:
     if layer.kind == "dagnn.BatchNorm":
         factor, offset, moments = layer.parameters
         mean, deviation = moments.reshape(-1, 2).astype(np.float64).T
-        arrays = {"scale": factor.ravel(), "offset": offset.ravel(), "mean": mean, "variance": deviation**2 - EPS}
+        arrays = {
+            "scale": factor.ravel(),
+            "offset": offset.ravel(),
+            "mean": mean,
+            "variance": deviation**2 - EPS,
+        }
     else:
         arrays = {"weights": layer.parameters[0]}
         if len(layer.parameters) > 1:

@@ -207,11 +207,8 @@ def _fcrn(variables: Variables) -> list[Part]:
     }
     note = "the focal length that Make3D was taken with is not known: correct `focal` in the card if you know better"
     size = (304, 228) if trained else (172, 230)
-    return [
-        Part(
-            "depth", settings, fcrn.released_name, size, scale="metric", notes=[] if trained else [note], facts=pads
-        )  # fmt: skip
-    ]
+    notes = [] if trained else [note]
+    return [Part("depth", settings, fcrn.released_name, size, scale="metric", notes=notes, facts=pads)]
 
 
 def _mannequin(variables: Variables) -> list[Part]:

@@ -47,7 +47,8 @@ class Recipe:
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
     for families that learn from clips of `frames`. Clips between whose frames the image moves less than
     least_motion, px, are left out; mirror: half are mirrored; moving: so many things drive about in rendered clips.
-    deployed: width and height of the images that the model is for, where crops are smaller.
+    deployed: width and height of the images that the model is for, where crops are smaller: whole images at the size
+    of the crops are smaller in scale than any crop was.
     loss: what differs from the family's `LossSettings`.
     """
 
@@ -209,6 +210,7 @@ def fcrn_indoor() -> Recipe:
         family="fcrn",
         width=224,
         height=160,
+        deployed=(256, 192),
         description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={"backbone": "lite0"},
         steps=1000,
@@ -223,6 +225,7 @@ def mannequin_indoor() -> Recipe:
         family="mannequin",
         width=128,
         height=96,
+        deployed=(160, 128),
         description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
         settings={"narrow": 4},
         scale="up_to_scale",

@@ -13,7 +13,7 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.effects.clip import Moment, read_clip
 from depth_ros.effects.defocus import defocus
 from depth_ros.effects.inpaint import splat, without_people
-from depth_ros.effects.insert import place, with_object
+from depth_ros.effects.insert import in_front, place, with_object
 from depth_ros.effects.parallax import channels
 from depth_ros.errors import DepthRosError
 from depth_ros.world import World, WorldSettings, write_folder
@@ -113,6 +113,17 @@ def test_an_object_is_hidden_by_what_is_nearer():
     assert share == pytest.approx(0.5, abs=0.1)
     assert np.array_equal(image[:, 32:], stripes()[:, 32:])
     assert with_object(moment(depth=np.full((48, 64), np.nan, np.float32)), scene)[1] == 1.0
+
+
+def test_an_object_is_put_in_front_of_what_is_there():
+    half = np.full((48, 64), 4.0, np.float32)
+    half[:, 32:] = 1.0
+    half[24, 60] = 0.1  # noise
+    for column, distance in ((0.2, 4.0), (0.9, 1.0)):
+        assert in_front(moment(depth=half), 0.4, column, 0.5) == pytest.approx(distance - 0.4 * 0.5**0.5)
+    assert in_front(moment(depth=half), 0.9, 0.9, 0.5) == 0.9
+    unknown = np.full((48, 64), np.nan, np.float32)
+    assert in_front(moment(depth=unknown), 0.4, 0.5, 0.5) == pytest.approx(2.0 - 0.4 * 0.5**0.5)
 
 
 def test_an_object_stands_still_while_the_camera_moves():

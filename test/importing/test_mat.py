@@ -33,7 +33,9 @@ class Dag:
     def conv(self, name: str, source: str, shape: tuple[int, ...], pad=(0, 0, 0, 0)) -> str:
         self.values[f"{name}_filter"] = self.random.standard_normal(shape).astype(np.float32)
         self.values[f"{name}_bias"] = self.random.standard_normal((1, shape[3])).astype(np.float32)
-        return self.add("Conv", name, [source], [f"{name}_filter", f"{name}_bias"], pad=np.array([pad], float))
+        return self.add(
+            "Conv", name, [source], [f"{name}_filter", f"{name}_bias"], pad=np.array([pad], float)
+        )
 
     def norm(self, name: str, source: str, n: int) -> str:
         parts = {"mult": (n, 1), "bias": (n, 1), "moments": (n, 2)}
@@ -82,7 +84,9 @@ def test_every_layer_is_found_and_the_padding_is_known(tmp_path, zeros):
     dag.save(tmp_path / "net.mat")
     found = read_mat(tmp_path / "net.mat")
     pads = {name for name in found if name.endswith("/pad")}
-    more = {name for name in found if name.endswith("biases") and name.startswith("res")}  # ours gave them some
+    more = {
+        name for name in found if name.endswith("biases") and name.startswith("res")
+    }  # ours gave them some
     assert set(found) - pads - more == set(fcrn_variables()) and len(pads) == 4 * 2 * 3
     assert np.array_equal(found["res3b_branch2b/weights"], dag.values["res3b_branch2b_filter"])
     assert np.array_equal(found["layer8x_br2_ConvC/weights"], dag.values["v2c_filter"])
@@ -123,7 +127,11 @@ def test_other_files_are_named(tmp_path):
     half = Dag()
     half.conv("conv1", "data", (3, 3, 2, 3))
     half.save(tmp_path / "half.mat")
-    for name, text in (("text", "no network of MatConvNet"), ("other", "layers and params"), ("half", "up-proj")):
+    for name, text in (
+        ("text", "no network of MatConvNet"),
+        ("other", "layers and params"),
+        ("half", "up-proj"),
+    ):
         with pytest.raises(DepthRosError, match=text):
             import_checkpoint("fcrn", tmp_path / f"{name}.mat", tmp_path)
     (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + bytes([0, 2]) + b"IM" + bytes(512))
