@@ -167,7 +167,7 @@ def planes_indoor() -> Recipe:
         sources=(
             Source("hololens_office"),
             Source("tum_fr1_rpy"),
-            Source("world:room", count=1000),
+            Source("world:room", count=800),
         ),
         description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={
@@ -178,7 +178,7 @@ def planes_indoor() -> Recipe:
             "max_depth": 20.0,
             "folded": True,
         },
-        steps=2400,
+        steps=1600,
         learning_rate=5e-4,
         supervision="planes",
     )
