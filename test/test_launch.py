@@ -15,7 +15,9 @@ from depth_ros.config import settings_from
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
-PARAMETER_FILES = sorted((ROOT / "config").glob("*.yaml"))
+CONSUMERS = ("nav2_", "moveit_")
+"""Configurations of other packages, see test_consumers.py."""
+PARAMETER_FILES = sorted(f for f in (ROOT / "config").glob("*.yaml") if not f.name.startswith(CONSUMERS))
 RVIZ_FILES = sorted((ROOT / "config").glob("*.rviz"))
 OF_ROS = {"use_sim_time"}
 

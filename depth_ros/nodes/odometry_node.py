@@ -66,7 +66,7 @@ class OdometryNodeSettings:
         False, "publish the transform odom_frame -> base_frame; a robot has one publisher of it, often an EKF"
     )
     two_d: bool = setting(False, "the robot moves in a plane: z, roll and pitch stay zero")
-    scale: str = setting(
+    depth_scale: str = setting(
         "metric",
         "of the depth that comes; up_to_scale: poses go to odom_up_to_scale, and never to TF",
         choices=("metric", "up_to_scale"),
@@ -128,10 +128,10 @@ class OdometryNode(LifecycleNode):
     def _configure(self) -> None:
         self._settings = settings = self.parameters.read(OdometryNodeSettings)
         motion = self.parameters.read(OdometrySettings)
-        metric = settings.scale == "metric"
+        metric = settings.depth_scale == "metric"
         if settings.publish_tf and not metric:
             raise DepthRosError(
-                "publish_tf is true and scale 'up_to_scale': a transform has to be in metres; give a source of scale, "
+                "publish_tf is true and depth_scale 'up_to_scale': a transform has to be in metres; give a source of scale, "
                 "or set publish_tf false"
             )
         if settings.two_d and not settings.base_frame:

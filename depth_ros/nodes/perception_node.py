@@ -44,7 +44,7 @@ def nodes(model: str) -> Nodes:
     else:
         depth = DepthNode(DepthEstimator, others=ours, parameter_overrides=chosen)
     scaled = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
-    scale = [] if scaled else [Parameter("scale", value="up_to_scale")]
+    scale = [] if scaled else [Parameter("depth_scale", value="up_to_scale")]
     others = set(depth.parameters.names) - {"model"}  # which is an argument here
     odometry = OdometryNode(OdometryEstimator, topics=False, others=others, parameter_overrides=scale)
     depth.followers.append(odometry)

@@ -42,7 +42,7 @@ def test_transform_and_its_rivals():
 
 
 def test_depth_without_scale_is_never_odom_nor_a_transform():
-    with node_process(started("scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
+    with node_process(started("depth_scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.odom = "odom_up_to_scale"
         robot.listen("odom", "odom_up_to_scale", "odometry/status")
@@ -54,7 +54,7 @@ def test_depth_without_scale_is_never_odom_nor_a_transform():
         here = matrix(last) @ inverse(T_BODY_OPTICAL)  # odom: x ahead of the first camera
         assert here[0, 3] > 0.15 and here[1, 0] > 0.08
         robot.close()
-    with node_process(started("scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
+    with node_process(started("depth_scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.until(lambda: any("a transform has to be in metres" in s.message for s in robot.statuses))
         robot.close()

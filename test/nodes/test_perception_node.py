@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,8 +13,14 @@ from odometry_client import ARM, KINDS, PERIOD, ROOM, OdometryClient, matrix, tr
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_ros import messages
+from depth_ros.engine import EngineSettings
+from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.stereo import StereoSettings
 from depth_ros.geometry import inverse
+from depth_ros.nodes.depth_node import DepthNodeSettings
+from depth_ros.nodes.odometry_node import OdometryNodeSettings
 from depth_ros.nodes.play import node_process
+from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
 from depth_ros.world.render import look, paint
 
 COMMAND = ["-m", "depth_ros.nodes.perception_node"]
@@ -85,6 +93,22 @@ def test_each_node_has_its_own_life_cycle(robot: PairClient):
     assert not robot.got["odom"]
     assert robot.change("activate")
     robot.arrive(11)
+
+
+def test_parameters_that_nodes_share_mean_the_same():
+    """`-p NAME:=VALUE` reaches every node of the process."""
+    settings = [
+        {f.name: f for kind in kinds for f in fields(kind)}
+        for kinds in (
+            (DepthNodeSettings, EngineSettings),
+            (StereoDepthNodeSettings, StereoSettings, EngineSettings),
+            (OdometryNodeSettings, OdometrySettings),
+        )
+    ]
+    for one, other in itertools.combinations(settings, 2):
+        for name in set(one) & set(other) - {"model"}:
+            assert type(one[name].default) is type(other[name].default), name
+            assert one[name].metadata["choices"] == other[name].metadata["choices"], name
 
 
 def test_a_model_that_does_not_exist():

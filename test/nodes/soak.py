@@ -1,0 +1,171 @@
+"""A bag of pairs round and round through perception_node over DDS, at its own rate: `soak.py BAG MINUTES OUT.csv`.
+
+Every ten seconds a line goes to OUT.csv: seconds, memory of the node's process, frames sent, odometry received, images
+that the node says it dropped, starts of odometry, and the latest latency; in the end a summary is printed as JSON.
+Frames neither answered nor counted as dropped, memory that grows, and loops without a start of odometry would show.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TransformStamped
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
+
+from depth_ros import messages
+from depth_ros.bags import BagReader
+from depth_ros.geometry import T_BODY_OPTICAL
+from depth_ros.nodes.play import node_process
+
+LINE = 10.0
+WARM = 120.0
+"""s before memory counts: engines are built, lazy parts loaded."""
+
+
+class Robot:
+    """Publishes the pairs of a bag and counts what comes back."""
+
+    def __init__(self, bag: Path, namespace: str) -> None:
+        rclpy.init()
+        self.node = rclpy.create_node("soak", namespace=namespace)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        create = self.node.create_publisher
+        self.topics = {
+            eye: (create(CameraInfo, f"{eye}/camera_info", 1), create(Image, f"{eye}/image", 1))
+            for eye in ("left", "right")
+        }
+        self.pairs = []
+        with BagReader(bag) as reader:
+            for sample in reader:
+                pair = {eye: (CameraInfo(), Image()) for eye in self.topics}
+                for eye, frame in (("left", sample.left), ("right", sample.right)):
+                    messages.fill_camera_info(pair[eye][0], frame.camera)
+                    messages.fill_image(pair[eye][1], frame.image, "rgb8")
+                    for message in pair[eye]:
+                        messages.fill_header(message.header, frame.stamp, frame.frame_id)
+                self.pairs.append((sample.left.stamp, pair))
+        self.sent = self.received = self.loops = 0
+        self.times: dict[int, float] = {}
+        self.latency = self.worst = 0.0
+        self.values: dict[str, dict[str, str]] = {}
+        self.node.create_subscription(Odometry, "odom", self.receive, 10)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.watch, 10)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.static = create(TFMessage, "/tf_static", latched)
+        transform = TransformStamped(child_frame_id=self.pairs[0][1]["left"][1].header.frame_id)
+        transform.header.frame_id = "base_link"
+        messages.fill_transform(transform.transform, T_BODY_OPTICAL)
+        self.static.publish(TFMessage(transforms=[transform]))
+
+    def receive(self, message: Odometry) -> None:
+        stamp = messages.stamp_ns(message.header)
+        if stamp in self.times:
+            self.received += 1
+            self.latency = time.monotonic() - self.times.pop(stamp)
+            self.worst = max(self.worst, self.latency)
+
+    def watch(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.values[status.name.rpartition(": ")[2]] = {p.key: p.value for p in status.values}
+
+    def ready(self) -> None:
+        """Wait until odometry comes and no engine is being built any more."""
+        while not (self.received and self.value("stereo depth", "engine is being built") == "False"):
+            self.send(0)
+            self.spin(time.monotonic() + 0.3)
+
+    def value(self, node: str, key: str) -> str:
+        return self.values.get(node, {}).get(key, "")
+
+    def send(self, index: int) -> None:
+        stamp, pair = self.pairs[index]
+        self.times[stamp] = time.monotonic()
+        for eye, publishers in self.topics.items():
+            for publisher, message in zip(publishers, pair[eye], strict=True):
+                publisher.publish(message)
+
+    def spin(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            self.executor.spin_once(left)
+
+    def loop(self) -> None:
+        """All pairs once, at the rate at which they were recorded."""
+        self.times.clear()
+        begun = time.monotonic()
+        for index, (stamp, _) in enumerate(self.pairs):
+            self.spin(begun + (stamp - self.pairs[0][0]) / 1e9)
+            self.send(index)
+            self.sent += 1
+        self.spin(time.monotonic() + 0.5)
+        self.loops += 1
+
+
+def memory(pid: int) -> float:
+    """Resident MB of a process."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def main(bag: Path, minutes: float, out: Path, *parameters: str) -> None:
+    options = [word for each in parameters for word in ("-p", each)]
+    with node_process(["-m", "depth_ros.nodes.perception_node", "stereo", "--ros-args", *options]) as (
+        process,
+        namespace,
+    ):
+        robot = Robot(bag, namespace)
+        robot.ready()
+        robot.loop()  # the first loop does not count: the node was told to begin several times
+        robot.sent = robot.received = robot.loops = 0
+        robot.worst = 0.0
+        dropped = [int(robot.value("stereo depth", "dropped frames"))]
+        starts = int(robot.value("odometry", "odometry began"))
+        begun, line, lines = time.monotonic(), 0.0, []
+        with out.open("w") as file:
+            table = csv.writer(file)
+            table.writerow(["seconds", "memory_mb", "sent", "odom", "dropped", "starts", "latency_ms"])
+            while (seconds := time.monotonic() - begun) < 60 * minutes:
+                robot.loop()
+                if seconds - line >= LINE or not lines:
+                    now = int(robot.value("stereo depth", "dropped frames")) - dropped[0]
+                    began = int(robot.value("odometry", "odometry began")) - starts
+                    lines.append(
+                        (
+                            seconds,
+                            memory(process.pid),
+                            robot.sent,
+                            robot.received,
+                            now,
+                            began,
+                            1000 * robot.latency,
+                        )
+                    )
+                    table.writerow(
+                        [f"{value:.1f}" if isinstance(value, float) else value for value in lines[-1]]
+                    )
+                    file.flush()
+                    line = seconds
+        robot.spin(time.monotonic() + 2)
+        counted = int(robot.value("stereo depth", "dropped frames")) - dropped[0]
+        warm = [each for each in lines if each[0] >= min(WARM, 30 * minutes)]
+        summary = {
+            "minutes": (time.monotonic() - begun) / 60, "loops": robot.loops, "sent": robot.sent,
+            "odom": robot.received, "dropped": counted, "lost_by_odometry": robot.value("odometry", "frames lost"),
+            "starts": int(robot.value("odometry", "odometry began")) - starts,
+            "memory_mb": [warm[0][1], warm[-1][1]], "worst_latency_ms": 1000 * robot.worst,
+        }  # fmt: skip
+        print(json.dumps(summary))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
