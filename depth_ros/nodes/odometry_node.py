@@ -131,8 +131,8 @@ class OdometryNode(LifecycleNode):
         metric = settings.depth_scale == "metric"
         if settings.publish_tf and not metric:
             raise DepthRosError(
-                "publish_tf is true and depth_scale 'up_to_scale': a transform has to be in metres; give a source of scale, "
-                "or set publish_tf false"
+                "publish_tf is true and depth_scale 'up_to_scale': a transform has to be in metres; give a source of "
+                "scale, or set publish_tf false"
             )
         if settings.two_d and not settings.base_frame:
             raise DepthRosError("two_d holds z, roll and pitch of base_frame, which is empty: name a frame")

@@ -301,7 +301,7 @@ class StereoDepthNode(LifecycleNode):
             rate = max(arrived - self._received[0], 0) / (now - self._received[1])
             self._received = (arrived, now)
             values |= {"pair rate (Hz)": f"{rate:.1f}", "dropped frames": self._input.dropped}
-            values["images without a mate"] = self._input.unpaired
+            values |= {"images without a mate": self._input.unpaired, "pairs": arrived}
         return values | {"rejected frames": self._rejected}
 
 

@@ -1,7 +1,7 @@
 """A bag of pairs round and round through perception_node over DDS, at its own rate: `soak.py BAG MINUTES OUT.csv`.
 
-Every ten seconds a line goes to OUT.csv: seconds, memory of the node's process, frames sent, odometry received, images
-that the node says it dropped, starts of odometry, and the latest latency; in the end a summary is printed as JSON.
+Every ten seconds a line goes to OUT.csv: seconds, memory of the node's process, pairs sent, pairs worked on and images
+dropped as the node says, odometry received, starts of odometry, and the latest latency; in the end a summary in JSON.
 Frames neither answered nor counted as dropped, memory that grows, and loops without a start of odometry would show.
 """
 
@@ -88,6 +88,11 @@ class Robot:
     def value(self, node: str, key: str) -> str:
         return self.values.get(node, {}).get(key, "")
 
+    def counts(self) -> tuple[int, int, int]:
+        """Pairs worked on, images dropped, starts of odometry, as the nodes last said."""
+        stereo, odometry = self.values["stereo depth"], self.values["odometry"]
+        return int(stereo["pairs"]), int(stereo["dropped frames"]), int(odometry["odometry began"])
+
     def send(self, index: int) -> None:
         stamp, pair = self.pairs[index]
         self.times[stamp] = time.monotonic()
@@ -128,42 +133,41 @@ def main(bag: Path, minutes: float, out: Path, *parameters: str) -> None:
         robot.loop()  # the first loop does not count: the node was told to begin several times
         robot.sent = robot.received = robot.loops = 0
         robot.worst = 0.0
-        dropped = [int(robot.value("stereo depth", "dropped frames"))]
-        starts = int(robot.value("odometry", "odometry began"))
+        robot.spin(time.monotonic() + 2)
+        before = robot.counts()
         begun, line, lines = time.monotonic(), 0.0, []
         with out.open("w") as file:
             table = csv.writer(file)
-            table.writerow(["seconds", "memory_mb", "sent", "odom", "dropped", "starts", "latency_ms"])
+            table.writerow(
+                ["seconds", "memory_mb", "sent", "pairs", "dropped_images", "odom", "starts", "latency_ms"]
+            )
             while (seconds := time.monotonic() - begun) < 60 * minutes:
                 robot.loop()
                 if seconds - line >= LINE or not lines:
-                    now = int(robot.value("stereo depth", "dropped frames")) - dropped[0]
-                    began = int(robot.value("odometry", "odometry began")) - starts
-                    lines.append(
-                        (
-                            seconds,
-                            memory(process.pid),
-                            robot.sent,
-                            robot.received,
-                            now,
-                            began,
-                            1000 * robot.latency,
-                        )
-                    )
+                    pairs, dropped, starts = (a - b for a, b in zip(robot.counts(), before, strict=True))
+                    counts = (robot.sent, pairs, dropped, robot.received, starts)
+                    lines.append((seconds, memory(process.pid), *counts, 1000 * robot.latency))
                     table.writerow(
                         [f"{value:.1f}" if isinstance(value, float) else value for value in lines[-1]]
                     )
                     file.flush()
                     line = seconds
         robot.spin(time.monotonic() + 2)
-        counted = int(robot.value("stereo depth", "dropped frames")) - dropped[0]
+        pairs, dropped, starts = (a - b for a, b in zip(robot.counts(), before, strict=True))
         warm = [each for each in lines if each[0] >= min(WARM, 30 * minutes)]
         summary = {
-            "minutes": (time.monotonic() - begun) / 60, "loops": robot.loops, "sent": robot.sent,
-            "odom": robot.received, "dropped": counted, "lost_by_odometry": robot.value("odometry", "frames lost"),
-            "starts": int(robot.value("odometry", "odometry began")) - starts,
-            "memory_mb": [warm[0][1], warm[-1][1]], "worst_latency_ms": 1000 * robot.worst,
-        }  # fmt: skip
+            "minutes": (time.monotonic() - begun) / 60,
+            "loops": robot.loops,
+            "sent": robot.sent,
+            "pairs": pairs,
+            "dropped_images": dropped,
+            "images_unaccounted": 2 * (robot.sent - pairs) - dropped,
+            "odom": robot.received,
+            "frames_lost": robot.value("odometry", "frames lost"),
+            "starts": starts,
+            "memory_mb": [warm[0][1], warm[-1][1]],
+            "worst_latency_ms": 1000 * robot.worst,
+        }
         print(json.dumps(summary))  # noqa: T201
 
 
