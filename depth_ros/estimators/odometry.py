@@ -20,7 +20,7 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import filled, motion_by_descriptors, strong_points
 from depth_ros.estimators.patches import Patches, cut, find
-from depth_ros.estimators.pose_solver import Points, Solution, exp, older_newer, rescaled, solve, together
+from depth_ros.estimators.pose_solver import Bias, Points, Solution, exp, older_newer, rescaled, solve, together
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
@@ -28,6 +28,10 @@ CONFIDENT = 0.6
 """Share of the patches in view that agree with a motion, from which on no other is tried."""
 OUTLIER = 16.0
 """Squared Mahalanobis distance of three residuals beyond which a patch does not agree: one of a thousand."""
+BIAS_DRIFT = 0.02
+"""How much a bias of the depth may change from frame to frame, as a share of what it may be."""
+BIAS_USUAL = 0.05
+"""Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
 LEVELS = 4
 """Of the pyramid; each has half the size of the one before it."""
 ROUNDS = (3, 3, 2, 2, 1, 0)
@@ -49,6 +53,10 @@ class OdometrySettings:
     inverse_depth_std: float = setting(
         0.003, "standard deviation of 1 / depth where the depth does not say its own", "1/m", 1e-5, 1.0
     )
+    inverse_depth_bias: float = setting(
+        0.0, "what 1 / depth may be off by as a whole, as a pair's residual rectification error makes it; it is then "
+        "estimated on the way; 0 = nothing", "1/m", 0.0, 0.1,
+    )  # fmt: skip
     likeness: float = setting(
         0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0
     )
@@ -127,6 +135,7 @@ class Aligned:
     key: KeyFrame
     agree: int
     share: float
+    bias: Bias
 
 
 class OdometryEstimator:
@@ -140,8 +149,10 @@ class OdometryEstimator:
         """Forget everything seen. The next frame is a first one, and at T (4, 4), or the origin."""
         self._T = np.eye(4) if T is None else np.asarray(T, float)
         self._covariance = np.zeros((6, 6))
+        self._relative = np.zeros((6, 6))  # part of it that came since the last key frame
         self._keys: list[KeyFrame] = []  # newest last
         self._last: View | None = None
+        self._bias = Bias(0.0, self.settings.inverse_depth_bias**2)
         self._velocity: tuple[np.ndarray, int] | None = None  # motion of the last pair, and its ns
 
     def estimate(
@@ -169,10 +180,15 @@ class OdometryEstimator:
         key = aligned.key
         T_key_new, covariance = older_newer(aligned.solution)
         T = orthonormal(key.T @ T_key_new)
-        motion = Motion(last.stamp, view.stamp, inverse(self._T) @ T, covariance)
+        before, self._relative = self._relative, _turned(covariance, key.T)
+        both = _turned(self._relative + before, inverse(self._T))
+        motion = Motion(last.stamp, view.stamp, inverse(self._T) @ T, both)
         self._velocity = (motion.T_old_new, view.stamp - last.stamp)
         self._T = T
-        self._covariance = key.covariance + _turned(covariance, key.T)
+        if self._bias.variance > 0:
+            drift = (BIAS_DRIFT * self.settings.inverse_depth_bias) ** 2
+            self._bias = Bias(aligned.bias.mean, aligned.bias.variance + drift)
+        self._covariance = key.covariance + self._relative
         if aligned.agree < self.settings.key_frame_share * len(key.pixels):
             begun = time.perf_counter()
             self._make_key(view)
@@ -217,6 +233,7 @@ class OdometryEstimator:
         """A key frame where the camera is said to be; the oldest of the window makes place."""
         self._keys = [*self._keys, KeyFrame(view, self.settings.points, self._T, self._covariance)]
         self._keys = self._keys[-self.settings.window :]
+        self._relative = np.zeros((6, 6))
 
     def _align(self, view: View, T: np.ndarray) -> Aligned | None:
         """The motion from the newest key frame to a view, from T (4, 4) on; None where too few patches agree."""
@@ -233,10 +250,20 @@ class OdometryEstimator:
         points = together([part[0] for part in parts])
         if own < few:
             return None
-        solution = solve(rescaled(points, view.K[0], T), view.K[0], T, 1.0)
+        K, applied = view.K[0], self._applied_bias()
+        points = rescaled(points, K, T, applied)
+        solution = solve(points, K, T, 1.0, applied)
+        bias = self._bias
+        if bias.variance > 0:  # from the newest alone: the others stand where the bias believed so far put them
+            bias = solve(rescaled(parts[0][0], K, T, applied), K, solution.T, 1.0, bias).bias
         near = (solution.distance2 < OUTLIER) & (solution.distance < self.settings.max_error)
         agree = int(near[:own].sum())
-        return Aligned(solution, self._keys[-1], agree, agree / max(parts[0][1], few))
+        return Aligned(solution, self._keys[-1], agree, agree / max(parts[0][1], few), bias)
+
+    def _applied_bias(self) -> Bias:
+        """What is added to all inverse depths: the bias found, less what would be nothing unusual."""
+        usual = BIAS_USUAL * self.settings.inverse_depth_bias
+        return Bias(float(np.sign(self._bias.mean)) * max(abs(self._bias.mean) - usual, 0.0))
 
     def _found(self, key: KeyFrame, view: View, T: np.ndarray, level: int) -> tuple[Points, int]:
         """The patches of a key frame that are found on a level, and how many are in view at all; T (4, 4) takes

@@ -46,6 +46,14 @@ class Points:
 
 
 @dataclass(frozen=True)
+class Bias:
+    """What 1 / depth is off by as a whole, 1/m, to be added to it: mean and variance; 0 variance: exactly that."""
+
+    mean: float = 0.0
+    variance: float = 0.0
+
+
+@dataclass(frozen=True)
 class Solution:
     """T: (4, 4) from the key frame to the new one. covariance: (6, 6) of T perturbed on the left by (translation,
     rotation). distance2: (N,) squared Mahalanobis distances of the residuals, and distance: (N,) px in the image."""
@@ -54,6 +62,7 @@ class Solution:
     covariance: np.ndarray
     distance2: np.ndarray
     distance: np.ndarray
+    bias: Bias
 
 
 def exp(twist: np.ndarray) -> np.ndarray:
@@ -64,32 +73,55 @@ def exp(twist: np.ndarray) -> np.ndarray:
 
 
 def solve(
-    points: Points, K: np.ndarray, T: np.ndarray, width: float = FIRST_WIDTH, iterations: int = 12
+    points: Points,
+    K: np.ndarray,
+    T: np.ndarray,
+    width: float = FIRST_WIDTH,
+    bias: Bias = Bias(),
+    iterations: int = 12,
 ) -> Solution:
     """Gauss-Newton from T (4, 4) with the weights of Student's t.
 
     The first steps take all deviations for larger than they are, by `width`, which lets them see over wrong points.
+    bias: what is known of it before. Near and far points flow alike with the depth that they seem to have only if it
+    is right, so every motion tells a little about it; it is sought together with the motion.
     """
+    shift = bias.mean
+    prior = 1 / bias.variance if bias.variance > 0 else 1e12
     known = np.isfinite(points.new_inverse_depth)
     D = np.zeros((len(points), 3, 3))
     D[:, :2, :2] = np.linalg.inv(points.covariance)
     D[:, 2, 2] = np.where(known, 1 / points.new_variance, 0.0)
-    W = _information(D, _linearised(points, known, K, T)[2], points.variance)
+    W = _information(D, _linearised(shifted(points, shift), known, K, T)[2], points.variance)
     for _ in range(iterations):
-        residual, J, _ = _linearised(points, known, K, T)
+        residual, J, along = _linearised(shifted(points, shift), known, K, T)
+        J = np.concatenate([J, along[..., None]], 2)
+        J[:, 2, 6] -= known  # the new depth has the same bias
         WJ = np.matmul(W, J)
         Wr = np.matmul(W, residual[..., None])[..., 0]
         distance2 = (residual * Wr).sum(1) / width**2
         weights = np.minimum(1.0, (NU + 2 + known) / (NU + distance2))
         WJ *= weights[:, None, None]
-        H = J.reshape(-1, 6).T @ WJ.reshape(-1, 6)
-        step = np.linalg.lstsq(H, WJ.reshape(-1, 6).T @ residual.reshape(-1), rcond=1e-12)[0]
-        T = exp(step) @ T
-        if width == 1 and np.abs(step).max() < 1e-4:
+        H = J.reshape(-1, 7).T @ WJ.reshape(-1, 7)
+        gradient = WJ.reshape(-1, 7).T @ residual.reshape(-1)
+        H[6, 6] += prior
+        gradient[6] += prior * (bias.mean - shift)
+        unit = 1 / np.sqrt(np.diag(H) + 1e-12)
+        step = unit * np.linalg.lstsq(H * np.outer(unit, unit), unit * gradient, rcond=1e-12)[0]
+        T, shift = exp(step[:6]) @ T, shift + step[6]
+        if width == 1 and np.abs(step[:6]).max() < 1e-4:
             break
         width = max(1.0, width / 2)
     distance = np.linalg.norm(residual[:, :2], axis=1)
-    return Solution(orthonormal(T), np.linalg.pinv(H, hermitian=True), distance2, distance)
+    covariance = np.outer(unit, unit) * np.linalg.pinv(H * np.outer(unit, unit), hermitian=True)
+    return Solution(orthonormal(T), covariance[:6, :6], distance2, distance, Bias(shift, covariance[6, 6]))
+
+
+def shifted(points: Points, shift: float) -> Points:
+    """The points with inverse depths larger by `shift`, 1/m."""
+    return replace(
+        points, inverse_depth=points.inverse_depth + shift, new_inverse_depth=points.new_inverse_depth + shift
+    )
 
 
 def together(parts: list[Points]) -> Points:
@@ -99,13 +131,13 @@ def together(parts: list[Points]) -> Points:
     )
 
 
-def rescaled(points: Points, K: np.ndarray, T: np.ndarray) -> Points:
+def rescaled(points: Points, K: np.ndarray, T: np.ndarray, bias: Bias = Bias()) -> Points:
     """The points with covariances as large as the residuals of T (4, 4) say, where that is larger.
 
     Pixels and inverse depths have a factor each, from medians, for outliers are many.
     """
     known = np.isfinite(points.new_inverse_depth)
-    residual, _, along = _linearised(points, known, K, T)
+    residual, _, along = _linearised(shifted(points, bias.mean), known, K, T)
     pixel, spread = residual[:, :2], along[:, :2]
     S = points.covariance + points.variance[:, None, None] * spread[:, :, None] * spread[:, None, :]
     distance2 = (pixel * np.linalg.solve(S, pixel[..., None])[..., 0]).sum(1)
