@@ -1,6 +1,7 @@
 """The general layout, and the one that depth_ros writes itself.
 
-    camera.yaml         width height fx fy cx cy, rectified, px; baseline m, rate_hz, depth_scale if needed
+    camera.yaml         width height fx fy cx cy, rectified, px; baseline m, rate_hz, depth_scale if needed;
+                        rendered: true where nothing errs
     image/ or left/     colour or grey images, in time order by name
     right/              the right eye under the same names
     depth/              uint16, `depth_scale` units per metre; lidar_depth/ uint16/256 m; or
@@ -51,6 +52,7 @@ class Calibration:
     baseline: float = setting(0.0, "from the left to the right optical centre", "m", minimum=0.0)
     rate_hz: float = setting(10.0, "rate of the recording", "Hz", minimum=0.001)
     depth_scale: float = setting(1000.0, "units of depth/ per metre", minimum=1.0)
+    rendered: bool = setting(False, "no lens, shutter or clock adds any error, and the poses are exact")
 
 
 def fits(path: Path) -> bool:
@@ -69,7 +71,9 @@ def read(path: Path) -> Recording:
     camera = Camera.pinhole(c.width, c.height, c.fx, c.fy, c.cx, c.cy)
     if ((path / "right").is_dir() or (path / "disparity").is_dir()) and not c.baseline:
         raise DepthRosError(f"{file} lacks 'baseline' (m): right/ and disparity/ cannot be used without it")
-    return Recording(path, "folder", camera, c.baseline, c.rate_hz, c.depth_scale)
+    recording = Recording(path, "folder", camera, c.baseline, c.rate_hz, c.depth_scale)
+    recording.rendered = c.rendered
+    return recording
 
 
 class Recording:
@@ -95,7 +99,7 @@ class Recording:
         self.right_camera = Camera.pinhole(
             camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, baseline
         )
-        self.depth_scale = depth_scale
+        self.depth_scale, self.rendered = depth_scale, False
         self._left = images_in(path / eyes[0]) or images_in(path / "image")
         self._right = images_in(path / eyes[1])
         self._disparity, self._depth = images_in(path / "disparity"), images_in(path / "depth")

@@ -11,7 +11,7 @@ a GPU to repay the way to it: this is numpy and OpenCV on the CPU.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,7 +20,16 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import filled, motion_by_descriptors, strong_points
 from depth_ros.estimators.patches import Patches, cut, find
-from depth_ros.estimators.pose_solver import Bias, Points, Solution, exp, older_newer, rescaled, solve, together
+from depth_ros.estimators.pose_solver import (
+    Bias,
+    Points,
+    Solution,
+    exp,
+    older_newer,
+    rescaled,
+    solve,
+    together,
+)
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
@@ -32,6 +41,8 @@ BIAS_DRIFT = 0.02
 """How much a bias of the depth may change from frame to frame, as a share of what it may be."""
 BIAS_USUAL = 0.05
 """Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
+CORRELATED = 4.0
+"""By how much patches that err together make the covariance larger; from rendered clips, whose poses are exact."""
 LEVELS = 4
 """Of the pyramid; each has half the size of the one before it."""
 ROUNDS = (3, 3, 2, 2, 1, 0)
@@ -68,6 +79,12 @@ class OdometrySettings:
     key_frame_share: float = setting(
         0.5, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
+    place_std: float = setting(
+        0.0045, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
+        0.0, 1.0,
+    )  # fmt: skip
+    turn_std: float = setting(0.0006, "the same of the rotation", "rad", 0.0, 0.1)
+    turn_share: float = setting(0.045, "the same, as a share of the angle turned", "", 0.0, 1.0)
     window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
     when_lost: str = setting(
         "stop",
@@ -75,6 +92,11 @@ class OdometrySettings:
         choices=POLICIES,
     )
     extrapolate_for: float = setting(0.5, "how long constant velocity is believed", "s", 0.0, 10.0)
+
+
+def ideal(settings: OdometrySettings) -> OdometrySettings:
+    """The settings for rendered images, to which no camera adds errors."""
+    return replace(settings, place_std=0.0, turn_std=0.0, turn_share=0.0)
 
 
 class View:
@@ -180,20 +202,28 @@ class OdometryEstimator:
         key = aligned.key
         T_key_new, covariance = older_newer(aligned.solution)
         T = orthonormal(key.T @ T_key_new)
-        before, self._relative = self._relative, _turned(covariance, key.T)
-        both = _turned(self._relative + before, inverse(self._T))
-        motion = Motion(last.stamp, view.stamp, inverse(self._T) @ T, both)
+        T_last_new = inverse(self._T) @ T
+        before, self._relative = self._relative, _turned(CORRELATED * covariance, key.T)
+        added = self._added(T_last_new)
+        both = _turned(self._relative + before, inverse(self._T)) + added
+        motion = Motion(last.stamp, view.stamp, T_last_new, both)
         self._velocity = (motion.T_old_new, view.stamp - last.stamp)
         self._T = T
         if self._bias.variance > 0:
             drift = (BIAS_DRIFT * self.settings.inverse_depth_bias) ** 2
             self._bias = Bias(aligned.bias.mean, aligned.bias.variance + drift)
-        self._covariance = key.covariance + self._relative
+        self._covariance = key.covariance + self._relative + added
         if aligned.agree < self.settings.key_frame_share * len(key.pixels):
             begun = time.perf_counter()
             self._make_key(view)
             milliseconds["key frame"] = _since(begun)
         return self._result(view, "tracking", motion, aligned.share, milliseconds)
+
+    def _added(self, T_last_new: np.ndarray) -> np.ndarray:
+        """(6, 6) covariance that the camera itself adds."""
+        angle = float(np.linalg.norm(cv2.Rodrigues(T_last_new[:3, :3])[0]))
+        place, turn, share = self.settings.place_std, self.settings.turn_std, self.settings.turn_share
+        return np.diag([place**2] * 3 + [turn**2 + (share * angle) ** 2] * 3)
 
     def _tracked(self, view: View, expected: np.ndarray) -> Aligned | None:
         """The view aligned with the key frames, or with a new one made of the last frame; from the motion expected
@@ -254,7 +284,9 @@ class OdometryEstimator:
         points = rescaled(points, K, T, applied)
         solution = solve(points, K, T, 1.0, applied)
         bias = self._bias
-        if bias.variance > 0:  # from the newest alone: the others stand where the bias believed so far put them
+        if (
+            bias.variance > 0
+        ):  # from the newest alone: the others stand where the bias believed so far put them
             bias = solve(rescaled(parts[0][0], K, T, applied), K, solution.T, 1.0, bias).bias
         near = (solution.distance2 < OUTLIER) & (solution.distance < self.settings.max_error)
         agree = int(near[:own].sum())

@@ -17,6 +17,8 @@ from depth_ros.geometry import inverse, orthonormal
 
 NU = 5.0
 """Degrees of freedom of the residuals' distribution: fewer, heavier tails (Kerl et al., ICRA 2013)."""
+LEAST = 0.25
+"""Of the factor by which variances of inverse depths may be too large."""
 MEDIAN_1, MEDIAN_2 = 0.455, 1.386
 """Medians of chi squared with one and two degrees of freedom."""
 FIRST_WIDTH = 16.0
@@ -132,7 +134,7 @@ def together(parts: list[Points]) -> Points:
 
 
 def rescaled(points: Points, K: np.ndarray, T: np.ndarray, bias: Bias = Bias()) -> Points:
-    """The points with covariances as large as the residuals of T (4, 4) say, where that is larger.
+    """The points with covariances as large as the residuals of T (4, 4) say.
 
     Pixels and inverse depths have a factor each, from medians, for outliers are many.
     """
@@ -145,7 +147,7 @@ def rescaled(points: Points, K: np.ndarray, T: np.ndarray, bias: Bias = Bias()) 
     in_depth = 1.0
     if known.any():
         S = points.new_variance + points.variance * along[:, 2] ** 2
-        in_depth = max(1.0, float(np.median((residual[:, 2] ** 2 / S)[known])) / MEDIAN_1)
+        in_depth = max(LEAST, float(np.median((residual[:, 2] ** 2 / S)[known])) / MEDIAN_1)
     return replace(
         points, covariance=points.covariance * in_image, variance=points.variance * in_depth,
         new_variance=points.new_variance * in_depth,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,17 @@ def evaluate_odometry(
     return result
 
 
+def usual_settings(model: str, folder: Folder) -> OdometrySettings:
+    """Settings for the depth of a model: a pair's may be off by a pixel as a whole, and a rendered camera never is."""
+    from depth_ros.estimators.odometry import OdometrySettings, ideal
+    from depth_ros.estimators.stereo import is_stereo
+
+    settings = OdometrySettings()
+    if model != RECORDED and is_stereo(model):
+        settings = replace(settings, inverse_depth_bias=1 / folder[0].fx_baseline)
+    return ideal(settings) if getattr(folder, "rendered", False) else settings
+
+
 @dataclass(frozen=True)
 class Method:
     """How motions are found. name: of the model or of the depth. milliseconds: of each stage, gathered on the way."""
@@ -122,12 +133,10 @@ def _network(model: str, settings: EngineSettings) -> Method:
 def _aligned(
     model: str, folder: Folder, settings: EngineSettings, odometry: OdometrySettings | None
 ) -> Method:
-    from depth_ros.estimators.odometry import OdometryEstimator, OdometrySettings
+    from depth_ros.estimators.odometry import OdometryEstimator
 
-    source, estimator = (
-        depth_source(model, folder, settings),
-        OdometryEstimator(odometry or OdometrySettings()),
-    )
+    source = depth_source(model, folder, settings)
+    estimator = OdometryEstimator(odometry or usual_settings(model, folder))
     times: dict[str, list[float]] = {"depth": [], "odometry": []}
 
     def estimate(sample: Sample) -> Motion | None:

@@ -52,7 +52,7 @@ def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Pa
         )
     if poses:
         np.savetxt(path / "poses.txt", np.array(poses), fmt="%.9f")
-    _write_camera(path / "camera.yaml", first, folder.rate, scale)
+    _write_camera(path / "camera.yaml", first, folder.rate, scale, folder.layout == "world")
     return path
 
 
@@ -63,7 +63,7 @@ def _depth_scale(sample: Sample) -> int:
     return next((scale for scale in DEPTH_SCALES if 2 * reach * scale <= 65535), 256)
 
 
-def _write_camera(path: Path, sample: Sample, rate: float, scale: int) -> None:
+def _write_camera(path: Path, sample: Sample, rate: float, scale: int, rendered: bool) -> None:
     camera = sample.left.camera
     values = {name: getattr(camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
     if sample.right is not None:
@@ -71,6 +71,8 @@ def _write_camera(path: Path, sample: Sample, rate: float, scale: int) -> None:
     values["rate_hz"] = rate
     if sample.depth is not None:
         values["depth_scale"] = scale
+    if rendered:
+        values["rendered"] = "true"
     path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
 
 
