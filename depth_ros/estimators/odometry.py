@@ -33,6 +33,9 @@ from depth_ros.estimators.pose_solver import (
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
+SAME = np.eye(4)
+LOST_SPEED = 1.0
+"""m/s and rad/s by which the pose may be off while it is lost, one standard deviation."""
 CONFIDENT = 0.6
 """Share of the patches in view that agree with a motion, from which on no other is tried."""
 OUTLIER = 16.0
@@ -91,6 +94,9 @@ class OdometrySettings:
         "what the pose is while lost: that of the last frame; as constant velocity has it, for a bounded time; NaN",
         choices=POLICIES,
     )
+    return_for: float = setting(
+        1.0, "how long after a loss the key frames before it are tried", "s", 0.0, 60.0
+    )
     extrapolate_for: float = setting(0.5, "how long constant velocity is believed", "s", 0.0, 10.0)
 
 
@@ -119,8 +125,18 @@ class View:
                 np.full_like(rho, inverse_depth_std**2) if depth.std is None else (depth.std * rho * rho) ** 2
             )
         self.inverse_depth = filled(rho)
+        self.moving = moving
         if moving is not None:
             self.inverse_depth[moving] = np.nan
+
+    def still(self, pixels: np.ndarray) -> np.ndarray:
+        """Which of N pixels (N, 2) of the finest level are in the image and belong to nothing that moves."""
+        height, width = self.grey.shape
+        inside = np.all((pixels >= MARGIN) & (pixels < [width - MARGIN, height - MARGIN]), axis=1)
+        if self.moving is not None:
+            columns, rows = np.round(pixels[inside]).astype(int).T
+            inside[inside] = ~self.moving[rows, columns]
+        return inside
 
     def at(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inverse depth and its variance at pixels (N, 2)."""
@@ -160,8 +176,47 @@ class Aligned:
     bias: Bias
 
 
+@dataclass
+class Track:
+    """What is known of the way. keys: of the window, newest last. last: the frame before, and T (4, 4) its pose.
+
+    covariance: (6, 6) of that pose; relative: the part of it that came since its key frame.
+    velocity: motion of the last pair, and its ns.
+    """
+
+    keys: list[KeyFrame]
+    last: View
+    T: np.ndarray
+    covariance: np.ndarray
+    relative: np.ndarray
+    velocity: tuple[np.ndarray, int] | None = None
+
+    @staticmethod
+    def begun(view: View, T: np.ndarray, covariance: np.ndarray) -> Track:
+        """A new one, of a single frame."""
+        return Track([], view, T, covariance, np.zeros((6, 6)))
+
+    def expected(self, gap: int, rotation: np.ndarray | None = None) -> np.ndarray:
+        """(4, 4) motion in `gap` ns since the last frame, by constant velocity, and by the rotation if one is given."""
+        T = np.eye(4) if self.velocity is None else _part(*self.velocity, gap)
+        if rotation is not None:
+            T[:3, :3] = rotation
+        return T
+
+    def make_key(self, settings: OdometrySettings) -> None:
+        """The last frame becomes a key frame; the oldest of the window makes place."""
+        key = KeyFrame(self.last, settings.points, self.T, self.covariance)
+        self.keys = [*self.keys, key][-settings.window :]
+        self.relative = np.zeros((6, 6))
+
+
 class OdometryEstimator:
-    """Depth -> Odometry, frame by frame. Frames of another camera than the last one's start anew where it stands."""
+    """Depth -> Odometry, frame by frame. Frames of another camera than the last one's start anew where it stands.
+
+    A frame that cannot be aligned is a loss. From the next one on two things are tried: to go on from the key frames
+    before the loss, for `return_for`, which loses nothing of the way, and from the frames since. Whichever comes first
+    ends the loss; the motion of that frame says by its `stamp_old` since when it is.
+    """
 
     def __init__(self, settings: OdometrySettings = OdometrySettings()) -> None:
         self.settings = settings
@@ -169,13 +224,10 @@ class OdometryEstimator:
 
     def reset(self, T: np.ndarray | None = None) -> None:
         """Forget everything seen. The next frame is a first one, and at T (4, 4), or the origin."""
-        self._T = np.eye(4) if T is None else np.asarray(T, float)
-        self._covariance = np.zeros((6, 6))
-        self._relative = np.zeros((6, 6))  # part of it that came since the last key frame
-        self._keys: list[KeyFrame] = []  # newest last
-        self._last: View | None = None
+        self._start = np.eye(4) if T is None else np.asarray(T, float)
+        self._track: Track | None = None
+        self._before: Track | None = None  # the loss, while there is one
         self._bias = Bias(0.0, self.settings.inverse_depth_bias**2)
-        self._velocity: tuple[np.ndarray, int] | None = None  # motion of the last pair, and its ns
 
     def estimate(
         self, depth: Depth, rotation: np.ndarray | None = None, moving: np.ndarray | None = None
@@ -188,36 +240,50 @@ class OdometryEstimator:
         begun = time.perf_counter()
         view = View(depth, moving, self.settings.inverse_depth_std)
         milliseconds = {"prepare": _since(begun)}
-        last = self._last
-        if last is None or last.grey.shape != view.grey.shape or view.stamp <= last.stamp:
-            self._keys, self._velocity = [], None
-            self._make_key(view)
-            return self._result(view, "starting", None, 0.0, milliseconds)
+        track = self._track
+        if track is None or track.last.grey.shape != view.grey.shape or view.stamp <= track.last.stamp:
+            return self._started(view, milliseconds)
         begun = time.perf_counter()
-        expected = inverse(self._expected(view.stamp - last.stamp, rotation))
-        aligned = self._tracked(view, expected)
+        aligned = None
+        if self._before and view.stamp - self._before.last.stamp <= 1e9 * self.settings.return_for:
+            aligned = self._aligned(self._before, view, None)
+            track = self._before if aligned else track
+        aligned = aligned or self._aligned(track, view, rotation)
         milliseconds["align"] = _since(begun)
         if aligned is None:
-            return self._lost(view, milliseconds)
-        key = aligned.key
+            return self._lost(track, view, milliseconds)
+        motion = self._advance(track, view, aligned)
+        self._track, self._before = track, None
+        if aligned.agree < self.settings.key_frame_share * len(aligned.key.pixels):
+            begun = time.perf_counter()
+            track.make_key(self.settings)
+            milliseconds["key frame"] = _since(begun)
+        return self._result("tracking", motion, aligned.share, milliseconds)
+
+    def _started(self, view: View, milliseconds: dict[str, float]) -> Odometry:
+        """A first frame, or one that does not follow the last: it stands where that one stood."""
+        track = self._track
+        T, covariance = (track.T, track.covariance) if track else (self._start, np.zeros((6, 6)))
+        self._track, self._before = Track.begun(view, T, covariance), None
+        self._track.make_key(self.settings)
+        return self._result("starting", None, 0.0, milliseconds)
+
+    def _advance(self, track: Track, view: View, aligned: Aligned) -> Motion:
+        """Take the track to a view, and say the motion from its last frame."""
         T_key_new, covariance = older_newer(aligned.solution)
-        T = orthonormal(key.T @ T_key_new)
-        T_last_new = inverse(self._T) @ T
-        before, self._relative = self._relative, _turned(CORRELATED * covariance, key.T)
+        T = orthonormal(aligned.key.T @ T_key_new)
+        T_last_new = inverse(track.T) @ T
+        relative = _turned(CORRELATED * covariance, aligned.key.T)
         added = self._added(T_last_new)
-        both = _turned(self._relative + before, inverse(self._T)) + added
-        motion = Motion(last.stamp, view.stamp, T_last_new, both)
-        self._velocity = (motion.T_old_new, view.stamp - last.stamp)
-        self._T = T
+        both = _turned(relative + track.relative, inverse(track.T)) + added
+        motion = Motion(track.last.stamp, view.stamp, T_last_new, both)
+        track.velocity = (T_last_new, view.stamp - track.last.stamp)
+        track.T, track.last, track.relative = T, view, relative
+        track.covariance = aligned.key.covariance + relative + added
         if self._bias.variance > 0:
             drift = (BIAS_DRIFT * self.settings.inverse_depth_bias) ** 2
             self._bias = Bias(aligned.bias.mean, aligned.bias.variance + drift)
-        self._covariance = key.covariance + self._relative + added
-        if aligned.agree < self.settings.key_frame_share * len(key.pixels):
-            begun = time.perf_counter()
-            self._make_key(view)
-            milliseconds["key frame"] = _since(begun)
-        return self._result(view, "tracking", motion, aligned.share, milliseconds)
+        return motion
 
     def _added(self, T_last_new: np.ndarray) -> np.ndarray:
         """(6, 6) covariance that the camera itself adds."""
@@ -225,23 +291,21 @@ class OdometryEstimator:
         place, turn, share = self.settings.place_std, self.settings.turn_std, self.settings.turn_share
         return np.diag([place**2] * 3 + [turn**2 + (share * angle) ** 2] * 3)
 
-    def _tracked(self, view: View, expected: np.ndarray) -> Aligned | None:
-        """The view aligned with the key frames, or with a new one made of the last frame; from the motion expected
-        since the last frame (4, 4), old to new, or from matched descriptors."""
-        assert self._last
-        last, best = self._last, None
-        for attempt in ("window", "last", "descriptors"):
-            if attempt == "last" and self._keys[-1].view is last:
-                continue
-            T_last_key = inverse(self._T) @ self._keys[-1].T
-            T: np.ndarray | None = expected @ T_last_key
-            if attempt == "last":
-                self._make_key(last)
-                T = expected
-            elif attempt == "descriptors":
-                key = self._keys[-1].view
-                T = motion_by_descriptors(key.grey, view.grey, key.inverse_depth, view.K[0])
-            aligned = None if T is None else self._align(view, T)
+    def _aligned(self, track: Track, view: View, rotation: np.ndarray | None) -> Aligned | None:
+        """The view aligned with the key frames; else with the last frame, which becomes one; else from descriptors."""
+        expected = inverse(track.expected(view.stamp - track.last.stamp, rotation))
+        best: Aligned | None = None
+        for attempt in ("key frames", "last frame", "descriptors"):
+            key = track.keys[-1]
+            if attempt == "last frame":
+                if key.view is track.last:
+                    continue
+                track.make_key(self.settings)
+                key = track.keys[-1]
+            T: np.ndarray | None = expected @ inverse(track.T) @ key.T
+            if attempt == "descriptors":
+                T = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
+            aligned = None if T is None else self._align(track.keys, view, T)
             if aligned and (best is None or aligned.share > best.share):
                 best = aligned
             if best and best.share > CONFIDENT:
@@ -250,38 +314,26 @@ class OdometryEstimator:
             return None
         return best
 
-    def _expected(self, gap: int, rotation: np.ndarray | None = None) -> np.ndarray:
-        """(4, 4) motion in `gap` ns since the last frame, by constant velocity, and by the rotation if one is given."""
-        T = np.eye(4)
-        if self._velocity is not None:
-            T = _part(*self._velocity, gap)
-        if rotation is not None:
-            T[:3, :3] = rotation
-        return T
-
-    def _make_key(self, view: View) -> None:
-        """A key frame where the camera is said to be; the oldest of the window makes place."""
-        self._keys = [*self._keys, KeyFrame(view, self.settings.points, self._T, self._covariance)]
-        self._keys = self._keys[-self.settings.window :]
-        self._relative = np.zeros((6, 6))
-
-    def _align(self, view: View, T: np.ndarray) -> Aligned | None:
-        """The motion from the newest key frame to a view, from T (4, 4) on; None where too few patches agree."""
-        newest, few = self._keys[-1], self.settings.min_inliers
+    def _align(self, keys: list[KeyFrame], view: View, T: np.ndarray) -> Aligned | None:
+        """The motion from the newest key frame to a view, from T (4, 4) on; None where too few patches are found."""
+        few = self.settings.min_inliers
+        if len(keys[-1].pixels) < few:
+            return None
         for level in ROUNDS:
-            points, _ = self._found(newest, view, T, level)
+            points, _ = self._found(keys[-1], view, T, level)
             if len(points) < few:
                 return None
             T = solve(points, view.K[level], T).T
-        parts = [self._found(newest, view, T, 0)]
-        for key in self._keys[:-1]:
-            parts.append(self._found(key, view, T, 0))
-        own = len(parts[0][0])
-        points = together([part[0] for part in parts])
+        parts = [
+            self._found(key, view, T, 0, inverse(keys[-1].T) @ key.T)
+            for key in reversed(keys)
+            if len(key.pixels)
+        ]
+        own, in_view = len(parts[0][0]), parts[0][1]
         if own < few:
             return None
         K, applied = view.K[0], self._applied_bias()
-        points = rescaled(points, K, T, applied)
+        points = rescaled(together([part[0] for part in parts]), K, T, applied)
         solution = solve(points, K, T, 1.0, applied)
         bias = self._bias
         if (
@@ -290,22 +342,24 @@ class OdometryEstimator:
             bias = solve(rescaled(parts[0][0], K, T, applied), K, solution.T, 1.0, bias).bias
         near = (solution.distance2 < OUTLIER) & (solution.distance < self.settings.max_error)
         agree = int(near[:own].sum())
-        return Aligned(solution, self._keys[-1], agree, agree / max(parts[0][1], few), bias)
+        return Aligned(solution, keys[-1], agree, agree / max(in_view, few), bias)
 
     def _applied_bias(self) -> Bias:
         """What is added to all inverse depths: the bias found, less what would be nothing unusual."""
         usual = BIAS_USUAL * self.settings.inverse_depth_bias
         return Bias(float(np.sign(self._bias.mean)) * max(abs(self._bias.mean) - usual, 0.0))
 
-    def _found(self, key: KeyFrame, view: View, T: np.ndarray, level: int) -> tuple[Points, int]:
-        """The patches of a key frame that are found on a level, and how many are in view at all; T (4, 4) takes
-        points from the newest key frame to the view."""
-        T_newest_key = inverse(self._keys[-1].T) @ key.T
+    def _found(
+        self, key: KeyFrame, view: View, T: np.ndarray, level: int, T_newest_key: np.ndarray = SAME
+    ) -> tuple[Points, int]:
+        """The patches of a key frame that are found on a level, and how many are in view at all.
+
+        T (4, 4) takes points from the newest key frame to the view, T_newest_key from this one to the newest.
+        """
         which = key.coarse if level else np.arange(len(key.pixels))
         patches = key.levels[level]
         found = find(patches, view.levels[level], view.K[level], T @ T_newest_key)
-        height, width = view.levels[level].shape
-        inside = ((found.pixels >= MARGIN) & (found.pixels < [width - MARGIN, height - MARGIN])).all(1)
+        inside = view.still(found.pixels * 2**level)
         kept = inside & (found.likeness > self.settings.likeness)
         pixels = found.pixels[kept]
         rho, variance = (
@@ -319,25 +373,28 @@ class OdometryEstimator:
         )  # fmt: skip
         return points, int(inside.sum())
 
-    def _lost(self, view: View, milliseconds: dict[str, float]) -> Odometry:
+    def _lost(self, track: Track, view: View, milliseconds: dict[str, float]) -> Odometry:
         """No motion agrees: begin again from here, at the pose that the policy says."""
-        assert self._last
-        gap = view.stamp - self._last.stamp
-        if self.settings.when_lost == "extrapolate" and gap <= 1e9 * self.settings.extrapolate_for:
-            self._T = self._T @ self._expected(gap)
-        self._covariance = self._covariance + np.diag([(gap * 1e-9) ** 2] * 6)
-        self._keys = []
-        self._make_key(view)
-        return self._result(view, "lost", None, 0.0, milliseconds)
+        before = self._before = self._before or track
+        gap = view.stamp - before.last.stamp
+        T = before.T
+        if self.settings.when_lost == "extrapolate":
+            T = T @ before.expected(min(gap, round(1e9 * self.settings.extrapolate_for)))
+        covariance = before.covariance + (LOST_SPEED * gap * 1e-9) ** 2 * np.eye(6)
+        self._track = Track.begun(view, T, covariance)
+        self._track.make_key(self.settings)
+        return self._result("lost", None, 0.0, milliseconds)
 
     def _result(
-        self, view: View, state: str, motion: Motion | None, share: float, milliseconds: dict[str, float]
+        self, state: str, motion: Motion | None, share: float, milliseconds: dict[str, float]
     ) -> Odometry:
-        self._last = view
-        hidden = state == "lost" and self.settings.when_lost == "null"
-        T = np.full((4, 4), np.nan) if hidden else self._T.copy()
-        pose = Pose(view.stamp, T, self._covariance.copy())
-        return Odometry(view.stamp, state, pose, motion, share, milliseconds)
+        assert self._track
+        stamp, T = self._track.last.stamp, self._track.T.copy()
+        if state == "lost" and self.settings.when_lost == "null":
+            T = np.full((4, 4), np.nan)
+        return Odometry(
+            stamp, state, Pose(stamp, T, self._track.covariance.copy()), motion, share, milliseconds
+        )
 
 
 def _part(T: np.ndarray, whole: int, part: int) -> np.ndarray:

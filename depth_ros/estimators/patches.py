@@ -97,5 +97,7 @@ def _centred(values: np.ndarray) -> np.ndarray:
 
 def _sample(image: np.ndarray, at: np.ndarray, method: int = cv2.INTER_LINEAR) -> np.ndarray:
     """(N, P) float32 values of an image at (N, P, 2) px; outside, its border goes on."""
+    if not len(at):
+        return np.zeros(at.shape[:2], np.float32)
     maps = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
     return cv2.remap(image, *maps, method, borderMode=cv2.BORDER_REPLICATE)
