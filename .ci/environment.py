@@ -100,8 +100,13 @@ def compile_tf2_msgs(folder: Path) -> None:
 def link_shared(folder: Path) -> None:
     """Show `ros2 run`, `ros2 launch` and ament_index this checkout: an editable install leaves such files out."""
     links = {folder / "share/ament_index/resource_index/packages/depth_ros": ROOT / "resource/depth_ros"}
-    for name in ("package.xml", "launch", "config", "models"):
+    for name in ("package.xml", "models"):
         links[folder / "share/depth_ros" / name] = ROOT / name
+    for name in ("launch", "config"):  # file by file: `ros2 launch` does not look into linked folders
+        place = folder / "share/depth_ros" / name
+        if place.is_symlink():
+            place.unlink()
+        links |= {place / file.name: file for file in (ROOT / name).iterdir()}
     scripts = configparser.ConfigParser()
     scripts.read(folder.glob("lib/python3.*/site-packages/depth_ros-*.dist-info/entry_points.txt"))
     for name in scripts["console_scripts"]:

@@ -37,16 +37,27 @@ class ImuInput:
 
     def _receive(self, message: Imu) -> None:
         stamp, rate = stamp_ns(message.header), message.angular_velocity
-        if self._samples and stamp <= self._samples[-1][0]:  # time went back
+        last = self._samples[-1][0] if self._samples else 0
+        if stamp == last:
+            return
+        if stamp < last:  # time went back
             self._samples.clear()
         self.frame_id = message.header.frame_id
         self._samples.append((stamp, np.array([rate.x, rate.y, rate.z])))
+
+    def _take_waiting(self) -> None:
+        """The executor takes one message a turn; while images keep it busy, hundreds of samples would wait."""
+        handle = self._subscription.handle
+        with handle:
+            while (taken := handle.take_message(Imu, False)) is not None:
+                self._receive(taken[0])
 
     def rotation(self, old: int, new: int) -> np.ndarray | None:
         """(3, 3) R_old_new of the IMU between two stamps, ns; None where the samples do not cover them.
 
         Samples before `old` are forgotten.
         """
+        self._take_waiting()
         while len(self._samples) > 1 and self._samples[1][0] <= old:
             self._samples.popleft()
         return integrated(list(self._samples), old, new)

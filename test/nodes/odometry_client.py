@@ -64,12 +64,9 @@ class OdometryClient(Client):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.static = create(TFMessage, "/tf_static", latched)
 
-    def mount(self) -> None:
+    def mount(self, parent: str = "base_link") -> None:
         """Say where the camera is."""
-        transform = TransformStamped(child_frame_id=self.frame)
-        transform.header.frame_id = "base_link"
-        messages.fill_transform(transform.transform, ARM)
-        self.static.publish(TFMessage(transforms=[transform]))
+        self.static.publish(transform_message(parent, self.frame, ARM))
 
     def listen(self, *topics: str) -> None:
         for subscription in self._subscriptions:
@@ -80,10 +77,10 @@ class OdometryClient(Client):
             for t in topics
         ]
 
-    def show(self, place: int | None, step: int = PERIOD) -> int:
-        """Publish what is seen after `place` steps, `step` ns after the last; None: the light is off."""
+    def show(self, place: int | None, step: int = PERIOD, way: np.ndarray = STEP) -> int:
+        """Publish what is seen after `place` steps of `way`, `step` ns after the last; None: the light is off."""
         self.stamp += step
-        image, depth = view(place or 0)
+        image, depth = view(place or 0, tuple(way))
         if place is None:
             image = np.zeros_like(image)
         colour, range_ = Image(), Image()
@@ -124,6 +121,13 @@ class OdometryClient(Client):
             return next((s for s, values in named if values["stamp (ns)"] == str(stamp)), None)
 
         return self.until(answered)
+
+
+def transform_message(parent: str, child: str, T: np.ndarray, stamp: int = 0) -> TFMessage:
+    transform = TransformStamped(child_frame_id=child)
+    messages.fill_header(transform.header, stamp, parent)
+    messages.fill_transform(transform.transform, T)
+    return TFMessage(transforms=[transform])
 
 
 def matrix(message: Odometry) -> np.ndarray:

@@ -7,11 +7,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
-from odometry_client import NEAR, OdometryClient, matrix, started, truth
+from odometry_client import (
+    NEAR,
+    PERIOD,
+    STEP,
+    OdometryClient,
+    matrix,
+    started,
+    transform_message,
+    truth,
+    twist,
+)
+from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
 from depth_ros import messages
 from depth_ros.geometry import T_BODY_OPTICAL, inverse
+from depth_ros.nodes.base_track import exponential
 from depth_ros.nodes.play import node_process
 
 
@@ -38,6 +50,62 @@ def test_transform_and_its_rivals():
             "another node publishes the transform 'odom' -> 'base_link' too (on /tf: client)",
             lambda: (publisher.publish(TFMessage(transforms=[rival])), robot.show(3)),
         )
+        robot.close()
+
+
+def test_rotation_of_an_imu():
+    """Used where its samples cover the time between two images and TF says where it sits; else that is told."""
+    with node_process(started("use_imu:=true", "base_frame:=''")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.listen("odom", "odometry/status")
+        imu = robot.node.create_publisher(Imu, "imu", 100)
+
+        def turn(frame: str) -> None:
+            """One step, and what an IMU with the axes of base_link measures on the way."""
+            for offset in range(0, PERIOD + 1, PERIOD // 10):
+                sample = Imu()
+                messages.fill_header(sample.header, robot.stamp + offset, frame)
+                sample.angular_velocity.z = STEP[5] / (PERIOD * 1e-9)
+                imu.publish(sample)
+            robot.show(0)
+
+        robot.complaint("/imu' has no samples from the time of the images", lambda: robot.show(0))
+        robot.complaint("no transform from 'camera_optical' to 'imu_link'", lambda: turn("imu_link"))
+        robot.mount()
+        robot.statuses.clear()
+        robot.until(lambda: len(robot.statuses) > 2, lambda: turn("base_link"))
+        assert not robot.statuses[-1].message.startswith("no transform")
+        assert "imu" not in robot.statuses[-1].message
+        assert robot.got["odometry/status"][-1].message == "tracking"
+        robot.close()
+
+
+def test_a_head_that_turns_does_not_turn_the_robot():
+    """A joint between base and camera, which /tf tells of and tf2_ros reads."""
+    pytest.importorskip("tf2_ros")
+    turn = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.03])
+    with node_process(started("base_frame:=base_link")) as (_, namespace):
+        robot = OdometryClient(namespace)
+        joints = robot.node.create_publisher(TFMessage, "/tf", 10)
+        robot.mount("head")
+        robot.listen("odom", "odometry/status")
+
+        def look(place: int) -> int:
+            T, stamp = exponential(place * turn), robot.stamp + PERIOD
+            joints.publish(transform_message("base_link", "head", T, stamp))
+            robot.spin(0.1)
+            return robot.show(place, way=turn)
+
+        robot.until(lambda: robot.got["odom"], lambda: look(0))
+        robot.wait(look(0))
+        for place in range(1, 11):
+            robot.wait(look(place))
+        robot.spin(0.1)
+        last = robot.got["odom"][-1]
+        assert robot.wait(robot.stamp).message == "tracking"
+        T = matrix(last)
+        assert np.linalg.norm(T[:3, 3]) < NEAR and T[1, 0] == pytest.approx(0, abs=0.02)
+        assert twist(last) == pytest.approx(np.zeros(6), abs=0.1)
         robot.close()
 
 
