@@ -18,42 +18,21 @@ import numpy as np
 
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
-from depth_ros.estimators.features import filled, motion_by_descriptors, strong_points
-from depth_ros.estimators.patches import Patches, cut, find
-from depth_ros.estimators.pose_solver import (
-    Bias,
-    Points,
-    Solution,
-    exp,
-    older_newer,
-    rescaled,
-    solve,
-    together,
-)
+from depth_ros.estimators.features import motion_by_descriptors
+from depth_ros.estimators.frame_alignment import Aligned, align
+from depth_ros.estimators.key_frames import KeyFrame, View
+from depth_ros.estimators.pose_solver import Bias, exp, older_newer
 from depth_ros.geometry import inverse, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
-SAME = np.eye(4)
 LOST_SPEED = 1.0
 """m/s and rad/s by which the pose may be off while it is lost, one standard deviation."""
 CONFIDENT = 0.6
 """Share of the patches in view that agree with a motion, from which on no other is tried."""
-OUTLIER = 16.0
-"""Squared Mahalanobis distance of three residuals beyond which a patch does not agree: one of a thousand."""
 BIAS_DRIFT = 0.02
 """How much a bias of the depth may change from frame to frame, as a share of what it may be."""
-BIAS_USUAL = 0.05
-"""Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
 CORRELATED = 4.0
 """By how much patches that err together make the covariance larger; from rendered clips, whose poses are exact."""
-LEVELS = 4
-"""Of the pyramid; each has half the size of the one before it."""
-ROUNDS = (3, 3, 2, 2, 1, 0)
-"""Levels on which a motion is sought, in this order."""
-COARSE = 250
-"""Patches on the levels above the finest."""
-MARGIN = 2
-"""px; patches found nearer to the border are left out."""
 
 
 @dataclass(frozen=True)
@@ -103,77 +82,6 @@ class OdometrySettings:
 def ideal(settings: OdometrySettings) -> OdometrySettings:
     """The settings for rendered images, to which no camera adds errors."""
     return replace(settings, place_std=0.0, turn_std=0.0, turn_share=0.0)
-
-
-class View:
-    """A frame, prepared. grey: (H, W) uint8. levels: its pyramid, float32. K: intrinsics of each level.
-
-    inverse_depth: (H, W) 1/m, NaN where unknown or at an outline; variance: of it. usable: where it may serve.
-    """
-
-    def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:
-        self.stamp = depth.stamp
-        self.grey = cv2.cvtColor(depth.image, cv2.COLOR_RGB2GRAY)
-        self.levels: list[np.ndarray] = [self.grey.astype(np.float32)]
-        self.K = [depth.camera.K]
-        for _ in range(LEVELS - 1):
-            self.levels.append(cv2.pyrDown(self.levels[-1]))
-            self.K.append(np.diag([0.5, 0.5, 1.0]) @ self.K[-1])  # pyrDown keeps every second pixel
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rho = np.where(depth.depth > 0, 1 / depth.depth, np.nan).astype(np.float32)
-            self.variance = (
-                np.full_like(rho, inverse_depth_std**2) if depth.std is None else (depth.std * rho * rho) ** 2
-            )
-        self.inverse_depth = filled(rho)
-        self.moving = moving
-        if moving is not None:
-            self.inverse_depth[moving] = np.nan
-
-    def still(self, pixels: np.ndarray) -> np.ndarray:
-        """Which of N pixels (N, 2) of the finest level are in the image and belong to nothing that moves."""
-        height, width = self.grey.shape
-        inside = np.all((pixels >= MARGIN) & (pixels < [width - MARGIN, height - MARGIN]), axis=1)
-        if self.moving is not None:
-            columns, rows = np.round(pixels[inside]).astype(int).T
-            inside[inside] = ~self.moving[rows, columns]
-        return inside
-
-    def at(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inverse depth and its variance at pixels (N, 2)."""
-        columns, rows = np.round(pixels).astype(int).T
-        rho, variance = (
-            self.inverse_depth[rows, columns].astype(float),
-            self.variance[rows, columns].astype(float),
-        )
-        return rho, np.where(np.isfinite(variance), np.maximum(variance, 1e-12), 1.0)
-
-
-class KeyFrame:
-    """A view whose patches are followed. T, covariance: where it stands. pixels: (N, 2). levels: patches of each."""
-
-    def __init__(self, view: View, count: int, T: np.ndarray, covariance: np.ndarray) -> None:
-        self.view, self.T, self.covariance = view, T, covariance
-        self.pixels = strong_points(view.grey, np.isfinite(view.inverse_depth), count)
-        self.inverse_depth, self.variance = view.at(self.pixels)
-        few = np.linspace(0, len(self.pixels) - 1, min(COARSE, len(self.pixels))).astype(int)
-        self.coarse = few
-        self.levels = [self._cut(level, few if level else slice(None)) for level in range(LEVELS)]
-
-    def _cut(self, level: int, which: np.ndarray | slice) -> Patches:
-        step = 2**level
-        rho = self.view.inverse_depth[::step, ::step]
-        return cut(self.view.levels[level], rho, self.view.K[level], self.pixels[which] / step)
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """solution: the motion from key frame to view. agree: its patches that do. share: of those in view."""
-
-    solution: Solution
-    key: KeyFrame
-    agree: int
-    share: float
-    bias: Bias
 
 
 @dataclass
@@ -305,7 +213,7 @@ class OdometryEstimator:
             T: np.ndarray | None = expected @ inverse(track.T) @ key.T
             if attempt == "descriptors":
                 T = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
-            aligned = None if T is None else self._align(track.keys, view, T)
+            aligned = None if T is None else align(track.keys, view, T, self.settings, self._bias)
             if aligned and (best is None or aligned.share > best.share):
                 best = aligned
             if best and best.share > CONFIDENT:
@@ -313,65 +221,6 @@ class OdometryEstimator:
         if best is None or best.share < self.settings.min_share or best.agree < self.settings.min_inliers:
             return None
         return best
-
-    def _align(self, keys: list[KeyFrame], view: View, T: np.ndarray) -> Aligned | None:
-        """The motion from the newest key frame to a view, from T (4, 4) on; None where too few patches are found."""
-        few = self.settings.min_inliers
-        if len(keys[-1].pixels) < few:
-            return None
-        for level in ROUNDS:
-            points, _ = self._found(keys[-1], view, T, level)
-            if len(points) < few:
-                return None
-            T = solve(points, view.K[level], T).T
-        parts = [
-            self._found(key, view, T, 0, inverse(keys[-1].T) @ key.T)
-            for key in reversed(keys)
-            if len(key.pixels)
-        ]
-        own, in_view = len(parts[0][0]), parts[0][1]
-        if own < few:
-            return None
-        K, applied = view.K[0], self._applied_bias()
-        points = rescaled(together([part[0] for part in parts]), K, T, applied)
-        solution = solve(points, K, T, 1.0, applied)
-        bias = self._bias
-        if (
-            bias.variance > 0
-        ):  # from the newest alone: the others stand where the bias believed so far put them
-            bias = solve(rescaled(parts[0][0], K, T, applied), K, solution.T, 1.0, bias).bias
-        near = (solution.distance2 < OUTLIER) & (solution.distance < self.settings.max_error)
-        agree = int(near[:own].sum())
-        return Aligned(solution, keys[-1], agree, agree / max(in_view, few), bias)
-
-    def _applied_bias(self) -> Bias:
-        """What is added to all inverse depths: the bias found, less what would be nothing unusual."""
-        usual = BIAS_USUAL * self.settings.inverse_depth_bias
-        return Bias(float(np.sign(self._bias.mean)) * max(abs(self._bias.mean) - usual, 0.0))
-
-    def _found(
-        self, key: KeyFrame, view: View, T: np.ndarray, level: int, T_newest_key: np.ndarray = SAME
-    ) -> tuple[Points, int]:
-        """The patches of a key frame that are found on a level, and how many are in view at all.
-
-        T (4, 4) takes points from the newest key frame to the view, T_newest_key from this one to the newest.
-        """
-        which = key.coarse if level else np.arange(len(key.pixels))
-        patches = key.levels[level]
-        found = find(patches, view.levels[level], view.K[level], T @ T_newest_key)
-        inside = view.still(found.pixels * 2**level)
-        kept = inside & (found.likeness > self.settings.likeness)
-        pixels = found.pixels[kept]
-        rho, variance = (
-            view.at(pixels) if level == 0 else (np.full(len(pixels), np.nan), np.ones(len(pixels)))
-        )
-        rays = patches.rays[kept, patches.rays.shape[1] // 2] @ T_newest_key[:3, :3].T
-        floor = self.settings.pixel_std**2 * np.eye(2)
-        points = Points(
-            rays, np.broadcast_to(T_newest_key[:3, 3], rays.shape), key.inverse_depth[which][kept],
-            key.variance[which][kept], pixels, found.covariance[kept] + floor, rho, variance,
-        )  # fmt: skip
-        return points, int(inside.sum())
 
     def _lost(self, track: Track, view: View, milliseconds: dict[str, float]) -> Odometry:
         """No motion agrees: begin again from here, at the pose that the policy says."""
