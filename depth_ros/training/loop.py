@@ -64,11 +64,11 @@ def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1
-    )
-    parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
+    parts = {"model": model, "average": average, "optimiser": optimiser}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(  # follows --steps, should they have changed since
+        optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, last_epoch=step - 1
+    )
     examples, unseen = material(recipe, data)
     weights = (
         settings_from(module.LossSettings, recipe.loss, f"recipe {recipe.name}") if recipe.loss else None

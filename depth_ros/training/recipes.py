@@ -167,7 +167,7 @@ def planes_indoor() -> Recipe:
         sources=(
             Source("hololens_office"),
             Source("tum_fr1_rpy"),
-            Source("world:room", count=800),
+            Source("world:room", count=500),
         ),
         description="Planes and depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
         settings={
@@ -178,7 +178,7 @@ def planes_indoor() -> Recipe:
             "max_depth": 20.0,
             "folded": True,
         },
-        steps=1600,
+        steps=700,
         learning_rate=5e-4,
         supervision="planes",
     )
@@ -229,7 +229,7 @@ def mannequin_indoor() -> Recipe:
         description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
         settings={"narrow": 4},
         scale="up_to_scale",
-        steps=1200,
+        steps=600,
         weight_decay=0.0,
         learning_rate=2e-3,
     )
