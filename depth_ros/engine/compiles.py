@@ -92,6 +92,7 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.Expor
     """The whole program of a model; raises at the first graph break."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        model(*inputs)  # transformers installs its hooks in the first call
         return torch.export.export(model, inputs, strict=True)
 
 

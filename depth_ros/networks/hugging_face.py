@@ -109,9 +109,12 @@ def _build(config: dict[str, Any]) -> nn.Module:
         wanted["use_fov_model"] = False  # the focal length is known
     made = CONFIG_MAPPING[config["model_type"]].from_dict(wanted)
     try:
-        return AutoModelForDepthEstimation.from_config(made).float()
+        network = AutoModelForDepthEstimation.from_config(made).float()
     except (ValueError, ImportError) as error:  # the library's words for what it cannot build
         raise DepthRosError(f"hugging_face: transformers cannot build this network: {error}") from error
+    if config["model_type"] == "zoedepth":  # BEiT's fused attention with a bias has no form in ONNX
+        network.set_attn_implementation("eager")
+    return network
 
 
 def _side(config: Mapping[str, Any]) -> int:
