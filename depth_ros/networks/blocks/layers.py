@@ -63,7 +63,8 @@ class UpConv(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         height, width = 2 * x.shape[2], 2 * x.shape[3]
-        x = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding, self.output_padding)
+        padding = (int(self.padding[0]), int(self.padding[1]))
+        x = F.conv_transpose2d(x, self.weight, None, self.stride, padding, self.output_padding)
         x = x[:, :, :height, :width]  # "same": one too many at the end
         return x if self.bias is None else x + self.bias.to(x.dtype)[:, None, None]
 
