@@ -162,6 +162,7 @@ class ObjectMotionEstimator:
         ids = np.zeros(newer.depth.shape, int)
         for each in objects:
             ids[each.mask] = each.label
+            self._next = max(self._next, each.label + 1)
         self._last = (newer.stamp, ids)
 
 
