@@ -19,19 +19,23 @@ import cv2
 import numpy as np
 
 SETTINGS = """%YAML:1.0
-File.version: "1.0"
-Camera.type: "{type}"
-Camera1.fx: {fx}
-Camera1.fy: {fy}
-Camera1.cx: {cx}
-Camera1.cy: {cy}
+Camera.type: "PinHole"
+Camera.fx: {fx}
+Camera.fy: {fy}
+Camera.cx: {cx}
+Camera.cy: {cy}
+Camera.k1: 0.0
+Camera.k2: 0.0
+Camera.p1: 0.0
+Camera.p2: 0.0
+Camera.bFishEye: 0
 Camera.width: {width}
 Camera.height: {height}
-Camera.fps: {fps}
+Camera.fps: 10.0
+Camera.bf: {bf}
 Camera.RGB: 1
-Stereo.b: {baseline}
-Stereo.ThDepth: {far}
-RGBD.DepthMapFactor: 1.0
+ThDepth: {far}
+DepthMapFactor: 1.0
 ORBextractor.nFeatures: {features}
 ORBextractor.scaleFactor: 1.2
 ORBextractor.nLevels: 8
@@ -48,6 +52,7 @@ Viewer.ViewpointY: -100.0
 Viewer.ViewpointZ: -0.1
 Viewer.ViewpointF: 2000.0
 """
+"""The older of the two formats: in the newer one ORB-SLAM3 1.0 fails on rectified pairs."""
 
 
 class Clip:
@@ -79,14 +84,9 @@ def orb_slam3(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
     stereo = clip.baseline > 0
     wide = width > 800
     text = SETTINGS.format(
-        type="Rectified" if stereo else "PinHole", fx=clip.K[0, 0], fy=clip.K[1, 1], cx=clip.K[0, 2],
-        cy=clip.K[1, 2], width=width, height=height, fps=10, baseline=clip.baseline or 0.08,
-        far=60.0 if stereo else 40.0, features=2000 if wide else 1000, fast=12 if wide else 20,
+        fx=clip.K[0, 0], fy=clip.K[1, 1], cx=clip.K[0, 2], cy=clip.K[1, 2], width=width, height=height,
+        bf=clip.K[0, 0] * (clip.baseline or 0.08), far=40.0, features=2000 if wide else 1000, fast=12 if wide else 20,
     )  # fmt: skip
-    if not stereo:
-        text = text.replace(
-            "Camera.fps", "Camera1.k1: 0.0\nCamera1.k2: 0.0\nCamera1.p1: 0.0\nCamera1.p2: 0.0\nCamera.fps"
-        )
     with tempfile.TemporaryDirectory() as scratch:
         settings = Path(scratch) / "settings.yaml"
         settings.write_text(text)
