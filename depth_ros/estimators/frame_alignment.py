@@ -20,7 +20,7 @@ OUTLIER = 16.0
 """Squared Mahalanobis distance of three residuals beyond which a patch does not agree: one of a thousand."""
 BIAS_USUAL = 0.05
 """Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
-ROUNDS = (3, 3, 2, 2, 1, 0)
+ROUNDS = (3, 3, 2, 2, 1, 1, 0)
 """Levels on which a motion is sought, in this order."""
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 RADIUS = 3
-ITERATIONS = 4
+ITERATIONS = 3
 LONGEST = 2.0
 """px, of a step of the shift."""
 NEAR = 0.2
