@@ -56,6 +56,7 @@ setup(
             "depth_ros = depth_ros.cli:main",
             "depth_node = depth_ros.nodes.depth_node:main",
             "stereo_depth_node = depth_ros.nodes.stereo_depth_node:main",
+            "object_motion_node = depth_ros.nodes.object_motion_node:main",
             "odometry_node = depth_ros.nodes.odometry_node:main",
             "perception_node = depth_ros.nodes.perception_node:main",
             "planes_node = depth_ros.nodes.planes_node:main",

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from depth_ros.datatypes import Camera, Depth, Disparity, Frame, Planes, Pose
+from depth_ros.datatypes import Camera, Depth, Disparity, Frame, ObjectMotion, Planes, Pose
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import quaternion_from_matrix, rays
 
@@ -38,6 +38,10 @@ ENCODINGS = tuple(sorted(_LAYOUTS))
 """Every encoding that `decode_image` reads: those that cv_bridge converts to rgb8, and OpenCV's BGR types."""
 
 _DEPTHS: dict[str, np.dtype] = {"32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16)}
+_LABELS: dict[str, np.dtype] = {
+    "mono8": np.dtype(np.uint8), "8UC1": np.dtype(np.uint8), "mono16": np.dtype(np.uint16),
+    "16UC1": np.dtype(np.uint16), "32SC1": np.dtype(np.int32),
+}  # fmt: skip
 _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 _CALIBRATE = (
     "calibrate the camera (ros2 run camera_calibration cameracalibrator) and give its driver the file"
@@ -51,6 +55,14 @@ PLANE_POINT_FIELDS = tuple(
     for i, name in enumerate(("x", "y", "z", "rgb", "normal_x", "normal_y", "normal_z", "curvature"))
 )
 """The same for `fill_plane_points`; names of PCL's PointXYZRGBNormal."""
+
+MOVING_POINT_FIELDS = tuple(
+    (name, 4 * i)
+    for i, name in enumerate(
+        ("x", "y", "z", "vx", "vy", "vz", "vxx", "vxy", "vxz", "vyy", "vyz", "vzz", "id")
+    )
+)
+"""The same for `fill_moving_points`: place, velocity, its covariance, and the id, which is UINT32."""
 
 
 def stamp_ns(header: Any) -> int:
@@ -141,6 +153,28 @@ def depth_from(message: Any) -> np.ndarray:
     depth = stored.astype(np.float32) if dtype.kind == "f" else stored * np.float32(0.001)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth
+
+
+def labels_at(message: Any, camera: Camera) -> np.ndarray:
+    """(H, W) int32 ids of a label image (mono8, 8UC1, mono16, 16UC1, 32SC1) at the size of a camera; 0 = background.
+
+    Raises DepthRosError where it cannot be of the same view, or ids do not fit into 16 bits.
+    """
+    dtype = _LABELS.get(message.encoding)
+    if dtype is None:
+        raise DepthRosError(f"label image has encoding '{message.encoding}'; allowed: {', '.join(_LABELS)}")
+    labels = _pixels(message, message.height, 1, dtype).astype(np.int32)
+    if labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max:
+        raise DepthRosError(
+            f"label image has ids from {labels.min()} to {labels.max()}; 0 to 65535 are allowed"
+        )
+    height, width = labels.shape
+    if abs(width * camera.height - height * camera.width) > 0.02 * width * camera.height:
+        raise DepthRosError(
+            f"label image is {width}x{height} and depth {camera.width}x{camera.height}, another shape: give labels "
+            "of the whole rectified image"
+        )
+    return cv2.resize(labels, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST)
 
 
 def disparity_from(message: Any) -> np.ndarray:
@@ -337,6 +371,25 @@ def fill_plane_points(message: Any, depth: Depth, planes: Planes, stride: int = 
     points[..., 3] = (rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).view(np.float32)
     points[..., 4:7] = equations[..., :3]
     points[..., 7] = equations[..., 3] * 0
+
+
+def fill_moving_points(message: Any, points: list[np.ndarray], objects: list[ObjectMotion]) -> None:
+    """Write points (N, 3) m of every object as a flat cloud, each with velocity, covariance and id of its object.
+
+    Metres per second in the frame of the header, ego-motion removed. `message.fields` must be `MOVING_POINT_FIELDS`;
+    the header stays as it is.
+    """
+    count, size = sum(map(len, points)), 4 * len(MOVING_POINT_FIELDS)
+    message.height, message.width, message.point_step, message.row_step = 1, count, size, size * count
+    message.is_bigendian, message.is_dense = False, True
+    rows = _buffer(message, size * count).view(np.float32).reshape(count, len(MOVING_POINT_FIELDS))
+    begin = 0
+    for some, each in zip(points, objects, strict=True):
+        part = rows[begin : begin + len(some)]
+        part[:, :3], part[:, 3:6] = some, each.velocity
+        part[:, 6:12] = each.covariance[np.triu_indices(3)]
+        part[:, 12].view(np.uint32)[:] = each.label
+        begin += len(some)
 
 
 def fill_odometry(message: Any, pose: Pose, frame_id: str, child_frame_id: str) -> None:

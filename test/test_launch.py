@@ -20,6 +20,7 @@ CONSUMERS = ("nav2_", "moveit_")
 PARAMETER_FILES = sorted(f for f in (ROOT / "config").glob("*.yaml") if not f.name.startswith(CONSUMERS))
 RVIZ_FILES = sorted((ROOT / "config").glob("*.rviz"))
 OF_ROS = {"use_sim_time"}
+SUBSCRIBED = r'create_subscription\(\s*\w+, "([\w/]+)"'
 
 
 def executables() -> set[str]:
@@ -85,9 +86,9 @@ def topics_of(executable: str) -> set[str]:
         return set().union(*map(topics_of, parts))
     files = [
         ROOT / f"depth_ros/nodes/{name}.py"
-        for name in (executable, "camera_input", "rgbd_input", "imu_input")
+        for name in (executable, "camera_input", "rgbd_input", "imu_input", "odom_input")
     ]
-    own, camera, rgbd, imu = (file.read_text() for file in files)
+    own, camera, rgbd, imu, odom = (file.read_text() for file in files)
     info = re.findall(r'resolve_topic_name\(below \+ "([\w/]+)"', camera)
     received = {*info, *re.findall(r'image: str = "(\w+)"', camera)}
     if "StereoInput" in own:
@@ -96,7 +97,7 @@ def topics_of(executable: str) -> set[str]:
         ((below, image),) = re.findall(r'complain, "(\w+)", "(\w+)"', rgbd)
         received |= {f"{below}/{topic}" for topic in (image, *info)}
         received |= set(re.findall(r'resolve_topic_name\("(\w+)"', imu))
-    received |= set(re.findall(r'create_subscription\(\w+, "([\w/]+)"', own))
+    received |= set(re.findall(SUBSCRIBED, own + odom * ("OdomInput" in own)))
     return received | set(re.findall(r'_advertise\(\w+, "([\w/]+)"', own))
 
 

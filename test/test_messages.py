@@ -12,7 +12,7 @@ import pytest
 from rosbags.typesys import Stores, get_typestore
 
 from depth_ros import messages
-from depth_ros.datatypes import Camera, Depth, Pose
+from depth_ros.datatypes import Camera, Depth, ObjectMotion, Pose
 from depth_ros.errors import DepthRosError
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE).types
@@ -310,6 +310,46 @@ def test_points(stride):
     assert np.isnan(points[0, 0, :3]).all() and np.isnan(points[3 // stride, 3 // stride, :3]).all()
     packed = np.frombuffer(message.data, np.uint8).reshape(rows, columns, 16)[..., 12:]
     assert np.array_equal(packed[..., 2::-1], colours[::stride, ::stride]) and not packed[..., 3].any()
+
+
+def test_moving_points():
+    """Every point has velocity, covariance and id of its object; no object is an empty cloud."""
+    covariance = np.array([[1.0, 2, 3], [2, 4, 5], [3, 5, 6]])
+    one, two = (
+        ObjectMotion(
+            label, np.ones((1, 1), bool), np.eye(4), np.zeros(3), np.array([label, 0.5, -1]), covariance
+        )
+        for label in (3, 1 << 20)
+    )
+    points = [np.arange(6.0).reshape(2, 3), np.full((1, 3), 7.0)]
+    message = SimpleNamespace(data=array.array("B"))
+    messages.fill_moving_points(message, points, [one, two])
+    kinds = [(name, "<u4" if name == "id" else "<f4") for name, _ in messages.MOVING_POINT_FIELDS]
+    rows = np.frombuffer(message.data, np.dtype(kinds))
+    assert (message.height, message.width, message.row_step) == (1, 3, 3 * message.point_step)
+    assert rows["id"].tolist() == [3, 3, 1 << 20] and rows["vx"].tolist() == [3, 3, 1 << 20]
+    assert rows["y"].tolist() == [1, 4, 7] and rows["vz"].tolist() == [-1, -1, -1]
+    assert [rows[name][0] for name in ("vxx", "vxy", "vxz", "vyy", "vyz", "vzz")] == [1, 2, 3, 4, 5, 6]
+    messages.fill_moving_points(message, [], [])
+    assert (message.width, len(message.data)) == (0, 0)
+
+
+@pytest.mark.parametrize("encoding, dtype", [("mono8", np.uint8), ("16UC1", np.uint16), ("32SC1", np.int32)])
+def test_labels(encoding, dtype):
+    """At the size of the depth, by the nearest; ids that fit nowhere and another view are refused."""
+    camera = Camera.pinhole(8, 4, 10.0, 10.0, 4.0, 2.0)
+    labels = np.array([[0, 1, 2, 200], [3, 3, 0, 0]], dtype)
+    message = SimpleNamespace(data=array.array("B"))
+    messages.fill_image(message, labels, encoding)
+    assert np.array_equal(messages.labels_at(message, camera), labels.repeat(2, 0).repeat(2, 1))
+    with pytest.raises(DepthRosError, match="another shape"):
+        messages.labels_at(message, Camera.pinhole(8, 8, 10.0, 10.0, 4.0, 4.0))
+    messages.fill_image(message, np.full((2, 4), 70000, np.int32), "32SC1")
+    with pytest.raises(DepthRosError, match="0 to 65535"):
+        messages.labels_at(message, camera)
+    messages.fill_image(message, np.zeros((2, 4, 3), np.uint8), "rgb8")
+    with pytest.raises(DepthRosError, match="encoding 'rgb8'"):
+        messages.labels_at(message, camera)
 
 
 def test_odometry():

@@ -13,7 +13,10 @@ import setuptools
 import depth_ros
 
 ROOT = Path(depth_ros.__file__).resolve().parent.parent
-SCRIPTS = ("depth_ros", "depth_node", "stereo_depth_node", "odometry_node", "perception_node", "planes_node")
+SCRIPTS = (
+    "depth_ros", "depth_node", "stereo_depth_node", "object_motion_node", "odometry_node", "perception_node",
+    "planes_node",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

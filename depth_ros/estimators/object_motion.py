@@ -108,10 +108,8 @@ class ObjectMotionEstimator:
         for label, part in parts.items():
             motion_of = self._object(flow, part, seconds)
             if motion_of is not None:
-                mask = cv2.resize(
-                    part.astype(np.uint8), newer.depth.shape[::-1], interpolation=cv2.INTER_NEAREST
-                )
-                found.append(ObjectMotion(label, mask > 0, *motion_of))
+                mask = enlarged(part, newer.depth.shape) if labels is None else labels == label
+                found.append(ObjectMotion(label, mask, *motion_of))
         found.sort(key=lambda each: float(each.centre[2]))
         self._remember(newer, found)
         return found
@@ -169,6 +167,11 @@ class ObjectMotionEstimator:
 def instances(labels: np.ndarray) -> dict[int, np.ndarray]:
     """The mask (H, W) of every instance of a label image, by its id; 0 is none."""
     return {int(label): labels == label for label in np.unique(labels[labels > 0])}
+
+
+def enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask at the size of the image that it was thinned out from."""
+    return cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 def clusters(moving: np.ndarray, depth: np.ndarray) -> list[np.ndarray]:

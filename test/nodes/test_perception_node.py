@@ -1,4 +1,4 @@
-"""The real perception_node over real DDS: pairs in, depth and odometry of the same frames out of one process."""
+"""The real perception_node over real DDS: pairs in; depth, odometry and object motion out of one process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_ros import messages
 from depth_ros.engine import EngineSettings
+from depth_ros.estimators.object_motion import ObjectMotionSettings
 from depth_ros.estimators.odometry import OdometrySettings
 from depth_ros.estimators.stereo import StereoSettings
 from depth_ros.geometry import inverse
 from depth_ros.nodes.depth_node import DepthNodeSettings
+from depth_ros.nodes.object_motion_node import ObjectMotionNodeSettings
 from depth_ros.nodes.odometry_node import OdometryNodeSettings
 from depth_ros.nodes.play import node_process
 from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
@@ -55,7 +57,7 @@ class PairClient(OdometryClient):
 
 @pytest.fixture(scope="module")
 def robot() -> Iterator[PairClient]:
-    KINDS["depth/image_rect"] = Image
+    KINDS["depth/image_rect"] = KINDS["moving/labels"] = Image
     with node_process([*COMMAND, "semi_global", "--ros-args", "-p", "two_d:=true"]) as (
         _,
         namespace,
@@ -82,8 +84,20 @@ def test_depth_and_odometry_of_the_same_frames(robot: PairClient):
     stamps = {messages.stamp_ns(m.header) for m in robot.got["depth/image_rect"]}
     assert stamps >= {messages.stamp_ns(m.header) for m in odom}
     names = {s.name.rpartition(": ")[2] for s in robot.statuses}
-    assert names == {"stereo depth", "odometry"}
+    assert names == {"stereo depth", "odometry", "object motion"}
     assert not any("unknown parameters" in s.message for s in robot.statuses)
+
+
+def test_what_moves_is_told_of_the_same_frames_without_its_own_odometry(robot: PairClient):
+    """Nothing moves in the room: label images of zeros, as soon as there are two frames in a row."""
+    robot.listen("odom", "odometry/status", "moving/labels")
+    robot.arrive(8)
+    for place in (8, 9, 10, 11, 12):
+        robot.go(place)
+    found = robot.until(lambda: robot.got["moving/labels"], lambda: robot.show(12))
+    stamps = {messages.stamp_ns(m.header) for m in robot.got["odom"]}
+    assert {messages.stamp_ns(m.header) for m in found} <= stamps
+    assert not any(np.frombuffer(m.data, np.uint16).any() for m in found)
 
 
 def test_each_node_has_its_own_life_cycle(robot: PairClient):
@@ -103,6 +117,7 @@ def test_parameters_that_nodes_share_mean_the_same():
             (DepthNodeSettings, EngineSettings),
             (StereoDepthNodeSettings, StereoSettings, EngineSettings),
             (OdometryNodeSettings, OdometrySettings),
+            (ObjectMotionNodeSettings, ObjectMotionSettings),
         )
     ]
     for one, other in itertools.combinations(settings, 2):
