@@ -70,9 +70,11 @@ def parser() -> argparse.ArgumentParser:
     _engine_options(replay)
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
-    evaluate.add_argument("task", choices=("depth", "odometry", "planes"))
+    evaluate.add_argument("task", choices=("depth", "odometry", "object_motion", "planes"))
     evaluate.add_argument(
-        "--model", default="", help="odometry: whose depth is used; default: what suits the folder"
+        "--model",
+        default="",
+        help="odometry, object_motion: whose depth is used; default: what suits the folder",
     )
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
@@ -97,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page")
     evaluate.add_argument("--trajectories", type=Path, metavar="FOLDER",
                           help="odometry: write estimate.txt and truth.txt, TUM format")  # fmt: skip
+    evaluate.add_argument("--instances", action="store_true",
+                          help="object_motion: give it the folder's moving_objects as masks")  # fmt: skip
     _engine_options(evaluate)
 
     import_ = _command(commands, "import", run_import, "make models of a released checkpoint")
@@ -302,11 +306,12 @@ def _estimator(arguments: argparse.Namespace, pairs: bool) -> Any:
 def run_evaluate(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    if not arguments.model and arguments.task != "odometry":
+    if not arguments.model and arguments.task not in ("odometry", "object_motion"):
         raise DepthRosError(f"evaluate {arguments.task} needs --model")
     evaluate, lines = {
         "depth": (_evaluate_depth, _depth_lines),
         "odometry": (_evaluate_odometry, _odometry_lines),
+        "object_motion": (_evaluate_object_motion, _object_motion_lines),
         "planes": (_evaluate_planes, _planes_lines),
     }[arguments.task]
     with tqdm(unit="image", disable=None) as bar:
@@ -370,6 +375,21 @@ def _odometry_lines(result: dict[str, Any]) -> list[str]:
     figures = {key: value for key, value in result.items() if isinstance(value, float)}
     head = f"{result['model']} on {result['data']}: {result['frames']} frames, {result['engine']}"
     return [f"{head}, lengths {result['lengths'].replace('_', ' ')}", _figures_line(figures)]
+
+
+def _evaluate_object_motion(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from depth_ros.evaluation.object_motion import evaluate_object_motion
+
+    return evaluate_object_motion(
+        arguments.model, arguments.data, engine_settings=_engine_settings(arguments),
+        instances=arguments.instances, limit=arguments.limit, progress=progress,
+    )  # fmt: skip
+
+
+def _object_motion_lines(result: dict[str, Any]) -> list[str]:
+    figures = {key: value for key, value in result.items() if isinstance(value, float)}
+    head = f"{result['model']} on {result['data']}: {result['frames']} pairs, {result['engine']}"
+    return [f"{head}, {result['method']}", _figures_line(figures)]
 
 
 def _evaluate_planes(arguments: argparse.Namespace, progress: Any) -> dict[str, Any]:

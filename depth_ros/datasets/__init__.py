@@ -24,6 +24,7 @@ class Sample:
     depth: (H, W) float32 m of `left`, NaN = unknown, or None where the folder has no truth for it.
     T_world_camera: (4, 4) pose of the left camera (of the rectified one), or None.
     moving: (H, W) int32 instance ids of moving objects, 0 = static, or None.
+    velocities: of those objects by id, (3,) m/s over ground, in the camera, or None.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Sample:
     depth: np.ndarray | None = None
     T_world_camera: np.ndarray | None = None
     moving: np.ndarray | None = None
+    velocities: dict[int, np.ndarray] | None = None
 
     @property
     def fx_baseline(self) -> float:

@@ -7,6 +7,7 @@
     depth/              uint16, `depth_scale` units per metre; lidar_depth/ uint16/256 m; or
     disparity/          uint16/256 px of the left image; depth = fx * baseline / disparity; 0 = unknown
     moving_objects/     instance ids, 0 = static
+    velocities.txt      name of the image, id, vx vy vz of that object, m/s over ground, in the camera
     poses.txt           camera to world, 3x4 or 4x4 row-major, one row an image
 
 Depth and moving objects may be there for some frames only; they belong to the image of the same name.
@@ -104,6 +105,7 @@ class Recording:
         self._right = images_in(path / eyes[1])
         self._disparity, self._depth = images_in(path / "disparity"), images_in(path / "depth")
         self._lidar, self._moving = images_in(path / "lidar_depth"), images_in(path / "moving_objects")
+        self._velocities = read_velocities(path / "velocities.txt")
         self.names = list(self._left)
         self.stamps = stamps_for(self.names, rate)
         poses = poses or path / "poses.txt"
@@ -137,6 +139,7 @@ class Recording:
             self._depth_of(name),
             None if self._poses is None else self._poses[index],
             moving,
+            self._velocities.get(name),
         )
 
     def _depth_of(self, name: str) -> np.ndarray | None:
@@ -148,3 +151,14 @@ class Recording:
         if name in self._lidar:
             return read_depth(self._lidar[name], self.camera, _LIDAR_UNITS)
         return None
+
+
+def read_velocities(file: Path) -> dict[str, dict[int, np.ndarray]]:
+    """{name of the image: {id: (3,) m/s}}; empty without the file."""
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        name, label, *numbers = line.split()
+        if len(numbers) != 3:
+            raise DepthRosError(f"{file} has the line '{line}'; it must be: name id vx vy vz")
+        found.setdefault(name, {})[int(label)] = np.array(numbers, float)
+    return found

@@ -18,7 +18,7 @@ from depth_ros.config import problem_with, setting
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera, Frame, ObjectMotion, Planes
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import inverse
+from depth_ros.geometry import back_project, inverse
 from depth_ros.world import room, street
 from depth_ros.world.render import View, look, paint
 from depth_ros.world.writing import write_folder
@@ -100,7 +100,10 @@ class World:
                 ("right", self.render(index, "right")[0]),
             )
         )
-        return Sample(f"{index:06d}", left, right, view.depth, view.T_world_camera, self._bodies(view))
+        velocities = {m.label: m.velocity for m in self._motions(view, index)} if index else None
+        return Sample(
+            f"{index:06d}", left, right, view.depth, view.T_world_camera, self._bodies(view), velocities
+        )
 
     def pose(self, index: int) -> np.ndarray:
         """(4, 4) T_world_camera of the left camera."""
@@ -143,12 +146,17 @@ class World:
         """Motion of every visible moving object from frame index - 1 to index, in the newer camera."""
         if not 1 <= index < len(self):
             raise DepthRosError(f"world: frame {index} has no frame before it; ask for 1 to {len(self) - 1}")
-        bodies, T_world_camera = self._bodies(self.look(index)), self.pose(index)
-        motions = []
+        return self._motions(self.look(index), index)
+
+    def _motions(self, view: View, index: int) -> list[ObjectMotion]:
+        bodies, T_world_camera, motions = self._bodies(view), view.T_world_camera, []
+        points = back_project(view.depth, view.camera)
         for label in np.unique(bodies[bodies > 0]):
             was, now = (self.scene.bodies[label](i / self.rate) for i in (index - 1, index))
             T = inverse(T_world_camera) @ now @ inverse(was) @ T_world_camera
-            motions.append(ObjectMotion(int(label), bodies == label, T))
+            centre = np.median(points[bodies == label], axis=0).astype(float)
+            moved = centre - (inverse(T) @ np.append(centre, 1))[:3]
+            motions.append(ObjectMotion(int(label), bodies == label, T, centre, moved * self.rate))
         return motions
 
     def planes(self, index: int, smallest: int = 50) -> Planes:

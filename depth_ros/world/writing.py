@@ -19,7 +19,7 @@ HELD = 0.99
 
 def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Path:
     """Write `folder` to `path`: camera.yaml, left/, right/, depth/ (uint16, 0 = unknown), moving_objects/,
-    poses.txt.
+    velocities.txt, poses.txt.
 
     poses.txt has one row a frame, the upper 3x4 of T_world_camera. Folders of what the samples do not have
     are left out. extension: "png" (exact) or "jpg" of the images. Raises DepthRosError where a file cannot
@@ -32,7 +32,7 @@ def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Pa
             "write_folder: the images are not rectified; the generic layout holds rectified ones only"
         )
     scale = _depth_scale(first)
-    poses = []
+    poses, velocities = [], []
     for index in range(len(folder)):
         sample = folder[index]
         name = f"{index:06d}"
@@ -44,6 +44,8 @@ def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Pa
             _write(path / "depth" / f"{name}.png", np.where(units <= 65535, units, 0).astype(np.uint16))
         if sample.moving is not None:
             _write(path / "moving_objects" / f"{name}.png", sample.moving.astype(np.uint8))
+        for label, v in (sample.velocities or {}).items():
+            velocities.append(f"{name} {label} {v[0]:.4f} {v[1]:.4f} {v[2]:.4f}\n")
         if sample.T_world_camera is not None:
             poses.append(sample.T_world_camera[:3].reshape(-1))
     if poses and len(poses) != len(folder):
@@ -52,6 +54,8 @@ def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Pa
         )
     if poses:
         np.savetxt(path / "poses.txt", np.array(poses), fmt="%.9f")
+    if velocities:
+        (path / "velocities.txt").write_text("".join(velocities))
     _write_camera(path / "camera.yaml", first, folder.rate, scale, folder.layout == "world")
     return path
 
