@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from depth_ros.datatypes import Depth, Motion
-from depth_ros.geometry import rays
+from depth_ros.geometry import inverse, rays
 
 UNKNOWN = 1e6
 """Variance, 1/m^2, of an inverse depth that was not measured."""
@@ -23,6 +23,12 @@ ROUNDING = 1 / 12
 ROUND_TRIP = 1.0
 """px that the flow there and back may miss by, of a pixel that is seen in both images."""
 DIS = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+NEARER, SAME_DEPTH = 1.15, 0.05
+"""How much nearer what hides a pixel is, as a ratio, and within which share its depths in both images agree."""
+FLAT = 1e-2
+"""Squared grey levels per px^2: what has no gradients at all."""
+PATCH = 8
+"""px, size of the patches that the flow matches."""
 
 
 @dataclass(frozen=True)
@@ -30,33 +36,46 @@ class SceneFlow:
     """Of every n-th pixel, (H, W) of them.
 
     points: (H, W, 3) m, in the newer camera. std: (H, W) m, of their depth. measured: (H, W, 3), px px 1/m, what is
-    seen in the older image. noise: (H, W, 3, 3), covariance of `measured` less what is expected of a static point.
-    known: (H, W) bool.
+    seen in the older image. flow_noise: (H, W, 3) px^2, variances and covariance xx xy yy of its place;
+    depth_noise: (H, W) 1/m^2, variance of its inverse depth. known: (H, W) bool. surprise: (H, W) squared Mahalanobis
+    distance from standing still, of three degrees of freedom, where it is above `least`; else 0.
     """
 
     points: np.ndarray
     std: np.ndarray
     measured: np.ndarray
-    noise: np.ndarray
+    flow_noise: np.ndarray
+    depth_noise: np.ndarray
     known: np.ndarray
+    surprise: np.ndarray
     motion: Motion
     K: np.ndarray
 
-    def surprise(self) -> np.ndarray:
-        """(H, W) squared Mahalanobis distance from static; 0 where nothing is known. Three degrees of freedom."""
-        found = np.zeros(self.known.shape)
-        seen, _ = expected(self.points[self.known], self.motion.T_old_new, self.K)
-        error = self.measured[self.known] - seen
-        found[self.known] = mahalanobis(error, self.noise[self.known])
-        return found
+    def noise(self, which: np.ndarray) -> np.ndarray:
+        """(N, 3, 3), covariance of `measured` less what is expected of static points; which: (N,) of all, flat."""
+        points, std = self.points.reshape(-1, 3)[which], self.std.ravel()[which]
+        T, flow_noise = self.motion.T_old_new, self.flow_noise.reshape(-1, 3)[which]
+        _, by_point = expected(points, T, self.K)
+        along = (by_point @ T[:3, :3] @ (points / points[:, 2:])[..., None])[..., 0] * std[:, None]
+        by_motion = by_point @ moved(points @ T[:3, :3].T)
+        noise = along[:, :, None] * along[:, None, :]
+        noise += by_motion @ self.motion.covariance @ np.swapaxes(by_motion, -1, -2)
+        noise[:, 0, 0] += flow_noise[:, 0]
+        noise[:, 0, 1] += flow_noise[:, 1]
+        noise[:, 1, 0] += flow_noise[:, 1]
+        noise[:, 1, 1] += flow_noise[:, 2]
+        noise[:, 2, 2] += self.depth_noise.ravel()[which]
+        return noise
 
 
 def scene_flow(
-    older: Depth, newer: Depth, motion: Motion, stride: int, flow_std: float, depth_std: float
-) -> SceneFlow:
-    """Measure it. stride: px between the pixels that are looked at. flow_std: px.
+    older: Depth, newer: Depth, motion: Motion, stride: int, flow_std: float, image_std: float,
+    depth_std: float, least: float,
+) -> SceneFlow:  # fmt: skip
+    """Measure it. stride: px between the pixels that are looked at. flow_std: px, where there is texture.
 
-    depth_std: of depth that does not state its own, as a share of it.
+    image_std: grey levels that an unmoved pixel differs by. depth_std: of depth that does not state its own, as a
+    share of it. least: squared Mahalanobis distance from which on it is worth to be known.
     """
     K, T, grid = newer.camera.K, motion.T_old_new, _grid(*newer.depth.shape)
     step = np.s_[::stride, ::stride]
@@ -68,21 +87,26 @@ def scene_flow(
     returned = match + _read(back, match, cv2.INTER_LINEAR, 1e4)
     depth = newer.depth[step]
     same = np.linalg.norm(returned - grid[step], axis=-1) < ROUND_TRIP
-    known = np.isfinite(depth) & (depth > 0) & same
-    points = rays(newer.camera)[step] * np.where(known, depth, 1.0)[..., None]
-    rho, rho_variance = _inverse_depth(older, target, depth_std, flow_std)
-    seen, by_point = expected(points, T, K)
-    measured = np.concatenate([target, np.where(np.isfinite(rho), rho, seen[..., 2])[..., None]], -1)
-    z_std = _std(newer, depth_std)[step]
-    along = (by_point @ T[:3, :3] @ rays(newer.camera)[step][..., None])[..., 0] * z_std[..., None]
-    noise = along[..., :, None] * along[..., None, :]
-    noise[..., 0, 0] += flow_std**2
-    noise[..., 1, 1] += flow_std**2
-    noise[..., 2, 2] += np.where(np.isfinite(rho), rho_variance, UNKNOWN)
-    by_motion = by_point @ _moved(points @ T[:3, :3].T)
-    noise += by_motion @ motion.covariance @ np.swapaxes(by_motion, -1, -2)
-    known &= np.isfinite(noise).all((-1, -2)) & np.isfinite(measured).all(-1) & (seen[..., 2] > 0)
-    return SceneFlow(points, z_std, measured, noise, known, motion, K)
+    known = np.isfinite(depth) & (depth > 0) & same & (target > -1e3).all(-1)
+    points = rays(newer.camera)[step] * np.where(known, depth, np.float32(1.0))[..., None]
+    rho, depth_noise = _inverse_depth(older, target, depth_std, flow_std)
+    seen = expected(points, T, K)[0]
+    rho_known = np.isfinite(rho) & np.isfinite(depth_noise)
+    measured = np.concatenate([target, np.where(rho_known, rho, seen[..., 2])[..., None]], -1)
+    depth_noise = np.where(rho_known, depth_noise, UNKNOWN)
+    flow_noise = texture_noise(newer.image, image_std, step) + flow_std**2 * np.array([1.0, 0.0, 1.0])
+    known &= (seen[..., 2] > 0) & ~hidden(older, newer, seen, motion)
+    surprise = np.zeros(known.shape)
+    flow = SceneFlow(
+        points, _std(newer, depth_std)[step], measured, flow_noise, depth_noise, known, surprise, motion, K
+    )
+    error = np.where(known[..., None], measured - seen, 0.0)
+    # What depth and ego-motion add to the noise of flow and inverse depth can only make it less surprising.
+    most = (error[..., :2] ** 2).sum(-1) / flow_std**2 + error[..., 2] ** 2 / depth_noise
+    which = np.flatnonzero(most > least)
+    surprise.ravel()[which] = mahalanobis(error.reshape(-1, 3)[which], flow.noise(which))
+    surprise[surprise <= least] = 0.0
+    return flow
 
 
 def expected(points: np.ndarray, T: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +137,33 @@ def cross(v: np.ndarray) -> np.ndarray:
     )
 
 
-def _moved(turned: np.ndarray) -> np.ndarray:
+def hidden(older: Depth, newer: Depth, seen: np.ndarray, motion: Motion) -> np.ndarray:
+    """(H, W) whether a pixel, expected at `seen` (H, W, 3) in the older image, was behind something nearer there that
+    stands still itself, since the newer image shows it where it has to be: its flow is made up."""
+    K = newer.camera.K
+    z = _read(older.depth, seen[..., :2].astype(np.float32), cv2.INTER_NEAREST, np.nan)
+    ray = np.concatenate([(seen[..., :2] - K[:2, 2]) / np.diag(K)[:2], np.ones_like(z)[..., None]], -1)
+    now = expected(ray * z[..., None], inverse(motion.T_old_new), K)[0]
+    there = _read(newer.depth, now[..., :2].astype(np.float32), cv2.INTER_NEAREST, np.nan)
+    return (z * seen[..., 2] * NEARER < 1) & (np.abs(there * now[..., 2] - 1) < SAME_DEPTH)
+
+
+def texture_noise(image: np.ndarray, image_std: float, step: tuple[slice, slice]) -> np.ndarray:
+    """(H, W, 3) px^2, variances and covariance xx xy yy of the place of a patch, at every n-th pixel of an RGB image.
+
+    By its gradients (Foerstner 1987): large across the edge where there is only one, and all around where there is
+    nothing. image_std: grey levels.
+    """
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (5, 5), 1.0)
+    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    products: np.ndarray = np.stack([x * x, x * y, y * y], -1)
+    products = cv2.boxFilter(products, -1, (PATCH, PATCH), normalize=False)[step]
+    xx, xy, yy = np.moveaxis(products, -1, 0)
+    xx, yy = xx + np.float32(FLAT), yy + np.float32(FLAT)
+    return image_std**2 * np.stack([yy, -xy, xx], -1) / (xx * yy - xy * xy)[..., None]
+
+
+def moved(turned: np.ndarray) -> np.ndarray:
     """(..., 3, 6): derivative of a carried point by an error of the motion, translation and rotation."""
     return np.concatenate([np.broadcast_to(np.eye(3), (*turned.shape, 3)), -cross(turned)], -1)
 

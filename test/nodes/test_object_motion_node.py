@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from depth_ros import messages
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Pose
-from depth_ros.geometry import T_BODY_OPTICAL, back_project, inverse
+from depth_ros.geometry import T_BODY_OPTICAL, inverse
 from depth_ros.nodes.play import node_process
 from depth_ros.world import World, WorldSettings
 
@@ -92,10 +92,14 @@ class StreetClient(OdometryClient):
         return message
 
     def complete(self) -> dict[str, list]:
-        """What came of one pass on all topics, drop by drop, of the stamps that all of them have."""
+        """What came of one pass, of the frames in which something moves: on all topics."""
 
         def whole() -> dict[str, list] | None:
-            by_stamp = [{messages.stamp_ns(head(m)): m for m in found} for found in self.got.values()]
+            some = {messages.stamp_ns(head(m)) for m in self.got["moving/objects"] if m.width}
+            by_stamp = [
+                {messages.stamp_ns(head(m)): m for m in found if messages.stamp_ns(head(m)) in some}
+                for found in self.got.values()
+            ]
             common = sorted(set.intersection(*map(set, by_stamp)))
             return {t: [by[s] for s in common] for t, by in zip(self.got, by_stamp)} if common else None
 
@@ -122,10 +126,7 @@ CAR = 2
 
 def truth(index: int) -> np.ndarray:
     """Velocity (3,) m/s of the middle of the near car, in the camera."""
-    points = back_project(view(index).depth, view(index).left.camera)
-    (each,) = (m for m in WORLD.object_motions(index) if m.label == CAR)
-    centre = np.median(points[each.mask], 0)
-    return 10 * (centre - (inverse(each.T) @ np.append(centre, 1))[:3])
+    return view(index).velocities[CAR]
 
 
 def place_of(message, client: StreetClient) -> int:
