@@ -184,7 +184,9 @@ def _clip_options(command: argparse.ArgumentParser) -> None:
 
 def _engine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--backend", choices=("auto", *BACKENDS), default="auto")
-    command.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    command.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16", "float16", "int8"), default="auto"
+    )
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 

@@ -40,7 +40,7 @@ class EngineSettings:
 
     backend: str = setting("auto", "compiler of the network", choices=("auto", *BACKENDS))
     precision: str = setting(
-        "auto", "number format of the network", choices=("auto", "float32", "bfloat16", "float16")
+        "auto", "number format of the network", choices=("auto", "float32", "bfloat16", "float16", "int8")
     )
     device: str = setting("auto", "where the network runs", choices=("auto", "cpu", "cuda"))
 
@@ -124,7 +124,7 @@ def open_engine(card: Card, width: int, height: int, settings: EngineSettings = 
     model = load_model(card, device)
     inputs = check_inputs(card, width, height, device)
     passed_over: list[str] = []
-    for name, precision in candidates(settings, device, passed_over):
+    for name, precision in candidates(settings, device, passed_over, getattr(model, "int8", False)):
         try:
             run, note = _checked(card, model, name, precision, device, inputs)
         except Exception as error:  # compilers raise anything; the next candidate is tried, visibly
@@ -136,8 +136,13 @@ def open_engine(card: Card, width: int, height: int, settings: EngineSettings = 
     raise DepthRosError(f"no engine for model '{card.name}' at {width}x{height}: {'; '.join(passed_over)}")
 
 
-def candidates(settings: EngineSettings, device: str, passed_over: list[str]) -> list[tuple[str, str]]:
-    """(backend, precision) to try, best first, eager float32 last; what is missing goes to `passed_over`."""
+def candidates(
+    settings: EngineSettings, device: str, passed_over: list[str], int8: bool = False
+) -> list[tuple[str, str]]:
+    """(backend, precision) to try, best first, eager float32 last; what is missing goes to `passed_over`.
+
+    int8: whether integers are taken without being asked for.
+    """
     found = []
     for name in BACKENDS if settings.backend == "auto" else (settings.backend,):
         module = backend(name)
@@ -151,7 +156,12 @@ def candidates(settings: EngineSettings, device: str, passed_over: list[str]) ->
         if settings.precision not in ("auto", *offered):
             passed_over.append(f"{name}: no {settings.precision} on this {device}")
             continue
-        found += [(name, p) for p in offered if settings.precision in ("auto", p)]
+        chosen = (
+            [p for p in offered if int8 or p != "int8"]
+            if settings.precision == "auto"
+            else [settings.precision]
+        )
+        found += [(name, precision) for precision in chosen]
     return [*found, *([] if ("eager", "float32") in found else [("eager", "float32")])]
 
 
@@ -161,11 +171,11 @@ def _checked(
     """A function that runs the engine, and how it was come by; raises if it does not agree with `model`."""
     module = backend(name)
     if name == "eager":
-        run, note = module.runner(lowered(model, precision)), "runs the module as it is"
+        run, note = module.runner(lowered(model, precision, inputs)), "runs the module as it is"
     else:
         folder, note = cache.engine_folder(
             cache.manifest(card, name, precision, device, inputs),
-            lambda path: module.build(lowered(model, precision), inputs, path),
+            lambda path: module.build(lowered(model, precision, inputs), inputs, path),
         )
         run = module.load(folder, device)
     problem = "" if (name, precision) == ("eager", "float32") else disagreement(model, run, inputs)

@@ -110,8 +110,9 @@ def _verdict(compiler: str, missing: str, build: Callable[[], object]) -> Verdic
 
 def _build(name: str, subject: Subject, device: str) -> None:
     module = backend(name)
-    model = lowered(subject.model, module.precisions(device)[0]).to(device)
     inputs = tuple(tensor.to(device) for tensor in subject.inputs)
+    precision = next(each for each in module.precisions(device) if each != "int8")
+    model = lowered(subject.model, precision, inputs).to(device)
     with tempfile.TemporaryDirectory() as folder:
         module.build(model, inputs, Path(folder))
         module.load(Path(folder), device)

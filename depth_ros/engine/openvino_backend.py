@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 FILE = "engine.xml"
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -24,16 +24,23 @@ def unavailable(device: str) -> str:
 
 
 def precisions(device: str) -> list[str]:
-    native = platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
-    return ["bfloat16", "float32"] if native else ["float32"]
+    x86 = platform.machine() == "x86_64"
+    found = (
+        ["int8"] if x86 and torch.cpu._is_vnni_supported() else []
+    )  # without VNNI its sums overflow 16 bits
+    return [*found, *(["bfloat16"] if x86 and torch.cpu._is_avx512_bf16_supported() else []), "float32"]
 
 
 def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
-    """Convert `model` to folder/engine.xml and .bin; the precision of its parameters becomes a hint."""
+    """Convert `model` to folder/engine.xml and .bin; the precision of its parameters becomes a hint.
+
+    Of a rounded program (depth_ros.engine.int8) the hint is for what is not rounded.
+    """
     import openvino
 
     lowest = {p.dtype for p in model.parameters()}
-    precision = "bfloat16" if torch.bfloat16 in lowest else "float32"
+    low = torch.bfloat16 in lowest or (isinstance(model, fx.GraphModule) and "bfloat16" in precisions("cpu"))
+    precision = "bfloat16" if low else "float32"
     # OpenVINO lowers a float32 program itself and keeps the decoding after the last convolution in float32
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -28,7 +28,8 @@ images uint8 RGB, intrinsics (B, 3, 3) float32 px of the images as given, output
 
 Lengths are metres where the card says `metric`; NaN = unknown. Normalisation, decoding and the use of the focal
 length are inside. Sizes are multiples of `size_multiple`, an attribute of the model. A model computes in the
-precision of its parameters; a part with `keep_float32 = True` is never lowered. Images and labels are converted
+precision of its parameters; a part with `keep_float32 = True` is never lowered to 16 bits. A model with `int8 = True`
+may compute in integers without being asked to: its figures were measured that way. Images and labels are converted
 before anything else is done with them: TensorRT takes uint8 for nothing but a conversion.
 """
 

@@ -164,6 +164,7 @@ class Model(nn.Module):
     """The contract of a depth model around `Network` (see depth_ros.networks)."""
 
     size_multiple = 32
+    int8 = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -190,7 +191,7 @@ class Model(nn.Module):
 
     def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Depth (B, H, W) float32 m; NaN beyond `max_depth`."""
-        depth = focal(intrinsics)[:, None, None] * torch.exp(-self.log_inverse(image, intrinsics))
+        depth = torch.exp(focal(intrinsics).log()[:, None, None] - self.log_inverse(image, intrinsics))
         return torch.where(depth <= self.settings.max_depth, depth, torch.nan)
 
 
