@@ -37,6 +37,34 @@ def orthonormal(T: np.ndarray) -> np.ndarray:
     return out
 
 
+def cross(v: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) with cross(v) @ u = v x u, of v (..., 3)."""
+    zero = np.zeros_like(v[..., 0])
+    x, y, z = v[..., 0], v[..., 1], v[..., 2]
+    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def exponential(twist: np.ndarray) -> np.ndarray:
+    """(4, 4) motion of a constant body twist (6,), m and rad, over its unit of time."""
+    W, angle = cross(twist[3:]), float(np.linalg.norm(twist[3:]))
+    T = np.eye(4)
+    T[:3, :3] = cv2.Rodrigues(np.asarray(twist[3:], float))[0]
+    a, b = (
+        (0.5, 1 / 6) if angle < 1e-6 else ((1 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3)
+    )
+    T[:3, 3] = (np.eye(3) + a * W + b * W @ W) @ twist[:3]
+    return T
+
+
+def logarithm(T: np.ndarray) -> np.ndarray:
+    """The constant body twist (6,), m and rad, whose motion over its unit of time is T (4, 4)."""
+    rotation = cv2.Rodrigues(T[:3, :3])[0][:, 0]
+    W, angle = cross(rotation), float(np.linalg.norm(rotation))
+    c = 1 / 12 if angle < 1e-4 else (1 - angle / 2 / np.tan(angle / 2)) / angle**2
+    return np.concatenate([(np.eye(3) - W / 2 + c * W @ W) @ T[:3, 3], rotation])
+
+
 def matrix_from_quaternion(q_xyzw: np.ndarray) -> np.ndarray:
     """Rotation (3, 3) of a quaternion in x y z w order (ROS); it is normalised first."""
     x, y, z, w = np.asarray(q_xyzw, float) / np.linalg.norm(q_xyzw)

@@ -20,7 +20,8 @@ MARGIN = 2
 class View:
     """A frame, prepared. grey: (H, W) uint8. levels: its pyramid, float32. K: intrinsics of each level.
 
-    inverse_depth: (H, W) 1/m, NaN where unknown or at an outline; variance: of it. usable: where it may serve.
+    inverse_depth: (H, W) 1/m, NaN where unknown or at an outline; variance: of it.
+    moving: (H, W) bool, pixels to leave out, or None.
     """
 
     def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:

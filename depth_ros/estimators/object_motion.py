@@ -17,8 +17,8 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_tracks import ObjectTracks
-from depth_ros.estimators.scene_flow import PATCH, SceneFlow, cross, expected, mahalanobis, moved, scene_flow
-from depth_ros.geometry import inverse
+from depth_ros.estimators.scene_flow import PATCH, SceneFlow, expected, mahalanobis, moved, scene_flow
+from depth_ros.geometry import cross, inverse
 
 STEPS = 6
 MOST = 1500

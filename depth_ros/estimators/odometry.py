@@ -21,8 +21,8 @@ from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import motion_by_descriptors
 from depth_ros.estimators.frame_alignment import Aligned, align
 from depth_ros.estimators.key_frames import KeyFrame, View
-from depth_ros.estimators.pose_solver import Bias, exp, older_newer
-from depth_ros.geometry import inverse, orthonormal
+from depth_ros.estimators.pose_solver import Bias, older_newer
+from depth_ros.geometry import exponential, inverse, logarithm, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
 LOST_SPEED = 1.0
@@ -248,8 +248,7 @@ class OdometryEstimator:
 
 def _part(T: np.ndarray, whole: int, part: int) -> np.ndarray:
     """The motion T (4, 4) of `whole` ns over `part` ns."""
-    share = part / max(whole, 1)
-    return exp(share * np.concatenate([T[:3, 3], cv2.Rodrigues(T[:3, :3])[0][:, 0]]))
+    return exponential(part / max(whole, 1) * logarithm(T))
 
 
 def _turned(covariance: np.ndarray, T: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from depth_ros.datatypes import Depth, Motion
-from depth_ros.geometry import inverse, rays
+from depth_ros.geometry import cross, inverse, rays
 
 UNKNOWN = 1e6
 """Variance, 1/m^2, of an inverse depth that was not measured."""
@@ -80,8 +80,9 @@ def scene_flow(
     K, T, grid = newer.camera.K, motion.T_old_new, _grid(*newer.depth.shape)
     step = np.s_[::stride, ::stride]
     static = _carried(rays(newer.camera) * _filled(newer.depth)[..., None], T, K)
-    as_static = _read(older.image, static, cv2.INTER_LINEAR, 0.0)
-    there, back = _flow(newer.image, as_static), _flow(as_static, newer.image)
+    grey, older_grey = (cv2.cvtColor(each.image, cv2.COLOR_RGB2GRAY) for each in (newer, older))
+    as_static = _read(older_grey, static, cv2.INTER_LINEAR, 0.0)
+    there, back = _flow(grey, as_static), _flow(as_static, grey)
     match = (grid + there)[step]
     target = _read(static, match, cv2.INTER_LINEAR, -1e4)
     returned = match + _read(back, match, cv2.INTER_LINEAR, 1e4)
@@ -94,7 +95,7 @@ def scene_flow(
     rho_known = np.isfinite(rho) & np.isfinite(depth_noise)
     measured = np.concatenate([target, np.where(rho_known, rho, seen[..., 2])[..., None]], -1)
     depth_noise = np.where(rho_known, depth_noise, UNKNOWN)
-    flow_noise = texture_noise(newer.image, image_std, step) + flow_std**2 * np.array([1.0, 0.0, 1.0])
+    flow_noise = texture_noise(grey, image_std, step) + flow_std**2 * np.array([1.0, 0.0, 1.0])
     known &= (seen[..., 2] > 0) & ~hidden(older, newer, seen, motion)
     surprise = np.zeros(known.shape)
     flow = SceneFlow(
@@ -128,15 +129,6 @@ def mahalanobis(error: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return (error * np.linalg.solve(covariance, error[..., None])[..., 0]).sum(-1)
 
 
-def cross(v: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) that takes w to v x w."""
-    zero = np.zeros_like(v[..., 0])
-    x, y, z = v[..., 0], v[..., 1], v[..., 2]
-    return np.stack(
-        [np.stack([zero, -z, y], -1), np.stack([z, zero, -x], -1), np.stack([-y, x, zero], -1)], -2
-    )
-
-
 def hidden(older: Depth, newer: Depth, seen: np.ndarray, motion: Motion) -> np.ndarray:
     """(H, W) whether a pixel, expected at `seen` (H, W, 3) in the older image, was behind something nearer there that
     stands still itself, since the newer image shows it where it has to be: its flow is made up."""
@@ -148,14 +140,14 @@ def hidden(older: Depth, newer: Depth, seen: np.ndarray, motion: Motion) -> np.n
     return (z * seen[..., 2] * NEARER < 1) & (np.abs(there * now[..., 2] - 1) < SAME_DEPTH)
 
 
-def texture_noise(image: np.ndarray, image_std: float, step: tuple[slice, slice]) -> np.ndarray:
-    """(H, W, 3) px^2, variances and covariance xx xy yy of the place of a patch, at every n-th pixel of an RGB image.
+def texture_noise(grey: np.ndarray, image_std: float, step: tuple[slice, slice]) -> np.ndarray:
+    """(H, W, 3) px^2, variances and covariance xx xy yy of the place of a patch, at every n-th pixel of a grey image.
 
     By its gradients (Foerstner 1987): large across the edge where there is only one, and all around where there is
     nothing. image_std: grey levels.
     """
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (5, 5), 1.0)
-    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (5, 5), 1.0)
+    x, y = (cv2.Sobel(smooth, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
     products: np.ndarray = np.stack([x * x, x * y, y * y], -1)
     products = cv2.boxFilter(products, -1, (PATCH, PATCH), normalize=False)[step]
     xx, xy, yy = np.moveaxis(products, -1, 0)
@@ -180,9 +172,8 @@ def _grid(height: int, width: int) -> np.ndarray:
 
 
 def _flow(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(H, W, 2) px from `image` to `other`, both RGB (Kroeger et al., ECCV 2016)."""
-    grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (image, other)]
-    return cv2.DISOpticalFlow.create(DIS).calc(grey[0], grey[1], np.empty(0))
+    """(H, W, 2) px from `image` to `other`, both grey (Kroeger et al., ECCV 2016)."""
+    return cv2.DISOpticalFlow.create(DIS).calc(image, other, np.empty(0))
 
 
 def _filled(depth: np.ndarray) -> np.ndarray:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 STEPS = {"typical": 0.5, "best": 0.0, "worst": 1.0, "better half": 0.25, "worse half": 0.75}
 """The images of the page, by their place in the ranking."""
+
+
+class Stamped(Protocol):
+    """What a stamp, ns, belongs to."""
+
+    @property
+    def stamp(self) -> int: ...
+
+
+S = TypeVar("S", bound=Stamped)
 
 
 class Recorded(Protocol):
@@ -109,25 +119,34 @@ def evaluate_recorded(
 
     Latencies are those recorded. Raises DepthRosError if no stamp is one of the folder's.
     """
-    by_stamp = {each.stamp: each for each in recorded}
-    indices = [index for index in range(len(folder)) if folder[index].left.stamp in by_stamp]
-    if not indices:
-        raise DepthRosError(
-            f"none of {len(by_stamp)} depth images has a stamp of {data}: is it that recording?"
-        )
+    found = matched(recorded, folder, data, "depth images")
+    by_stamp = {each.stamp: each for each in found.values()}
 
     def estimate(frame: Frame) -> Depth:
         return as_depth(by_stamp[frame.stamp].depth, frame)
 
     card = find_card(model)
-    words = f"{len(indices)} of {len(folder)}, those for which depth came back"
-    planned = plan(folder, indices, words, scale=card.scale, typical=card.typical)
-    latencies = tuple(1000 * by_stamp[folder[index].left.stamp].latency for index in indices)
+    words = f"{len(found)} of {len(folder)}, those for which depth came back"
+    planned = plan(folder, list(found), words, scale=card.scale, typical=card.typical)
+    latencies = tuple(1000 * each.latency for each in found.values())
     comparison = dataclasses.replace(compare(estimate, planned), latencies=latencies)
     result = _result(card.name, data, planned, comparison, "depth_node over DDS, image to depth")
     if report is not None:
         write_report(report, _page(result, comparison, estimate, planned, card_facts(card)), card.curves)
     return result
+
+
+def matched(recorded: Iterable[S], folder: Folder, data: Path, what: str) -> dict[int, S]:
+    """What was recorded, each by the index in the folder of the image that has its stamp, in order.
+
+    Raises DepthRosError if none has one; what: its name there.
+    """
+    by_stamp = {each.stamp: each for each in recorded}
+    stamps = (folder[index].left.stamp for index in range(len(folder)))
+    found = {index: by_stamp[stamp] for index, stamp in enumerate(stamps) if stamp in by_stamp}
+    if not found:
+        raise DepthRosError(f"none of {len(by_stamp)} {what} has a stamp of {data}: is it that recording?")
+    return found
 
 
 def compare(

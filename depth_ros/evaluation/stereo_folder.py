@@ -17,7 +17,7 @@ from depth_ros.datatypes import Disparity, StereoFrame
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.semi_global import SEMI_GLOBAL
 from depth_ros.evaluation.depth import figures as depth_figures
-from depth_ros.evaluation.folder import card_facts, places
+from depth_ros.evaluation.folder import card_facts, matched, places
 from depth_ros.evaluation.latency import summarise
 from depth_ros.evaluation.plan import choose, truth_kind
 from depth_ros.evaluation.reference import stereo_reference
@@ -114,7 +114,8 @@ def evaluate_stereo(
     result = _result(model, data, subject, comparison, ours.engine_name)
     if report is not None:
         facts = _facts(model) | {"why this engine": ours.reason, "command": command}
-        write_stereo_report(report, _page(result, comparison, estimates, subject, facts))
+        curves = ours.card.curves if ours.card else None
+        write_stereo_report(report, _page(result, comparison, estimates, subject, facts), curves)
     return result
 
 
@@ -132,22 +133,17 @@ def evaluate_recorded_pairs(
     """
     from depth_ros.estimators.stereo import StereoSettings
 
-    by_stamp = {each.stamp: each for each in recorded}
-    indices = [index for index in range(len(folder)) if folder[index].left.stamp in by_stamp]
-    if not indices:
-        raise DepthRosError(
-            f"none of {len(by_stamp)} disparities has a stamp of {data}: is it that recording?"
-        )
+    found = matched(recorded, folder, data, "disparities")
+    by_stamp = {each.stamp: each for each in found.values()}
 
     def estimate(pair: StereoFrame) -> Disparity:
         return as_disparity(by_stamp[pair.left.stamp].disparity, pair)
 
-    subject = Subject.of(
-        folder, indices, f"{len(indices)} of {len(folder)}, those for which disparity came back"
-    )
+    words = f"{len(found)} of {len(folder)}, those for which disparity came back"
+    subject = Subject.of(folder, list(found), words)
     estimates = {OURS: estimate} | _classical(StereoSettings(), subject)
     comparison = compare_pairs(estimates, subject)
-    latencies = tuple(1000 * by_stamp[folder[index].left.stamp].latency for index in indices)
+    latencies = tuple(1000 * each.latency for each in found.values())
     comparison = dataclasses.replace(comparison, latencies={**comparison.latencies, OURS: latencies})
     result = _result(model, data, subject, comparison, "stereo_depth_node over DDS, pair to disparity")
     if report is not None:

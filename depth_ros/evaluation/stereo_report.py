@@ -15,7 +15,7 @@ from depth_ros.datatypes import Depth
 from depth_ros.evaluation.cloud import ABOVE, BEHIND, cloud_picture
 from depth_ros.evaluation.page import document, legend, picture, tile
 from depth_ros.evaluation.pictures import depth_range, disparity_picture, error_colours
-from depth_ros.evaluation.report import WIDTH, facts_section, latency_section, latency_tile
+from depth_ros.evaluation.report import WIDTH, curves_section, facts_section, latency_section, latency_tile
 from depth_ros.evaluation.stereo import FIGURES
 
 LARGEST = 6.0
@@ -51,8 +51,8 @@ class StereoReport:
     truth: str = "truth"
 
 
-def write_stereo_report(path: Path, report: StereoReport) -> None:
-    """Write the page; folders on the way are made."""
+def write_stereo_report(path: Path, report: StereoReport, curves: Path | None = None) -> None:
+    """Write the page; folders on the way are made. curves: SVG of the training, shown if there is one."""
     result = report.result
     title = f"{result['model']} on {Path(result['data']).name}"
     parts = [
@@ -63,6 +63,7 @@ def write_stereo_report(path: Path, report: StereoReport) -> None:
         _table(result),
         _coverage(result["coverage_by_std"]),
         latency_section(report.latencies, result["engine"]),
+        curves_section(curves),
         facts_section(result, report.facts),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

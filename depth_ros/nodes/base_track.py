@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from depth_ros.datatypes import Odometry
-from depth_ros.geometry import inverse
+from depth_ros.geometry import cross, exponential, inverse, logarithm, orthonormal
 
 UNKNOWN = 9999.0
 """Variance of what is not known at all, as rtabmap_ros has it."""
@@ -83,7 +82,7 @@ class BaseTrack:
         pose, arm = self._last or (found.pose.T, T_base_optical)
         self._last = (found.pose.T, T_base_optical)
         step = self._of_base(arm, inverse(pose) @ found.pose.T, T_base_optical)
-        T = orthogonal(self._known.T @ step)
+        T = orthonormal(self._known.T @ step)
         state = BaseState(found.stamp, found.state, T, self._covariance(T, found, T_base_optical))
         if found.motion is None:
             self._known = state
@@ -142,12 +141,6 @@ def to_base(R_parent_first: np.ndarray, R_first_camera: np.ndarray, T_base_optic
     return J
 
 
-def cross(v: np.ndarray) -> np.ndarray:
-    """(3, 3) with cross(v) @ u = v x u."""
-    x, y, z = v
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-
-
 def flat(T: np.ndarray) -> np.ndarray:
     """The motion in the plane that is nearest: x, y and yaw of T (4, 4)."""
     yaw = np.arctan2(T[1, 0] - T[0, 1], T[0, 0] + T[1, 1])
@@ -155,31 +148,3 @@ def flat(T: np.ndarray) -> np.ndarray:
     out[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
     out[:2, 3] = T[:2, 3]
     return out
-
-
-def orthogonal(T: np.ndarray) -> np.ndarray:
-    """T (4, 4) with the rotation that is nearest: many steps in a row would lose it."""
-    U, _, V = np.linalg.svd(T[:3, :3])
-    out = T.copy()
-    out[:3, :3] = U @ V
-    return out
-
-
-def exponential(twist: np.ndarray) -> np.ndarray:
-    """(4, 4) motion of a constant body twist (6,), m and rad, over its unit of time."""
-    W, angle = cross(twist[3:]), float(np.linalg.norm(twist[3:]))
-    T = np.eye(4)
-    T[:3, :3] = cv2.Rodrigues(np.asarray(twist[3:], float))[0]
-    a, b = (
-        (0.5, 1 / 6) if angle < 1e-6 else ((1 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3)
-    )
-    T[:3, 3] = (np.eye(3) + a * W + b * W @ W) @ twist[:3]
-    return T
-
-
-def logarithm(T: np.ndarray) -> np.ndarray:
-    """The constant body twist (6,), m and rad, whose motion over its unit of time is T (4, 4)."""
-    rotation = cv2.Rodrigues(T[:3, :3])[0][:, 0]
-    W, angle = cross(rotation), float(np.linalg.norm(rotation))
-    c = 1 / 12 if angle < 1e-4 else (1 - angle / 2 / np.tan(angle / 2)) / angle**2
-    return np.concatenate([(np.eye(3) - W / 2 + c * W @ W) @ T[:3, 3], rotation])

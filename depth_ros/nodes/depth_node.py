@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_ros import messages
@@ -24,17 +17,11 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.nodes.camera_input import CameraInput, incompatible_text
+from depth_ros.nodes import life_cycle
+from depth_ros.nodes.camera_input import CameraInput
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.parameters import Parameters
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
-
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 @dataclass(frozen=True)
@@ -88,26 +75,14 @@ class DepthNode(LifecycleNode):
         self.followers: list[Follower] = []
         self.parameters = Parameters(self, DepthNodeSettings, EngineSettings, others=others)
         self.diagnostics = Diagnostics(self, "depth", self._values, self._silence)
-        if self.parameters.unknown:
-            unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
-            self.diagnostics.complain(f"unknown parameters {unknown}; known are {known}")
+        self.parameters.name_unknown(self.diagnostics.complain)
 
     def start(self) -> None:
         """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        if self.parameters.read(DepthNodeSettings).autostart and self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        life_cycle.start(self, self.parameters.read(DepthNodeSettings).autostart)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._configure()
-        except DepthRosError as error:
-            self.diagnostics.error = f"cannot configure: {error}"
-            self.get_logger().error(self.diagnostics.error)
-            return FAILURE
-        except Exception:  # rclpy would swallow it
-            self.get_logger().fatal(traceback.format_exc())
-            raise
-        return SUCCESS
+        return life_cycle.configured(self, self._configure, self.diagnostics)
 
     def _configure(self) -> None:
         settings = self.parameters.read(DepthNodeSettings)
@@ -135,19 +110,10 @@ class DepthNode(LifecycleNode):
             for n, o in messages.POINT_FIELDS
         ]
         self._points_message = PointCloud2(fields=fields)
-        self.diagnostics.error, self.parameters.locked = "", True
+        self.parameters.locked = True
 
     def _advertise(self, kind: type, topic: str) -> LifecyclePublisher:
-        resolved = self.resolve_topic_name(topic)
-
-        def incompatible(event: Any) -> None:
-            self.diagnostics.complain(incompatible_text(resolved, "subscriber", event))
-
-        return self.create_lifecycle_publisher(
-            kind, topic, QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )  # fmt: skip
+        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         settings = self.parameters.read(DepthNodeSettings)
@@ -177,7 +143,7 @@ class DepthNode(LifecycleNode):
         for publisher in self._outputs:
             self.destroy_lifecycle_publisher(publisher)
         self._estimator, self._outputs, self.parameters.locked = None, (), False
-        return SUCCESS
+        return TransitionCallbackReturn.SUCCESS
 
     def _on_image(self, message: Any) -> None:
         self.diagnostics.awake()
@@ -239,18 +205,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
     from depth_ros.estimators.depth import DepthEstimator
 
-    rclpy.init(args=args)
-    try:
-        node = DepthNode(DepthEstimator)
-    except (DepthRosError, ParameterException) as error:
-        get_logger("depth_node").fatal(str(error))
-        return 1
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the usual ways to end
-    return 0
+    return life_cycle.run("depth_node", lambda: [DepthNode(DepthEstimator)], args)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -23,20 +18,13 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Odometry
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionSettings
-from depth_ros.nodes.camera_input import incompatible_text
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.motion_output import MotionOutput
 from depth_ros.nodes.odom_input import OdomInput
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.rgbd_input import RgbdInput
 from depth_ros.nodes.waiting_pairs import WaitingPairs
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
-
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 @dataclass(frozen=True)
@@ -94,26 +82,14 @@ class ObjectMotionNode(LifecycleNode):
         self._rejected = self._objects = 0
         self.parameters = Parameters(self, ObjectMotionNodeSettings, ObjectMotionSettings, others=others)
         self.diagnostics = Diagnostics(self, "object motion", self._values, self._silence)
-        if self.parameters.unknown:
-            unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
-            self.diagnostics.complain(f"unknown parameters {unknown}; known are {known}")
+        self.parameters.name_unknown(self.diagnostics.complain)
 
     def start(self) -> None:
         """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        if self.parameters.read(ObjectMotionNodeSettings).autostart and self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        life_cycle.start(self, self.parameters.read(ObjectMotionNodeSettings).autostart)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._configure()
-        except DepthRosError as error:
-            self.diagnostics.error = f"cannot configure: {error}"
-            self.get_logger().error(self.diagnostics.error)
-            return FAILURE
-        except Exception:  # rclpy would swallow it
-            self.get_logger().fatal(traceback.format_exc())
-            raise
-        return SUCCESS
+        return life_cycle.configured(self, self._configure, self.diagnostics)
 
     def _configure(self) -> None:
         self._settings = settings = self.parameters.read(ObjectMotionNodeSettings)
@@ -133,19 +109,10 @@ class ObjectMotionNode(LifecycleNode):
             "objects": self._advertise(PointCloud2, "moving/objects"),
         }
         self._output = MotionOutput(self._outputs)
-        self.diagnostics.error, self.parameters.locked = "", True
+        self.parameters.locked = True
 
     def _advertise(self, kind: type, topic: str) -> LifecyclePublisher:
-        resolved = self.resolve_topic_name(topic)
-
-        def incompatible(event: Any) -> None:
-            self.diagnostics.complain(incompatible_text(resolved, "subscriber", event))
-
-        return self.create_lifecycle_publisher(
-            kind, topic, QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )  # fmt: skip
+        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         settings, complain = self._settings, self.diagnostics.complain
@@ -200,7 +167,7 @@ class ObjectMotionNode(LifecycleNode):
             self.destroy_lifecycle_publisher(publisher)
         self._estimator = self._odometry = None
         self._outputs, self.parameters.locked = {}, False
-        return SUCCESS
+        return TransitionCallbackReturn.SUCCESS
 
     def wanted(self) -> bool:
         """Whether a frame would be worked on now."""
@@ -273,18 +240,9 @@ def main(args: list[str] | None = None) -> int:
     from depth_ros.estimators.object_motion import ObjectMotionEstimator
     from depth_ros.estimators.odometry import OdometryEstimator
 
-    rclpy.init(args=args)
-    try:
-        node = ObjectMotionNode(ObjectMotionEstimator, OdometryEstimator)
-    except (DepthRosError, ParameterException) as error:
-        get_logger("object_motion_node").fatal(str(error))
-        return 1
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the usual ways to end
-    return 0
+    return life_cycle.run(
+        "object_motion_node", lambda: [ObjectMotionNode(ObjectMotionEstimator, OdometryEstimator)], args
+    )
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from depth_ros.datatypes import Depth, Motion
-from depth_ros.geometry import inverse, pose_from
+from depth_ros.geometry import exponential, inverse, logarithm, pose_from
 from depth_ros.messages import stamp_ns
-from depth_ros.nodes.base_track import UNKNOWN, exponential, logarithm, to_base
+from depth_ros.nodes.base_track import UNKNOWN, to_base
 from depth_ros.nodes.transforms import Transforms
 
 KEPT = 2000

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry as OdometryMessage
 from nav_msgs.msg import Path
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
@@ -28,21 +21,14 @@ from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry import OdometrySettings
 from depth_ros.geometry import T_BODY_OPTICAL, pose_from
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.base_odometry import BaseOdometry
 from depth_ros.nodes.base_track import BaseTrack
-from depth_ros.nodes.camera_input import incompatible_text
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.odometry_output import OdometryOutput, PathMessage
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.rgbd_input import RgbdInput
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
-
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 @dataclass(frozen=True)
@@ -104,26 +90,14 @@ class OdometryNode(LifecycleNode):
         self.followers: list[Follower] = []
         self.parameters = Parameters(self, OdometryNodeSettings, OdometrySettings, others=others)
         self.diagnostics = Diagnostics(self, "odometry", self._values, self._silence)
-        if self.parameters.unknown:
-            unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
-            self.diagnostics.complain(f"unknown parameters {unknown}; known are {known}")
+        self.parameters.name_unknown(self.diagnostics.complain)
 
     def start(self) -> None:
         """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        if self.parameters.read(OdometryNodeSettings).autostart and self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        life_cycle.start(self, self.parameters.read(OdometryNodeSettings).autostart)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._configure()
-        except DepthRosError as error:
-            self.diagnostics.error = f"cannot configure: {error}"
-            self.get_logger().error(self.diagnostics.error)
-            return FAILURE
-        except Exception:  # rclpy would swallow it
-            self.get_logger().fatal(traceback.format_exc())
-            raise
-        return SUCCESS
+        return life_cycle.configured(self, self._configure, self.diagnostics)
 
     def _configure(self) -> None:
         self._settings = settings = self.parameters.read(OdometryNodeSettings)
@@ -165,19 +139,10 @@ class OdometryNode(LifecycleNode):
             self.create_service(Trigger, "pause_odom", self._pause),
             self.create_service(Trigger, "resume_odom", self._resume),
         ]
-        self.diagnostics.error, self.parameters.locked = "", True
+        self.parameters.locked = True
 
     def _advertise(self, kind: type, topic: str, kept: int = 1) -> LifecyclePublisher:
-        resolved = self.resolve_topic_name(topic)
-
-        def incompatible(event: Any) -> None:
-            self.diagnostics.complain(incompatible_text(resolved, "subscriber", event))
-
-        return self.create_lifecycle_publisher(
-            kind, topic, QoSProfile(depth=kept, reliability=ReliabilityPolicy.RELIABLE),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )  # fmt: skip
+        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain, kept)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         settings = self._settings
@@ -220,7 +185,7 @@ class OdometryNode(LifecycleNode):
         for service in self._offered:
             self.destroy_service(service)
         self._estimator, self._outputs, self.parameters.locked = None, {}, False
-        return SUCCESS
+        return TransitionCallbackReturn.SUCCESS
 
     def wanted(self) -> bool:
         """Whether a frame would be worked on now."""
@@ -325,18 +290,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
     from depth_ros.estimators.odometry import OdometryEstimator
 
-    rclpy.init(args=args)
-    try:
-        node = OdometryNode(OdometryEstimator)
-    except (DepthRosError, ParameterException) as error:
-        get_logger("odometry_node").fatal(str(error))
-        return 1
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the usual ways to end
-    return 0
+    return life_cycle.run("odometry_node", lambda: [OdometryNode(OdometryEstimator)], args)
 
 
 if __name__ == "__main__":

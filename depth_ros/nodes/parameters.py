@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -38,6 +38,12 @@ class Parameters:
         given = node.get_parameters_by_prefix("")
         known = {*self._fields, *others}
         self.unknown = sorted(n for n in given if n not in known and not n.startswith(_OF_RCLPY))
+
+    def name_unknown(self, complain: Callable[[str], None]) -> None:
+        """Say which given parameters nobody knows, if there are any."""
+        if self.unknown:
+            unknown, known = ", ".join(self.unknown), ", ".join(self.names)
+            complain(f"unknown parameters {unknown}; known are {known}")
 
     def read(self, kind: type[T]) -> T:
         """The present values as an instance of one of the settings dataclasses."""

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import sys
 
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 
@@ -21,6 +17,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionSettings
 from depth_ros.estimators.odometry import OdometrySettings
 from depth_ros.estimators.stereo import SEMI_GLOBAL, is_stereo
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_node import DepthNode
 from depth_ros.nodes.object_motion_node import ObjectMotionNode, ObjectMotionNodeSettings
 from depth_ros.nodes.odometry_node import OdometryNode, OdometryNodeSettings
@@ -68,27 +65,15 @@ def nodes(model: str) -> Nodes:
 def main(args: list[str] | None = None) -> int:
     """Run the nodes until they are told to stop. 1 if a model or a parameter given at start is not allowed."""
     model, *unknown = remove_ros_args(sys.argv if args is None else args)[1:] or ["stereo"]
-    rclpy.init(args=args)
-    logger = get_logger("perception_node")
-    if unknown:
-        logger.fatal(
-            f"unknown arguments {' '.join(unknown)}; given is a model (depth_ros models), then --ros-args"
-        )
-        return 1
-    try:
-        running = nodes(model)
-    except (DepthRosError, ParameterException) as error:
-        logger.fatal(str(error))
-        return 1
-    executor = SingleThreadedExecutor()
-    try:
-        for node in running:
-            executor.add_node(node)
-            node.start()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the usual ways to end
-    return 0
+
+    def chosen() -> Nodes:
+        if unknown:
+            raise DepthRosError(
+                f"unknown arguments {' '.join(unknown)}; given is a model (depth_ros models), then --ros-args"
+            )
+        return nodes(model)
+
+    return life_cycle.run("perception_node", chosen, args)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from stereo_msgs.msg import DisparityImage
 
@@ -32,19 +25,13 @@ from depth_ros.estimators.stereo import (
     confidence,
     rectified_pair,
 )
-from depth_ros.nodes.camera_input import incompatible_text
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.static_transforms import StaticTransforms
 from depth_ros.nodes.stereo_input import StereoInput
 
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
-
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 CHECK_EVERY = 0.7
 """Seconds between two looks at whether the images are a pair, some 20 ms each."""
 SAME_BASELINE = 0.05
@@ -124,26 +111,14 @@ class StereoDepthNode(LifecycleNode):
             self, StereoDepthNodeSettings, StereoSettings, EngineSettings, others=others
         )
         self.diagnostics = Diagnostics(self, "stereo depth", self._values, self._silence)
-        if self.parameters.unknown:
-            unknown, known = ", ".join(self.parameters.unknown), ", ".join(self.parameters.names)
-            self.diagnostics.complain(f"unknown parameters {unknown}; known are {known}")
+        self.parameters.name_unknown(self.diagnostics.complain)
 
     def start(self) -> None:
         """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        if self.parameters.read(StereoDepthNodeSettings).autostart and self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        life_cycle.start(self, self.parameters.read(StereoDepthNodeSettings).autostart)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._configure()
-        except DepthRosError as error:
-            self.diagnostics.error = f"cannot configure: {error}"
-            self.get_logger().error(self.diagnostics.error)
-            return FAILURE
-        except Exception:  # rclpy would swallow it
-            self.get_logger().fatal(traceback.format_exc())
-            raise
-        return SUCCESS
+        return life_cycle.configured(self, self._configure, self.diagnostics)
 
     def _configure(self) -> None:
         settings = self.parameters.read(StereoDepthNodeSettings)
@@ -167,19 +142,10 @@ class StereoDepthNode(LifecycleNode):
             "confidence": self._advertise(Image, "depth/confidence"),
             "points": self._advertise(PointCloud2, "points"),
         }
-        self.diagnostics.error, self.parameters.locked = "", True
+        self.parameters.locked = True
 
     def _advertise(self, kind: type, topic: str) -> LifecyclePublisher:
-        resolved = self.resolve_topic_name(topic)
-
-        def incompatible(event: Any) -> None:
-            self.diagnostics.complain(incompatible_text(resolved, "subscriber", event))
-
-        return self.create_lifecycle_publisher(
-            kind, topic, QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )  # fmt: skip
+        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         settings = self.parameters.read(StereoDepthNodeSettings)
@@ -211,7 +177,7 @@ class StereoDepthNode(LifecycleNode):
         for publisher in self._outputs.values():
             self.destroy_lifecycle_publisher(publisher)
         self._estimator, self._outputs, self.parameters.locked = None, {}, False
-        return SUCCESS
+        return TransitionCallbackReturn.SUCCESS
 
     def _wanted(self, output: str) -> bool:
         return self._outputs[output].get_subscription_count() > 0
@@ -221,7 +187,8 @@ class StereoDepthNode(LifecycleNode):
         if not self._input:
             return
         started = time.perf_counter()
-        used = any(map(self._wanted, self._outputs)) or wanted(self.followers)
+        heard = any(map(self._wanted, self._outputs))
+        used = heard or wanted(self.followers)
         settings = self.parameters.read(StereoDepthNodeSettings)
         look = settings.check_pairs and time.monotonic() - self._checked > CHECK_EVERY
         if not (used or look):
@@ -238,7 +205,8 @@ class StereoDepthNode(LifecycleNode):
             self.diagnostics.complain(str(error))
             return
         estimated = time.perf_counter()
-        self._publish(found, settings)
+        if heard:
+            self._publish(found, settings)
         self.diagnostics.published(found.stamp, started, estimated)
         hand_on(self.followers, found.depth())
 
@@ -309,18 +277,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
     from depth_ros.estimators.stereo import StereoEstimator
 
-    rclpy.init(args=args)
-    try:
-        node = StereoDepthNode(StereoEstimator)
-    except (DepthRosError, ParameterException) as error:
-        get_logger("stereo_depth_node").fatal(str(error))
-        return 1
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the usual ways to end
-    return 0
+    return life_cycle.run("stereo_depth_node", lambda: [StereoDepthNode(StereoEstimator)], args)
 
 
 if __name__ == "__main__":

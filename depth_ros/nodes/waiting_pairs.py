@@ -8,11 +8,10 @@ from typing import Any
 
 from depth_ros.datatypes import Depth, Motion
 from depth_ros.messages import stamp_ns
+from depth_ros.nodes.base_odometry import REORDERED
 
 KEPT = 15
 """Pairs that wait, and label images: 0.5 s at 30 Hz."""
-REORDERED = 0.5
-"""s; a frame that is older than the last one by less came late, by more: time was set back, or a bag loops."""
 
 
 @dataclass(frozen=True)

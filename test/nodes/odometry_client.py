@@ -17,8 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from depth_ros import messages
-from depth_ros.geometry import T_BODY_OPTICAL, inverse, pose_from
-from depth_ros.nodes.base_track import exponential
+from depth_ros.geometry import T_BODY_OPTICAL, exponential, inverse, pose_from
 from depth_ros.world import World, WorldSettings
 from depth_ros.world.render import look, paint
 

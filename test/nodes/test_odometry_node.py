@@ -12,8 +12,7 @@ from odometry_client import NEAR, PERIOD, STEP, OdometryClient, matrix, started,
 from std_srvs.srv import Trigger
 
 from depth_ros import messages
-from depth_ros.geometry import inverse
-from depth_ros.nodes.base_track import exponential
+from depth_ros.geometry import exponential, inverse
 from depth_ros.nodes.play import node_process
 
 TOPICS = ("odom", "odometry/status", "path")

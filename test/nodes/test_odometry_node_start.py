@@ -22,8 +22,7 @@ from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
 from depth_ros import messages
-from depth_ros.geometry import T_BODY_OPTICAL, inverse
-from depth_ros.nodes.base_track import exponential
+from depth_ros.geometry import T_BODY_OPTICAL, exponential, inverse
 from depth_ros.nodes.play import node_process
 
 
