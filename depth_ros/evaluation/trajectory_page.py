@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.evaluation.page import latency_chart, style
+from depth_ros.evaluation.page import document, latency_chart
 from depth_ros.evaluation.trajectory import FIGURES, align, relative_errors, steps
 
 WORDS = {
@@ -19,6 +19,8 @@ WORDS = {
     "rpe_trans_m": "error of the way from frame to frame, m",
     "rpe_trans_percent": "the same, % of the way per frame",
     "rpe_rot_deg": "error of the rotation from frame to frame, degrees",
+    "snippet_ate_m": "mean error of five frames in a row, each five at its own scale, m",
+    "snippet_ate_std_m": "its standard deviation, m",
     "tracked": "share of the frames with a pose",
     "nees": "squared errors over the covariances that go with them; 6 where these are honest",
 }
@@ -43,20 +45,15 @@ def write_trajectory_page(
         for key in FIGURES
         if result[key] is not None
     )
-    body = (
-        f'<header><h1>{escape(title)}</h1><p class="verdict">{escape(_verdict(result))}</p></header>{views}'
-        f"<section><h2>Error of the way from frame to frame</h2>{_chart(1000 * translation, 'mm')}</section>"
-        f"<section><h2>Error of the rotation from frame to frame</h2>{_chart(np.degrees(angle), 'degrees')}</section>"
-        f"<section><h2>Figures</h2><table><tbody>{rows}</tbody></table></section>"
-        f"<section><h2>Latency over time</h2>{latency_chart(latencies)}</section>"
-    )
-    page = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style()}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    parts = [
+        f'<header><h1>{escape(title)}</h1><p class="verdict">{escape(_verdict(result))}</p></header>{views}',
+        f"<section><h2>Error of the way from frame to frame</h2>{_chart(1000 * translation, 'mm')}</section>",
+        f"<section><h2>Error of the rotation from frame to frame</h2>{_chart(np.degrees(angle), 'deg')}</section>",
+        f"<section><h2>Figures</h2><table><tbody>{rows}</tbody></table></section>",
+        f"<section><h2>Latency over time</h2>{latency_chart(latencies)}</section>",
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    path.write_text(document(title, parts), encoding="utf-8")
 
 
 def _verdict(result: dict[str, Any]) -> str:

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.datatypes import Depth, Motion, ObjectMotion
+from depth_ros.datatypes import Camera, Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionEstimator, ObjectMotionSettings
+from depth_ros.estimators.scene_flow import expected, hidden, scene_flow
 from depth_ros.evaluation.object_motion import overlap
-from depth_ros.geometry import inverse
+from depth_ros.geometry import back_project, inverse
 from depth_ros.world import World, WorldSettings
 
 
@@ -131,6 +132,49 @@ def test_uncertain_depth_reports_no_motion_along_the_view(two_cars) -> None:
     _, frames, motions = two_cars
     vague = [replace(frame, std=0.5 * frame.depth) for frame in frames]
     assert found_in(vague, motions, ObjectMotionEstimator())[-1] == []
+
+
+def test_depth_errors_that_an_object_shares_are_in_its_covariance(two_cars) -> None:
+    """They do not average out, however many pixels it has."""
+    world, frames, motions = two_cars
+    settings, rough = ObjectMotionSettings(), [replace(f, std=0.008 * f.depth) for f in frames]
+    found = ObjectMotionEstimator(settings).estimate(rough[0], rough[1], motions[0], world.moving(2))
+    for each in found:
+        distance = np.linalg.norm(each.centre)
+        along = each.centre / distance
+        assert along @ each.covariance @ along > 0.99 * (settings.common_share * 0.008 * distance / 0.1) ** 2
+    assert found
+
+
+def test_noise_of_a_pixel_has_the_uncertainty_of_the_ego_motion(two_cars) -> None:
+    _, frames, motions = two_cars
+    sure = motions[0]
+    unsure = replace(sure, covariance=np.diag([0.3**2, 0, 0, 0, 0, 0]))  # sideways
+    flows = [scene_flow(*frames[:2], m, 4, 0.5, 5.0, 0.1, 16.0) for m in (sure, unsure)]
+    which = np.flatnonzero(flows[0].known)[::100]
+    points, aside = flows[0].points.reshape(-1, 3)[which], np.eye(4)
+    aside[0, 3] = 1e-4
+    here, there = (expected(points, T, flows[0].K)[0] for T in (sure.T_old_new, aside @ sure.T_old_new))
+    slope = (there - here) / 1e-4
+    added = flows[1].noise(which) - flows[0].noise(which)
+    np.testing.assert_allclose(added, 0.3**2 * slope[:, :, None] * slope[:, None, :], rtol=1e-2, atol=1e-6)
+
+
+def test_what_was_behind_something_that_stands_still_is_known_to_be_hidden() -> None:
+    """A box at 2 m before a wall at 10 m, and a camera that moves 0.2 m to the right: 10 px and 2 px."""
+    camera = Camera.pinhole(64, 16, 100.0, 100.0, 31.5, 7.5)
+    older, newer = (np.full((16, 64), 10.0, np.float32) for _ in range(2))
+    older[:, 20:40] = newer[:, 10:30] = 2.0
+    image, T = np.zeros((16, 64, 3), np.uint8), np.eye(4)
+    T[0, 3] = 0.2
+    frames = [Depth(i, "camera", depth, camera, image) for i, depth in enumerate((older, newer))]
+    seen_there = expected(back_project(newer, camera).astype(float), T, camera.K)[0]
+    found = hidden(*frames, seen_there, Motion(0, 1, T))
+    assert found[:, 31:37].all() and not found[:, :30].any() and not found[:, 40:].any()
+    gone = replace(
+        frames[1], depth=np.full((16, 64), 10.0, np.float32)
+    )  # a box that moved hides nothing for sure
+    assert not hidden(frames[0], gone, seen_there, Motion(0, 1, T))[:, 31:37].any()
 
 
 def test_sizes_and_time_that_do_not_fit_are_named(two_cars) -> None:

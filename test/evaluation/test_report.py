@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from depth_ros.evaluation.page import latency_chart
 from depth_ros.evaluation.pictures import shrunk
 from depth_ros.evaluation.plan import choose, choose_protocol, plan
 from depth_ros.evaluation.reference import stereo_reference
-from depth_ros.evaluation.report import curves_section, shown
+from depth_ros.evaluation.report import shown
 from depth_ros.world import World, WorldSettings, write_folder
 
 EAGER = EngineSettings(backend="eager", precision="float32", device="cpu")
@@ -79,10 +80,12 @@ def test_evaluate_returns_the_promised_json(clip, small_model, engine_cache, tmp
     assert text.count("<svg") == 1
 
 
-def test_page_shows_how_the_model_was_learned(tmp_path) -> None:
-    (tmp_path / "training.svg").write_text("<svg>loss</svg>")
-    assert "<svg>loss</svg>" in curves_section(tmp_path / "training.svg")
-    assert curves_section(tmp_path / "none.svg") == ""
+def test_page_shows_how_the_model_was_learned(clip, small_model, engine_cache, tmp_path) -> None:
+    """Where its training left a picture; `test_evaluate_returns_the_promised_json` counts none without."""
+    model, page = shutil.copytree(small_model, tmp_path / "small"), tmp_path / "page.html"
+    (model / "training.svg").write_text("<svg>loss</svg>")
+    evaluate_depth(str(model), clip, engine_settings=EAGER, report=page, limit=1)
+    assert "<svg>loss</svg>" in page.read_text()
 
 
 def test_perfect_depth_scores_perfectly_and_half_of_it_does_not(clip) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depth_ros.card import find_card
 from depth_ros.cli import main
 from depth_ros.datasets import open_folder
 from depth_ros.engine import EngineSettings
@@ -128,6 +130,14 @@ def test_the_page_of_a_network(clip: Path, tmp_path: Path):
     for row in result["coverage_by_std"]:
         assert f"{row['std']:.2f} px: {row['coverage']:.0%} within it" in text
     assert "typed &lt;this&gt;" in text
+
+
+def test_the_page_shows_how_the_model_was_learned(clip: Path, tmp_path: Path):
+    model, page = shutil.copytree(find_card("stereo").path, tmp_path / "stereo"), tmp_path / "page.html"
+    (model / "training.svg").write_text("<svg>loss</svg>")
+    settings = EngineSettings(backend="eager", precision="float32", device="cpu")
+    evaluate_stereo(str(model), clip, engine_settings=settings, limit=1, report=page)
+    assert "<svg>loss</svg>" in page.read_text()
 
 
 def test_what_a_node_sent_is_measured_like_what_was_made_here(clip: Path, tmp_path: Path):

@@ -65,6 +65,15 @@ def test_clips_of_a_camera_that_stands_still_are_left_out():
     ]
 
 
+def test_rendered_clips_have_as_many_moving_things_as_the_recipe_says():
+    def labels(moving: int) -> np.ndarray:
+        source = Source("world:street", count=2, frames=4)
+        found = clips.clips_of(source, small(moving=moving), None)
+        return np.stack([frame.labels for clip in found for frame in clip])
+
+    assert labels(3).any() and not labels(0).any()
+
+
 def test_no_moving_clip_is_an_error(tmp_path):
     write_folder(World(WorldSettings(kind="room", frames=6, width=64, height=48)), tmp_path / "clip")
     with pytest.raises(DepthRosError, match="no clip of 3 frames with a moving camera in clip"):

@@ -216,6 +216,9 @@ def test_families_learn_depth_and_say_of_what_scale(clip, tmp_path, family, sett
 def test_a_model_is_refined_as_it_is_deployed(clip, tmp_path):
     """Begins with what the model computes, ends with less of a loss and folded still; the card tells both parts."""
     first = loop.train(small(), clip, tmp_path / "first")
+    sources = (Source("others"), Source("world:room", count=1))
+    made = on_own_data(small(sources=sources, validation=("others",)), "", ["clip"])
+    assert made.sources == (Source("clip"), sources[1]) and made.validation == ("clip",)
     made = on_own_data(small(settings={"max_depth": 50.0}), str(first), ["clip"])
     assert made.name == "small_own" and made.sources == (Source("clip"),)
     learner = loop.learner(compact, made)
