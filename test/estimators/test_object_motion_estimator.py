@@ -10,7 +10,7 @@ import pytest
 
 from depth_ros.datatypes import Camera, Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.object_motion import ObjectMotionEstimator, ObjectMotionSettings
+from depth_ros.estimators.object_motion import ObjectMotionEstimator, ObjectMotionSettings, common
 from depth_ros.estimators.scene_flow import expected, hidden, scene_flow
 from depth_ros.evaluation.object_motion import overlap
 from depth_ros.geometry import back_project, inverse
@@ -135,15 +135,14 @@ def test_uncertain_depth_reports_no_motion_along_the_view(two_cars) -> None:
 
 
 def test_depth_errors_that_an_object_shares_are_in_its_covariance(two_cars) -> None:
-    """They do not average out, however many pixels it has."""
-    world, frames, motions = two_cars
-    settings, rough = ObjectMotionSettings(), [replace(f, std=0.008 * f.depth) for f in frames]
-    found = ObjectMotionEstimator(settings).estimate(rough[0], rough[1], motions[0], world.moving(2))
-    for each in found:
-        distance = np.linalg.norm(each.centre)
-        along = each.centre / distance
-        assert along @ each.covariance @ along > 0.99 * (settings.common_share * 0.008 * distance / 0.1) ** 2
-    assert found
+    """They do not average out, however many pixels it has: half of 4 % of the distance is added along the view."""
+    _, frames, motions = two_cars
+    flow = scene_flow(*frames[:2], motions[0], 4, 0.5, 5.0, 0.1, 16.0)
+    centre, std = np.array([1.0, 0.5, 8.0]), np.full(7, 0.04)
+    added = common(flow, centre, 0.5, std) - common(flow, centre, 0.0, std)
+    np.testing.assert_allclose(added, 0.02**2 * np.outer(centre, centre))
+    way = motions[0].T_old_new[:3, :3].T @ motions[0].T_old_new[:3, 3]
+    np.testing.assert_allclose(common(flow, centre, 0.0, std), 0.04**2 * np.outer(way, way), atol=1e-12)
 
 
 def test_noise_of_a_pixel_has_the_uncertainty_of_the_ego_motion(two_cars) -> None:
