@@ -170,6 +170,8 @@ def test_what_was_behind_something_that_stands_still_is_known_to_be_hidden() -> 
     seen_there = expected(back_project(newer, camera).astype(float), T, camera.K)[0]
     found = hidden(*frames, seen_there, Motion(0, 1, T))
     assert found[:, 31:37].all() and not found[:, :30].any() and not found[:, 40:].any()
+    known = scene_flow(*frames, Motion(0, 1, T), 1, 0.5, 5.0, 0.1, 16.0).known
+    assert not known[:, 31:37].any() and known[:, 40:60].all()
     gone = replace(
         frames[1], depth=np.full((16, 64), 10.0, np.float32)
     )  # a box that moved hides nothing for sure

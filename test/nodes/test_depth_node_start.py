@@ -73,3 +73,4 @@ def test_relative_models_are_refused_and_unknown_parameters_named():
     """In a process of its own: a life-cycle node keeps its DDS participant until the process ends."""
     result = subprocess.run([sys.executable, "-c", RELATIVE], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+    assert "unknown parameters modle; known are model, " in result.stderr

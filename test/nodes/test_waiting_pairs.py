@@ -21,7 +21,7 @@ def add(pairs: WaitingPairs, older: float, newer: float) -> None:
 
 def stamps(pairs: WaitingPairs) -> tuple[float, float] | None:
     found = pairs.newest()
-    return found and (1e-9 * found[0].older.stamp, 1e-9 * found[0].newer.stamp)
+    return found and (found[0].older.stamp / 1e9, found[0].newer.stamp / 1e9)
 
 
 def test_the_newest_pair_wins_once_and_long_gaps_make_none():
