@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
@@ -25,7 +24,7 @@ from depth_ros.networks.blocks.dispnet import SCALES, DispNet
 from depth_ros.networks.blocks.layers import PADDINGS, Layers, like
 from depth_ros.networks.blocks.posenet import PoseNet
 from depth_ros.networks.blocks.synthesis import compose, intrinsics_at, inverse, matrix_from, warp
-from depth_ros.networks.blocks.video import image_planes, second_differences
+from depth_ros.networks.blocks.video import halved, image_planes, second_differences
 
 TASK = "depth"
 
@@ -40,8 +39,8 @@ class PoseExpNet(PoseNet):
     def __init__(self, layers: Layers, frames: int = 3) -> None:
         super().__init__(layers, frames)
         self.port = layers.padding == "even"
-        channels, sources = 256, frames - 1
-        for level, width, kernel in zip((5, 4, 3, 2, 1), (256, 128, 64, 32, 16), (3, 3, 3, 5, 7)):
+        sources, (channels, *widths) = frames - 1, layers.widths(256, 256, 128, 64, 32, 16)
+        for level, width, kernel in zip((5, 4, 3, 2, 1), widths, (3, 3, 3, 5, 7)):
             self.add_module(f"upcnv{level}", layers.up(channels, width, 4 if self.port else kernel))
             if level <= SCALES:
                 mask = layers.head(width, sources if self.port else 2 * sources, 3 if self.port else kernel)
@@ -82,6 +81,10 @@ class Settings:
     )
     frames: int = setting(3, "frames that ego-motion is told from; odd", minimum=3, maximum=9)
     explain: bool = setting(False, "the motion network has its explainability branch")
+    narrow: int = setting(1, "divisor of all channels; 1 = as published", "", 1, 16)
+
+    def layers(self) -> Layers:
+        return Layers(self.padding, narrow=self.narrow)
 
 
 class Model(nn.Module):
@@ -92,7 +95,7 @@ class Model(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.network = DispNet(Layers(settings.padding))
+        self.network = DispNet(settings.layers())
 
     def disparities(self, image: Tensor) -> list[Tensor]:
         """Inverse depths (B, 1, H / 2^s, W / 2^s), s = 0 to 3, of images (B, H, W, 3) uint8."""
@@ -115,7 +118,7 @@ class EgoMotionModel(nn.Module):
             )
         self.settings = settings
         make = PoseExpNet if settings.explain else PoseNet
-        self.network = make(Layers(settings.padding), settings.frames)
+        self.network = make(settings.layers(), settings.frames)
 
     def stacked(self, images: Tensor) -> Tensor:
         """What the network takes, of images (B, N, H, W, 3): the target first, then the sources in time."""
@@ -177,10 +180,10 @@ def loss(
     features = ego.network.features(stack)
     T_source_middle = matrix_from(ego.network.motion(features[-1]))
     masks = ego.network.explained(features, stack) if ego.settings.explain else None
-    planes = images.permute(0, 1, 4, 2, 3).float() / 255
+    small = images.permute(0, 1, 4, 2, 3).float() / 255
     terms = {name: K.new_zeros(()) for name in ("photometric", "smoothness", "explained")}
     for scale, disparity in enumerate(depth.disparities(images[:, middle])):
-        small = F.avg_pool2d(planes.flatten(0, 1), 2**scale).unflatten(0, planes.shape[:2])
+        small = halved(small) if scale else small
         K_small = intrinsics_at(K, scale)
         for i, source in enumerate(sources):
             made, seen = warp(small[:, source], 1 / disparity, T_source_middle[:, i], K_small)

@@ -25,7 +25,7 @@ from depth_ros.networks.blocks.layers import BatchNorm, Conv, Layers, UpConv, di
 from depth_ros.networks.blocks.photometric import smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
 from depth_ros.networks.blocks.synthesis import compose, inverse, matrix_from, warp
-from depth_ros.networks.blocks.video import image_planes
+from depth_ros.networks.blocks.video import halved, image_planes
 
 TASK = "depth"
 MOTION_SCALE = 0.001
@@ -51,12 +51,13 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """ResNet-18: (B, 3, H, W) -> 64, 64, 128, 256, 512 channels at 1/2 to 1/32."""
 
-    def __init__(self, batch_statistics: bool = False) -> None:
+    def __init__(self, batch_statistics: bool = False, narrow: int = 1) -> None:
         super().__init__()
-        self.conv1 = Conv(3, 64, 7, 2, bias=False)
-        self.bn1 = BatchNorm(64, batch_statistics=batch_statistics)
-        channels = 64
-        for stage, width in enumerate((64, 128, 256, 512), 2):
+        channels = 64 // narrow
+        self.conv1 = Conv(3, channels, 7, 2, bias=False)
+        self.bn1 = BatchNorm(channels, batch_statistics=batch_statistics)
+        for stage, published in enumerate((64, 128, 256, 512), 2):
+            width = published // narrow
             for place in (1, 2):
                 stride = 2 if place == 1 and stage > 2 else 1
                 self.add_module(f"conv{stage}_{place}", Block(channels, width, stride, batch_statistics))
@@ -81,11 +82,12 @@ class ReflectConv(nn.Conv2d):
 class DepthNet(nn.Module):
     """(B, 3, H, W) -> inverse depths (B, 1, H / 2^s, W / 2^s), s = 0 to 3, float32; H, W multiples of 32."""
 
-    def __init__(self, batch_statistics: bool = False) -> None:
+    def __init__(self, batch_statistics: bool = False, narrow: int = 1) -> None:
         super().__init__()
-        self.encoder = Encoder(batch_statistics)
-        channels = 512
-        for level, width, skip in zip((5, 4, 3, 2, 1), (256, 128, 64, 32, 16), (256, 128, 64, 64, 0)):
+        self.encoder = Encoder(batch_statistics, narrow)
+        channels = 512 // narrow
+        for level, published, beside in zip((5, 4, 3, 2, 1), (256, 128, 64, 32, 16), (256, 128, 64, 64, 0)):
+            width, skip = published // narrow, beside // narrow
             self.add_module(f"upconv{level}", UpConv(channels, width))
             self.add_module(f"iconv{level}", ReflectConv(width + skip, width))
             if level < 5:
@@ -123,7 +125,11 @@ class Settings:
         False, "normalise by the images at hand, as the released weights need; results depend on the batch"
     )
     motion_scale: float = setting(MOTION_SCALE, "factor of what the motion networks say", minimum=0)
+    narrow: int = setting(1, "divisor of all channels; 1 = as published", "", 1, 16)
     objects: int = setting(8, "ids that task object_motion answers for", minimum=1, maximum=255)
+
+    def layers(self) -> Layers:
+        return Layers(narrow=self.narrow)
 
 
 def normalised(image: Tensor, network: nn.Module) -> Tensor:
@@ -141,7 +147,7 @@ class Model(nn.Module):
         super().__init__()
         self.settings = settings
         simple = settings.architecture == "simple"
-        self.network = DispNet(Layers()) if simple else DepthNet(settings.batch_statistics)
+        self.network = DispNet(settings.layers()) if simple else DepthNet(settings.batch_statistics, settings.narrow)
 
     def disparities(self, image: Tensor) -> list[Tensor]:
         """Inverse depths (B, 1, H / 2^s, W / 2^s), s = 0 to 3, of images (B, H, W, 3) uint8."""
@@ -159,7 +165,7 @@ class EgoMotionModel(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.network = PoseNet(Layers(), scale=settings.motion_scale)
+        self.network = PoseNet(settings.layers(), scale=settings.motion_scale)
 
     def forward(self, images: Tensor, intrinsics: Tensor, static: Tensor | None = None) -> Tensor:
         """(B, 2, 4, 4) T_older_newer of images (B, 3, H, W, 3) uint8, oldest first.
@@ -185,7 +191,7 @@ class ObjectMotionModel(nn.Module):
         super().__init__()
         self.settings = settings
         self.depth, self.ego_motion = Model(settings), EgoMotionModel(settings)
-        self.network = PoseNet(Layers(), scale=settings.motion_scale)
+        self.network = PoseNet(settings.layers(), scale=settings.motion_scale)
         self.height = nn.Parameter(torch.tensor(0.1))
 
     def transforms(self, frames: Tensor, owned: Tensor) -> Tensor:
@@ -270,6 +276,7 @@ def loss(
     T = objects.ego_motion(images, K, (labels == 0).all(1).float())
     sources = (T[:, 0], inverse(T[:, 1]))
     planes = images.permute(0, 1, 4, 2, 3).float() / 255
+    target = small = planes[:, 1]
     masks = (labels[clip] == label[:, None, None, None]).float()
     if len(clip) and settings.size_weight:
         every = objects.depth.disparities(images.flatten(0, 1))
@@ -287,13 +294,13 @@ def loss(
             )
             moves = objects.transforms(frames[clip], (owned[:, :, 0] > 0.5).float())
         made = composed(frames, labels, depth, K, moves, clip, masks)
-        target = planes[:, 1]
         terms["l1"] += torch.minimum(*((target - image).abs() for image in made)).mean()
         terms["ssim"] += torch.minimum(
             *(((1 - ssim(target, image)) / 2).clamp(0, 1) for image in made)
         ).mean()
         relative = disparity / disparity.mean((2, 3), keepdim=True)
-        terms["smoothness"] += smoothness(relative, F.avg_pool2d(target, 2**scale)) / 2**scale
+        small = halved(small) if scale else small
+        terms["smoothness"] += smoothness(relative, small) / 2**scale
         if every:
             full = enlarged(1 / every[scale], planes).unflatten(0, (-1, 3))[:, :, 0]
             terms["size"] += size_prior(full[clip], masks, K[clip, 1, 1], objects.height) / len(images)

@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from depth_ros.config import setting
 from depth_ros.networks.blocks import layers
 from depth_ros.networks.blocks.alignment import alignment
 from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.layers import PADDINGS, Layers
-from depth_ros.networks.blocks.photometric import smoothness, ssim
+from depth_ros.networks.blocks.photometric import mean_3x3, smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
 from depth_ros.networks.blocks.synthesis import (
     back_project,
@@ -32,7 +31,7 @@ from depth_ros.networks.blocks.synthesis import (
     vector_from,
     warp,
 )
-from depth_ros.networks.blocks.video import image_planes
+from depth_ros.networks.blocks.video import halved, image_planes
 
 TASK = "depth"
 NORM = "centred"  # beta only
@@ -52,9 +51,10 @@ class Settings:
         False, "normalise by the images at hand, as the released weights need; results depend on the batch"
     )
     frames: int = setting(3, "frames that ego-motion is told from", minimum=2, maximum=9)
+    narrow: int = setting(1, "divisor of all channels; 1 = as published", "", 1, 16)
 
     def layers(self) -> Layers:
-        return Layers(self.padding, NORM, self.batch_statistics)
+        return Layers(self.padding, NORM, self.batch_statistics, self.narrow)
 
 
 class Model(nn.Module):
@@ -137,10 +137,10 @@ def loss(
     forth = ego.vectors(images)  # T_older_newer: from the target to the source of the first half
     vector = torch.cat([forth, vector_from(inverse(matrix_from(forth)))], 1).flatten(0, 1)
     T = matrix_from(vector)
-    planes = images.permute(0, 1, 4, 2, 3).flatten(0, 1).float() / 255
+    small = images.permute(0, 1, 4, 2, 3).flatten(0, 1).float() / 255
     terms = {name: vector.new_zeros(()) for name in ("l1", "ssim", "smoothness", "alignment")}
     for scale, disparity in enumerate(depth.disparities(images.flatten(0, 1))):
-        small = F.avg_pool2d(planes, 2**scale)
+        small = halved(small) if scale else small
         frames = small.unflatten(0, (count, -1))
         depths = (1 / disparity).unflatten(0, (count, -1))
         K = intrinsics_at(batch["intrinsics"], scale).repeat_interleave(2 * steps, 0)
@@ -148,7 +148,7 @@ def loss(
         made, seen = warp(frames[:, source].flatten(0, 1), wanted, T, K)
         structure = ((1 - ssim(image, made)) / 2).clamp(0, 1)
         terms["l1"] += 2 * steps * ((image - made).abs() * seen).mean()
-        terms["ssim"] += 2 * steps * (structure * F.avg_pool2d(seen, 3, 1)).mean()
+        terms["ssim"] += 2 * steps * (structure * mean_3x3(seen)).mean()
         terms["smoothness"] += (steps + 1) * smoothness(disparity, small) / 2**scale
         if settings.alignment_weight and scale >= settings.alignment_scale:
             cloud, other = back_project(wanted, K), back_project(depths[:, source].flatten(0, 1), K)

@@ -125,6 +125,7 @@ def rendered(source: Source, seed: int, recipe: Recipe) -> list[Moment]:
         height=height,
         supersample=2,
         moving=recipe.moving,
+        rate=source.rate,
     )
     world, found = World(settings), []
     for index in range(source.frames):

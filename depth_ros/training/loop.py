@@ -36,6 +36,7 @@ from depth_ros.training.clips import load_clips, unseen_clips
 from depth_ros.training.curves import draw
 from depth_ros.training.examples import load, load_pairs, load_planes, typical
 from depth_ros.training.group import ALONE, Group, Objective, joined
+from depth_ros.training.optimiser import AdamW
 from depth_ros.training.recipes import Recipe
 from depth_ros.training.video import validate_clips
 
@@ -61,9 +62,7 @@ def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
     begin(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average), use_buffers=True)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimiser = AdamW(model.parameters(), recipe.learning_rate, recipe.weight_decay)
     parts = {"model": model, "average": average, "optimiser": optimiser}
     step = resume(out / "checkpoint.pt", recipe, parts, device)
     schedule = torch.optim.lr_scheduler.OneCycleLR(  # follows --steps, should they have changed since

@@ -20,14 +20,14 @@ class DispNet(nn.Module):
     def __init__(self, layers: Layers) -> None:
         super().__init__()
         self.twice = layers.double
-        channels = 3
-        for level, (width, kernel) in enumerate(zip(WIDTHS, KERNELS, strict=True), 1):
+        channels, widths = 3, layers.widths(*WIDTHS)
+        for level, (width, kernel) in enumerate(zip(widths, KERNELS, strict=True), 1):
             self.add_module(f"cnv{level}", layers.conv(channels, width, kernel, 2))
             self.add_module(f"cnv{level}b", layers.conv(width, width, kernel))
             channels = width
         for level in range(7, 0, -1):
-            width = (16, 32, 64, 128, 256, 512, 512)[level - 1]
-            skip = WIDTHS[level - 2] if level > 1 else 0
+            width = layers.widths(16, 32, 64, 128, 256, 512, 512)[level - 1]
+            skip = widths[level - 2] if level > 1 else 0
             self.add_module(f"upcnv{level}", layers.up(channels, width))
             self.add_module(f"icnv{level}", layers.conv(width + skip + (level < SCALES), width))
             if level <= SCALES:

@@ -102,11 +102,18 @@ class Layer(nn.Module):
 class Layers:
     """Makes the layers of one network, all with the same padding and normalisation.
 
-    norm: None, or (channels) -> module; convolutions before it have no bias.
+    norm: None, or (channels) -> module; convolutions before it have no bias. narrow: divisor of the published widths.
     """
 
-    def __init__(self, padding: str = "same", norm: str = "", batch_statistics: bool = False) -> None:
+    def __init__(
+        self, padding: str = "same", norm: str = "", batch_statistics: bool = False, narrow: int = 1
+    ) -> None:
         self.padding, self.norm, self.batch_statistics = padding, norm, batch_statistics
+        self.narrow = narrow
+
+    def widths(self, *published: int) -> tuple[int, ...]:
+        """How wide layers of the published widths are."""
+        return tuple(width // self.narrow for width in published)
 
     def conv(self, channels: int, width: int, kernel: int = 3, stride: int = 1) -> Layer:
         return Layer(Conv(channels, width, kernel, stride, self.padding, not self.norm), self._norm(width))

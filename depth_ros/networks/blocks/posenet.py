@@ -21,7 +21,7 @@ class PoseNet(nn.Module):
         super().__init__()
         self.scale = scale
         channels = 3 * frames
-        for level, (width, kernel) in enumerate(zip(WIDTHS, KERNELS, strict=True), 1):
+        for level, (width, kernel) in enumerate(zip(layers.widths(*WIDTHS), KERNELS, strict=True), 1):
             self.add_module(f"cnv{level}", layers.conv(channels, width, kernel, 2))
             channels = width
         self.pred = layers.head(channels, 6 * (frames - 1), 1)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def image_planes(image: Tensor, network: nn.Module, gain: float = 1.0, offset: float = 0.0) -> Tensor:
     """(B, 3, H, W) in the network's precision, gain * image / 255 + offset, of (B, H, W, 3) uint8."""
     x = image.to(next(network.parameters()).dtype).permute(0, 3, 1, 2)
     return x * (gain / 255) + offset
+
+
+def halved(images: Tensor) -> Tensor:
+    """Images (..., C, H, W) at half the size, every pixel the mean of four."""
+    small = F.avg_pool2d(images.flatten(0, -4), 2)
+    return small.unflatten(0, images.shape[:-3])
 
 
 def second_differences(values: Tensor) -> Tensor:
