@@ -147,7 +147,9 @@ class Model(nn.Module):
         super().__init__()
         self.settings = settings
         simple = settings.architecture == "simple"
-        self.network = DispNet(settings.layers()) if simple else DepthNet(settings.batch_statistics, settings.narrow)
+        self.network = (
+            DispNet(settings.layers()) if simple else DepthNet(settings.batch_statistics, settings.narrow)
+        )
 
     def disparities(self, image: Tensor) -> list[Tensor]:
         """Inverse depths (B, 1, H / 2^s, W / 2^s), s = 0 to 3, of images (B, H, W, 3) uint8."""

@@ -19,8 +19,8 @@ MODEL = "model:"
 class Source:
     """One origin of training images.
 
-    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them; for
-    video, clips of `frames` at `rate` Hz, 0 = usual), or "world:pairs" for stereo pairs that are new in every epoch (`count` in each).
+    folder: below the data folder, or "world:street" / "world:room" for rendered scenes (`count` of them; for video,
+    clips of `frames` at `rate` Hz, 0 = usual), or "world:pairs" for stereo pairs, new in every epoch (`count` each).
     part: "training" (what datasets.split keeps for it) or "all". right_eye: also learn from the right image.
     stereo: weight of depth matched between the eyes where there is no truth; 0 = not used.
     """
@@ -267,8 +267,8 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
 
 
 def _kitti(recipe: Recipe) -> Recipe:
-    """The same from the frames of a car: the last fifth of each drive is kept out, and the whole of the jam. Since these
-    frames are few, and all fast, also from rendered streets, at two speeds."""
+    """The same from the frames of a car: the last fifth of each drive is kept out, and the whole of the jam. Since
+    these frames are few, and all fast, also from rendered streets, at two speeds."""
     return replace(
         recipe,
         name=recipe.name.replace("street", "kitti"),
