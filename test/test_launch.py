@@ -97,7 +97,13 @@ def topics_of(executable: str) -> set[str]:
         ((below, image),) = re.findall(r'complain, "(\w+)", "(\w+)"', rgbd)
         received |= {f"{below}/{topic}" for topic in (image, *info)}
         received |= set(re.findall(r'resolve_topic_name\("(\w+)"', imu))
-    received |= set(re.findall(SUBSCRIBED, own + odom * ("OdomInput" in own)))
+    if "BaseOdometry" in own:
+        own += "".join(
+            (ROOT / f"depth_ros/nodes/{name}.py").read_text() for name in ("scale_input", "set_pose")
+        )
+    received |= set(re.findall(SUBSCRIBED, own)) | set(re.findall(r'complain, "(\w+)"\)', own))
+    if "self._work, complain)" in own:
+        received |= set(re.findall(r'topic: str = "(\w+)"', odom))
     return received | set(re.findall(r'_advertise\(\w+, "([\w/]+)"', own))
 
 
@@ -145,7 +151,15 @@ def check_node(node: ElementTree.Element, arguments: dict[str, ElementTree.Eleme
 
 
 def test_topics_of_an_rgbd_node():
-    wanted = {"image", "camera_info", "depth/image_rect", "depth/camera_info", "imu", "set_pose"}
+    wanted = {
+        "image",
+        "camera_info",
+        "depth/image_rect",
+        "depth/camera_info",
+        "imu",
+        "set_pose",
+        "wheel_odom",
+    }
     assert wanted | {"odom", "odom_up_to_scale", "path", "/tf"} <= topics_of("odometry_node")
 
 

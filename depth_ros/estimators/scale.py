@@ -7,13 +7,13 @@ it are then multiplied by its value. Logarithms are what errs alike everywhere, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion
-from depth_ros.geometry import back_project, inverse
+from depth_ros.geometry import back_project
 
 UP = np.array([0.0, -1.0, 0.0])
 """Of a level camera, in its optical frame."""
@@ -24,11 +24,15 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Scale:
-    """value: metres per unit. std: of it, in the same unit. source: ground, wheels or imu."""
+    """value: metres per unit. std: of it, in the same unit. source: ground, wheels or imu.
+
+    common: the part of std that every measurement of the source shares, which no averaging takes away.
+    """
 
     value: float
     std: float
     source: str
+    common: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,30 @@ class ScaleSettings:
     """How scales are found and gathered."""
 
     height_std: float = setting(0.02, "standard deviation of the camera's height, as a share", "", 0.0, 1.0)
-    tilt: float = setting(20.0, "largest angle between the ground and what is level", "deg", 1.0, 60.0)
-    tolerance: float = setting(
+    ground_tilt: float = setting(20.0, "largest angle between the ground and what is level", "deg", 1.0, 60.0)
+    ground_tolerance: float = setting(
         0.03, "distance from the ground, as a share of the height, to be on it", "", 0.001, 0.2
     )
     least_ground: float = setting(0.05, "share of the image that has to be ground", "", 0.001, 1.0)
-    wheels_std: float = setting(0.02, "standard deviation of the wheels' way, as a share of it", "", 0.0, 1.0)
+    wheels_std: float = setting(
+        0.02, "standard deviation of the wheels' way, as a share of it, beside their covariance", "", 0.0, 1.0
+    )
     least_way: float = setting(0.1, "shortest way of the wheels that says anything", "m", 0.001, 10.0)
     accelerometer_std: float = setting(0.05, "standard deviation of an acceleration", "m/s^2", 1e-4, 10.0)
-    drift: float = setting(
+    scale_drift: float = setting(
         0.01, "how much the scale changes from one measurement to the next, as a share", "", 0.0, 1.0
     )
-    gate: float = setting(
-        4.0, "standard deviations beyond which a measurement is not believed", "", 1.0, 100.0
+    scale_gate: float = setting(
+        4.0, "standard deviations beyond which a measurement of the scale is not believed", "", 1.0, 100.0
     )
+
+
+def in_metres(depth: Depth, scale: Scale) -> Depth:
+    """Depth in units as depth in metres. Its std stays that of a pixel: the scale's error is no pixel's own."""
+    if scale.value == 1:
+        return depth
+    std = None if depth.std is None else depth.std * np.float32(scale.value)
+    return replace(depth, depth=depth.depth * np.float32(scale.value), std=std)
 
 
 def ground_scale(
@@ -58,7 +72,7 @@ def ground_scale(
     """From the camera's height over the ground, m; None where no ground is seen.
 
     The ground is the plane below the camera that most pixels lie on, found by RANSAC among those level but for
-    `tilt`, and fitted again to all of them. up: (3,) in the optical frame, from extrinsics or an IMU.
+    `ground_tilt`, and fitted again to all of them. up: (3,) in the optical frame, from extrinsics or an IMU.
     """
     step = max(1, round(math.sqrt(depth.depth.size / 4000)))
     points = back_project(depth.depth, depth.camera)[::step, ::step].reshape(-1, 3).astype(float)
@@ -67,7 +81,7 @@ def ground_scale(
     low = points[points @ up < 0]
     if len(low) < 30:
         return None
-    random, level = np.random.default_rng(SEED), math.cos(math.radians(settings.tilt))
+    random, level = np.random.default_rng(SEED), math.cos(math.radians(settings.ground_tilt))
     a, b, c = (low[random.integers(0, len(low), HYPOTHESES)] for _ in range(3))
     normals = np.cross(b - a, c - a)
     length = np.linalg.norm(normals, axis=1)
@@ -76,37 +90,43 @@ def ground_scale(
     if not fine.any():
         return None
     normals, offsets = normals[fine], -(normals[fine] * a[fine]).sum(1)
-    near = np.abs(low @ normals.T + offsets) < settings.tolerance * offsets
+    near = np.abs(low @ normals.T + offsets) < settings.ground_tolerance * offsets
     inliers = low[near[:, near.sum(0).argmax()]]
     # a depth wrong by a share moves its point by that share of the height: n . ray * depth / offset = -1 errs evenly
     for _ in range(3):
         plane = np.linalg.lstsq(inliers, -np.ones(len(inliers)), rcond=None)[0]
-        inliers = low[np.abs(low @ plane + 1) < settings.tolerance]
+        inliers = low[np.abs(low @ plane + 1) < settings.ground_tolerance]
         if len(inliers) < max(30.0, settings.least_ground * count):
             return None
     size = float(np.linalg.norm(plane))
     covariance = np.linalg.inv(inliers.T @ inliers) * float((inliers @ plane + 1).var())
     spread = math.sqrt(max(float(plane @ covariance @ plane), 0.0)) / size**2  # share of the offset
     value = height * size  # the offset is 1 / size
-    return Scale(value, value * math.hypot(settings.height_std, spread, settings.tolerance / 4), "ground")
+    common = value * settings.height_std
+    return Scale(
+        value, math.hypot(common, value * spread, value * settings.ground_tolerance / 4), "ground", common
+    )
 
 
-def wheel_scale(
-    moved: Motion, T_old_new: np.ndarray, T_base_camera: np.ndarray, settings: ScaleSettings = ScaleSettings()
-) -> Scale | None:
-    """From the motion of the base that the wheels say, T_old_new (4, 4), m; None where it is too short.
+def wheel_scale(moved: Motion, rolled: Motion, settings: ScaleSettings = ScaleSettings()) -> Scale | None:
+    """From the motion of the camera that the wheels say, `rolled`, m; None where it is too short.
 
-    moved: the camera's motion over the same time, in units. T_base_camera: (4, 4), m. What the camera moves because
-    it sits beside the turning point of the base is part of the way compared.
+    moved: the motion that was seen over the same time, in units. What the camera moves because it sits beside the
+    turning point of the base is part of the way compared.
     """
-    truly = (inverse(T_base_camera) @ T_old_new @ T_base_camera)[:3, 3]
-    way, seen = float(np.linalg.norm(truly)), moved.T_old_new[:3, 3]
-    length = float(np.linalg.norm(seen))
+    truly, seen = rolled.T_old_new[:3, 3], moved.T_old_new[:3, 3]
+    way, length = float(np.linalg.norm(truly)), float(np.linalg.norm(seen))
     if way < settings.least_way or length < 1e-9 or truly @ seen < 0.8 * way * length:
         return None
-    share = math.sqrt(max(float(seen @ moved.covariance[:3, :3] @ seen), 0.0)) / length**2
-    value = way / length
-    return Scale(value, value * math.hypot(settings.wheels_std, share), "wheels")
+    value, common = way / length, settings.wheels_std * way / length
+    shares = [_share(each) for each in (moved, rolled)]
+    return Scale(value, math.hypot(common, value * shares[0], value * shares[1]), "wheels", common)
+
+
+def _share(motion: Motion) -> float:
+    """Standard deviation of the length of a way, as a share of it."""
+    way = motion.T_old_new[:3, 3]
+    return math.sqrt(max(float(way @ motion.covariance[:3, :3] @ way), 0.0)) / float(way @ way)
 
 
 def inertial_scale(
@@ -173,6 +193,7 @@ class ScaleEstimator:
     def reset(self) -> None:
         """Forget all of them."""
         self._log, self._variance, self._refused = 0.0, math.inf, 0
+        self._source, self._common = "", 0.0  # of the last measurement; as a share
 
     @property
     def scale(self) -> Scale | None:
@@ -180,22 +201,27 @@ class ScaleEstimator:
         if math.isinf(self._variance):
             return None
         value = math.exp(self._log)
-        return Scale(value, value * math.sqrt(self._variance), self._source)
+        std = value * math.hypot(math.sqrt(self._variance), self._common)
+        return Scale(value, std, self._source, value * self._common)
 
     def add(self, measured: Scale | None) -> Scale | None:
         """Take a measurement into account; returns what is known then."""
         if measured is None or not measured.value > 0:
             return self.scale
-        log, variance = math.log(measured.value), (measured.std / measured.value) ** 2
-        self._variance += self.settings.drift**2
-        off = (log - self._log) ** 2 / (self._variance + variance)
-        if off > self.settings.gate**2 and self._refused < self.PATIENCE:
+        log = math.log(measured.value)
+        variance = max((measured.std**2 - measured.common**2) / measured.value**2, 1e-12)
+        self._variance += self.settings.scale_drift**2
+        common = measured.common / measured.value
+        both = 0.0 if measured.source == self._source else common**2 + self._common**2
+        off = (log - self._log) ** 2 / (self._variance + variance + both)
+        if off > self.settings.scale_gate**2 and self._refused < self.PATIENCE:
             self._refused += 1
             return self.scale
-        if off > self.settings.gate**2:  # again and again: the world is right
+        if off > self.settings.scale_gate**2:  # again and again: the world is right
             self._variance = math.inf
         gain = 1.0 if math.isinf(self._variance) else self._variance / (self._variance + variance)
         self._log += gain * (log - self._log)
         self._variance = variance if gain == 1.0 else (1 - gain) * self._variance
         self._refused, self._source = 0, measured.source
+        self._common += gain * (common - self._common)
         return self.scale

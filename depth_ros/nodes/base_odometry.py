@@ -1,4 +1,5 @@
-"""The estimator's odometry as that of the robot: where the camera sits, what an IMU says, and time that jumps."""
+"""The estimator's odometry as that of the robot: where the camera sits, what an IMU says, how long a unit of depth is,
+and time that jumps."""
 
 from __future__ import annotations
 
@@ -9,8 +10,11 @@ import numpy as np
 from rclpy.node import Node
 
 from depth_ros.datatypes import Depth, Odometry
+from depth_ros.estimators.scale import Scale, ScaleSettings
 from depth_ros.nodes.base_track import BaseState, BaseTrack
 from depth_ros.nodes.imu_input import ImuInput
+from depth_ros.nodes.odometry_settings import OdometryNodeSettings
+from depth_ros.nodes.scale_input import ScaleInput
 from depth_ros.nodes.transforms import Transforms
 
 REORDERED = 0.5
@@ -21,38 +25,52 @@ class BaseOdometry:
     """Depth -> odometry of `base_frame` (empty: of the camera), while `node` is active.
 
     What makes a frame useless is said to `complain` and counted in `rejected`; `begun` counts starts of the estimator.
-    longest_gap: s without a frame after which it starts anew.
+    scale: how the scale is found of depth that has none. Once it is known odometry starts anew, in metres.
     """
 
     def __init__(
-        self, node: Node, estimator: Any, track: BaseTrack, base_frame: str, longest_gap: float, use_imu: bool,
+        self, node: Node, estimator: Any, track: BaseTrack, settings: OdometryNodeSettings, scale: ScaleSettings,
         complain: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.track, self.complain = track, complain
         self.rejected = self.begun = 0
-        self._estimator, self._base, self._longest_gap = estimator, base_frame, longest_gap
+        self._estimator, self._settings = estimator, settings
         self._transforms = Transforms(node)
-        self._imu = ImuInput(node) if use_imu else None
+        self._imu = ImuInput(node) if settings.use_imu else None
+        self._scale: ScaleInput | None = None
+        if settings.depth_scale != "metric":
+            self._scale = ScaleInput(node, settings, scale, self._imu, self._transforms, complain)
         self.begin()
 
     def destroy(self) -> None:
         self._transforms.destroy()
-        if self._imu:
-            self._imu.destroy()
+        for source in (self._imu, self._scale):
+            if source:
+                source.destroy()
+
+    @property
+    def scale(self) -> Scale | None:
+        """Metres per unit of depth; None where that is not known."""
+        return self._scale.known if self._scale else Scale(1.0, 0.0, "depth")
 
     def begin(self, at_start: bool = False) -> None:
         """The estimator forgets what it saw; the pose becomes the first one, or stays."""
-        self._estimator.reset()
-        self._stamp = 0
-        self.begun += 1
+        self._reset()
         if at_start:
             self.track.place()
         else:
             self.track.restart()
 
+    def _reset(self) -> None:
+        self._estimator.reset()
+        if self._scale:
+            self._scale.begin()
+        self._stamp = 0
+        self.begun += 1
+
     def base_of(self, depth: Depth) -> str:
         """The frame whose motion is given."""
-        return self._base or depth.frame_id
+        return self._settings.base_frame or depth.frame_id
 
     def fixed_to(self, base: str) -> str:
         """The frame to which /tf_static fixes `base`; empty where it is the root of the robot."""
@@ -69,6 +87,15 @@ class BaseOdometry:
         rotation = self._measured_rotation(camera, depth.stamp)
         found = self._estimator.estimate(depth, rotation)
         self._stamp = depth.stamp
+        if self._scale:
+            unknown = self._scale.known is None
+            self._scale.measure(depth, found, T_base_optical)
+            if unknown and self._scale.known:  # units on the way so far were no metres
+                self._reset()
+                self.track.again()
+                found = self._estimator.estimate(depth)
+                self._stamp = depth.stamp
+            found = self._scale.metres(found)
         return found, self.track.update(found, T_base_optical)
 
     def reject(self, problem: str) -> None:
@@ -79,7 +106,7 @@ class BaseOdometry:
     def _in_order(self, stamp: int) -> bool:
         """Whether to work on the frame of `stamp`. Jumps of time start odometry anew."""
         gap = 1e-9 * (stamp - self._stamp)
-        if not self._stamp or 0 < gap <= self._longest_gap:
+        if not self._stamp or 0 < gap <= self._settings.longest_gap:
             return True
         if -REORDERED < gap <= 0:
             self.reject(f"a frame came {-1000 * gap:.0f} ms after a newer one, or twice: left out")

@@ -59,6 +59,10 @@ class BaseTrack:
         )
         self._known = BaseState(0, T=self._anchor, covariance=self._anchor_covariance)
 
+    def again(self) -> None:
+        """The estimator begins anew, at the place where it began last."""
+        self.place(self._anchor, self._anchor_covariance)
+
     def restart(self) -> None:
         """The estimator begins anew, wherever the base is now."""
         self.place(self._known.T, self._known.covariance)

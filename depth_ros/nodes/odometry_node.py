@@ -4,76 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry as OdometryMessage
 from nav_msgs.msg import Path
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from depth_ros.config import setting
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry import OdometrySettings
-from depth_ros.geometry import T_BODY_OPTICAL, pose_from
+from depth_ros.estimators.scale import Scale, ScaleSettings, in_metres
+from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.base_odometry import BaseOdometry
 from depth_ros.nodes.base_track import BaseTrack
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.followers import Follower, hand_on, wanted
 from depth_ros.nodes.odometry_output import OdometryOutput, PathMessage
+from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.rgbd_input import RgbdInput
-
-
-@dataclass(frozen=True)
-class OdometryNodeSettings:
-    """Parameters of odometry_node; those of OdometrySettings join them."""
-
-    image_transport: str = setting(
-        "raw", "how images come: `image` or `image/compressed`", choices=("raw", "compressed")
-    )
-    rectified: bool = setting(
-        False, "images and depth are rectified already: P of camera_info describes them, D is ignored"
-    )
-    sync_tolerance: float = setting(
-        0.02, "stamps of depth and image may differ by so much; the nearest are taken", "s", 0.0, 0.5
-    )
-    odom_frame: str = setting("odom", "frame that poses are given in")
-    base_frame: str = setting(
-        "base_link", "frame whose motion is given, placed by TF; empty: the camera's optical frame"
-    )
-    publish_tf: bool = setting(
-        False, "publish the transform odom_frame -> base_frame; a robot has one publisher of it, often an EKF"
-    )
-    two_d: bool = setting(False, "the robot moves in a plane: z, roll and pitch stay zero")
-    depth_scale: str = setting(
-        "metric",
-        "of the depth that comes; up_to_scale: poses go to odom_up_to_scale, and never to TF",
-        choices=("metric", "up_to_scale"),
-    )
-    longest_gap: float = setting(
-        2.0, "after so long without a frame odometry starts anew, at its last pose", "s", 0.05, 60.0
-    )
-    use_imu: bool = setting(False, "start from the rotation that `imu` measures between two frames")
-    unwatched: bool = setting(False, "go on while nobody subscribes to the results", dynamic=True)
-    path_poses: int = setting(500, "poses that `path` holds", "", 1, 100000)
-    path_spacing: float = setting(0.1, "distance of the poses on `path`", "m", 0.0, 100.0)
-    autostart: bool = setting(True, "configure and activate at start, without a life-cycle manager")
+from depth_ros.nodes.set_pose import SetPose
 
 
 class OdometryNode(LifecycleNode):
-    """Life-cycle node. In: `depth/image_rect`, `depth/camera_info`, `image`, `camera_info`, `imu`, `set_pose`.
+    """Life-cycle node. In: `depth/image_rect`, `depth/camera_info`, `image`, `camera_info`, `set_pose`,
+    and on request `imu`, `wheel_odom`.
 
-    Out: `odom` (or `odom_up_to_scale`), `path`, `odometry/status`, on request /tf. Services: `reset_odom`,
-    `pause_odom`, `resume_odom`. Results have the stamp of the depth. One thread; nothing is computed that nobody wants.
-    estimator: OdometryEstimator or what is called and behaves like it. topics: False where a node of this process
-    hands its depth to `take`. `followers` are handed depth and odometry of every frame. others: as of Parameters.
+    Out: `odom` (`odom_up_to_scale` as long as metres are unknown), `path`, `odometry/status`, on request /tf.
+    Services: `reset_odom`, `pause_odom`, `resume_odom`. Results have the stamp of the depth. One thread; nothing is
+    computed that nobody wants. estimator: OdometryEstimator or what is called and behaves like it. topics: False where
+    a node of this process hands its depth to `take`. `followers` are handed depth and odometry of every frame in
+    metres. others: as of Parameters.
     """
 
     def __init__(
@@ -88,7 +55,9 @@ class OdometryNode(LifecycleNode):
         self._odometry: BaseOdometry | None = None
         self._paused = False
         self.followers: list[Follower] = []
-        self.parameters = Parameters(self, OdometryNodeSettings, OdometrySettings, others=others)
+        self.parameters = Parameters(
+            self, OdometryNodeSettings, OdometrySettings, ScaleSettings, others=others
+        )
         self.diagnostics = Diagnostics(self, "odometry", self._values, self._silence)
         self.parameters.name_unknown(self.diagnostics.complain)
 
@@ -102,11 +71,10 @@ class OdometryNode(LifecycleNode):
     def _configure(self) -> None:
         self._settings = settings = self.parameters.read(OdometryNodeSettings)
         motion = self.parameters.read(OdometrySettings)
-        metric = settings.depth_scale == "metric"
-        if settings.publish_tf and not metric:
+        if settings.publish_tf and not settings.scaled:
             raise DepthRosError(
-                "publish_tf is true and depth_scale 'up_to_scale': a transform has to be in metres; give a source of "
-                "scale, or set publish_tf false"
+                "publish_tf is true and depth_scale 'up_to_scale': a transform has to be in metres; give "
+                "camera_height, use_wheels or use_imu, or set publish_tf false"
             )
         if settings.two_d and not settings.base_frame:
             raise DepthRosError("two_d holds z, roll and pitch of base_frame, which is empty: name a frame")
@@ -115,11 +83,10 @@ class OdometryNode(LifecycleNode):
         start = np.eye(4) if settings.base_frame else T_BODY_OPTICAL
         longest = motion.extrapolate_for if motion.when_lost == "extrapolate" else 0.0
         self._track = BaseTrack(start, settings.two_d, longest)
-        if metric:
+        if settings.scaled:
             self._outputs["odom"] = self._advertise(OdometryMessage, "odom")
-        else:
-            self._outputs["odom"] = self._advertise(OdometryMessage, "odom_up_to_scale")
-            self.diagnostics.complain("the depth has no absolute scale: `odom_up_to_scale` is not in metres")
+        if settings.depth_scale != "metric":
+            self._outputs["unscaled"] = self._advertise(OdometryMessage, "odom_up_to_scale")
         self._outputs["path"] = self._advertise(Path, "path")
         self._outputs["status"] = self._advertise(DiagnosticStatus, "odometry/status")
         if settings.publish_tf:
@@ -147,10 +114,10 @@ class OdometryNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         settings = self._settings
         self._odometry = BaseOdometry(
-            self, self._estimator, self._track, settings.base_frame, settings.longest_gap, settings.use_imu,
+            self, self._estimator, self._track, settings, self.parameters.read(ScaleSettings),
             self.diagnostics.complain,
         )  # fmt: skip
-        self._set_pose = self.create_subscription(PoseWithCovarianceStamped, "set_pose", self._on_pose, 1)
+        self._set_pose = SetPose(self, settings.odom_frame, self._on_pose, self.diagnostics.complain)
         source = "depth of this process"
         if self._topics:
             self._input = RgbdInput(
@@ -159,7 +126,8 @@ class OdometryNode(LifecycleNode):
             )  # fmt: skip
             source = f"'{self._input.depth_image.topic}' and '{self._input.image.topic}'"
         self.diagnostics.awake()
-        self.get_logger().info(f"{source} -> '{self._outputs['odom'].topic_name}'")
+        odom = self._outputs["odom" if settings.scaled else "unscaled"]
+        self.get_logger().info(f"{source} -> '{odom.topic_name}'")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -172,7 +140,7 @@ class OdometryNode(LifecycleNode):
 
     def _close_input(self) -> None:
         if self._odometry:
-            self.destroy_subscription(self._set_pose)
+            self._set_pose.destroy()
             self._output.close()
             self._odometry.destroy()
         if self._input:
@@ -225,9 +193,21 @@ class OdometryNode(LifecycleNode):
         if self._odometry.begun > begun:
             self._output.path.clear()
         found = replace(found, milliseconds={"receive": 1000 * (decoded - started), **found.milliseconds})
-        self._output.publish(found, state, self._odometry.base_of(depth))
+        scale, base = self._odometry.scale, self._odometry.base_of(depth)
+        if scale is None:
+            self.diagnostics.complain("the depth has no absolute scale: `odom_up_to_scale` is not in metres")
+        self._output.publish(found, state, base, scale is not None, self._scale_values(scale))
         self.diagnostics.published(depth.stamp, started, estimated)
-        hand_on(self.followers, depth, found)
+        if scale:
+            hand_on(self.followers, in_metres(depth, scale), found)
+
+    def _scale_values(self, scale: Scale | None) -> dict[str, object]:
+        """What the status says of depth that is up to scale."""
+        if self._settings.depth_scale == "metric":
+            return {}
+        if scale is None:
+            return {"scale": "unknown"}
+        return {"scale": f"{scale.value:.4f}", "scale std": f"{scale.std:.4f}", "scale from": scale.source}
 
     def _reset(self, request: Any, response: Any) -> Any:
         self._begin(at_start=True)
@@ -255,19 +235,9 @@ class OdometryNode(LifecycleNode):
         elif at_start:
             self._track.place()
 
-    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
-        """`set_pose`, as robot_localization has it and RViz's pose tool sends it: the base is there now."""
-        frame, p, q = message.header.frame_id, message.pose.pose.position, message.pose.pose.orientation
-        if frame not in ("", self._settings.odom_frame):
-            self.diagnostics.complain(
-                f"set_pose is in frame '{frame}' and is left out; '{self._settings.odom_frame}' is needed"
-            )
-        elif abs(np.linalg.norm([q.x, q.y, q.z, q.w]) - 1) > 0.01:
-            self.diagnostics.complain("set_pose has a quaternion whose length is not 1 and is left out")
-        else:
-            self._begin()
-            T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
-            self._track.place(T, np.array(message.pose.covariance).reshape(6, 6))
+    def _on_pose(self, T: np.ndarray, covariance: np.ndarray) -> None:
+        self._begin()
+        self._track.place(T, covariance)
 
     def _silence(self) -> str:
         return self._input.silence() if self._input and not self._paused else ""

@@ -60,7 +60,8 @@ def status_message(found: Odometry, values: dict[str, object]) -> DiagnosticStat
 
 
 class OdometryOutput:
-    """Fills and publishes what somebody subscribes to, by the publishers `outputs`: odom, path, status and perhaps tf.
+    """Fills and publishes what somebody subscribes to, by the publishers `outputs`: odom (in metres) or
+    unscaled or both, path, status and perhaps tf.
 
     frame: the odom frame. policy: `when_lost` of OdometrySettings.
     """
@@ -84,24 +85,27 @@ class OdometryOutput:
         """Whether somebody subscribes to one of the outputs; all, if none is named."""
         return any(self._outputs[name].get_subscription_count() for name in names or self._outputs)
 
-    def publish(self, found: Odometry, state: BaseState, base: str) -> None:
-        """state: of `base`, after `found`."""
+    def publish(
+        self, found: Odometry, state: BaseState, base: str, metric: bool, values: dict[str, object]
+    ) -> None:
+        """state: of `base`, after `found`. metric: whether it is in metres. values: of the status, besides."""
         self.state = found.state
+        odom = "odom" if metric else "unscaled"
         lost = found.state == "lost"
         if lost:
             self.lost += 1
             self.complain(f"odometry is lost: {LOST[self._policy]}")
-            if self._policy == "null" and self.heard("odom"):
-                self._outputs["odom"].publish(null_message(state.stamp, self._frame, base))
+            if self._policy == "null" and self.heard(odom):
+                self._outputs[odom].publish(null_message(state.stamp, self._frame, base))
         if not lost or (self._policy == "extrapolate" and self.track.known(state.stamp)):
-            self._publish(state, base)
+            self._publish(state, base, odom)
         if self.heard("status"):
-            self._outputs["status"].publish(status_message(found, {"frames lost": self.lost}))
+            self._outputs["status"].publish(status_message(found, {"frames lost": self.lost, **values}))
 
-    def _publish(self, state: BaseState, base: str) -> None:
-        if self.heard("odom"):
-            self._outputs["odom"].publish(odometry_message(state, self._frame, base))
-        if "tf" in self._outputs:
+    def _publish(self, state: BaseState, base: str, odom: str) -> None:
+        if self.heard(odom):
+            self._outputs[odom].publish(odometry_message(state, self._frame, base))
+        if odom == "odom" and "tf" in self._outputs:
             self._send(state, base)
         self.path.add(state, self._frame)
         if self.heard("path"):

@@ -16,11 +16,13 @@ from depth_ros.card import find_card
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionSettings
 from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.scale import ScaleSettings
 from depth_ros.estimators.stereo import SEMI_GLOBAL, is_stereo
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_node import DepthNode
 from depth_ros.nodes.object_motion_node import ObjectMotionNode, ObjectMotionNodeSettings
-from depth_ros.nodes.odometry_node import OdometryNode, OdometryNodeSettings
+from depth_ros.nodes.odometry_node import OdometryNode
+from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.parameters import names_of
 from depth_ros.nodes.stereo_depth_node import StereoDepthNode
 
@@ -38,7 +40,7 @@ def nodes(model: str) -> Nodes:
     from depth_ros.estimators.stereo import StereoEstimator
 
     chosen = [Parameter("model", value=model)]
-    of_odometry = names_of(OdometryNodeSettings, OdometrySettings)
+    of_odometry = names_of(OdometryNodeSettings, OdometrySettings, ScaleSettings)
     of_objects = names_of(ObjectMotionNodeSettings, ObjectMotionSettings)
     ours = of_odometry | of_objects
     depth: DepthNode | StereoDepthNode
@@ -53,7 +55,7 @@ def nodes(model: str) -> Nodes:
         OdometryEstimator, topics=False, others=others | of_objects, parameter_overrides=scale
     )
     depth.followers.append(odometry)
-    if not scaled:  # there are no metres, and so no metres per second
+    if not odometry.parameters.read(OdometryNodeSettings).scaled:  # no metres, and so no metres per second
         return [depth, odometry]
     objects = ObjectMotionNode(
         ObjectMotionEstimator, OdometryEstimator, topics=False, others=others | of_odometry

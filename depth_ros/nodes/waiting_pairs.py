@@ -28,12 +28,12 @@ class WaitingPairs:
     """The newest pair that is complete wins; those before it are forgotten.
 
     longest: s between two frames that make a pair. tolerance: s between a frame and its labels.
-    labels: whether a pair needs them. odometry: (older, newer) -> Motion, or None as long as it is not known.
+    labels: whether a pair needs them. odometry: as of OdomInput.motion.
     """
 
     def __init__(
         self, longest: float, tolerance: float, labels: bool,
-        odometry: Callable[[Depth, Depth], Motion | None] | None,
+        odometry: Callable[[str, int, int], Motion | None] | None,
     ) -> None:  # fmt: skip
         self._longest, self._tolerance = longest, round(tolerance * 1e9)
         self._needs_labels, self._odometry = labels, odometry
@@ -70,7 +70,7 @@ class WaitingPairs:
                 continue
             motion = pair.motion
             if motion is None and self._odometry:
-                motion = self._odometry(pair.older, pair.newer)
+                motion = self._odometry(pair.newer.frame_id, pair.older.stamp, pair.newer.stamp)
             if motion is not None:
                 del self._pairs[: index + 1]
                 return pair, motion, labels

@@ -8,17 +8,19 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.datatypes import Camera, Depth, Motion
+from depth_ros.datatypes import Camera, Depth, Motion, Odometry, Pose
 from depth_ros.estimators.scale import (
     UP,
     Scale,
     ScaleEstimator,
     ScaleSettings,
     ground_scale,
+    in_metres,
     inertial_scale,
     wheel_scale,
 )
-from depth_ros.geometry import inverse, rays
+from depth_ros.estimators.scaled_way import ScaledWay
+from depth_ros.geometry import exponential, inverse, rays
 from depth_ros.world import World, WorldSettings
 
 
@@ -58,14 +60,20 @@ def test_wheels():
     camera = inverse(T_base_camera) @ T @ T_base_camera
     seen = camera.copy()
     seen[:3, 3] /= 2.5
-    found = wheel_scale(Motion(0, 1, seen, np.eye(6) * 1e-6), T, T_base_camera)
+    rolled = Motion(0, 1, camera)
+    found = wheel_scale(Motion(0, 1, seen, np.eye(6) * 1e-6), rolled)
     assert found.value == pytest.approx(2.5) and found.std == pytest.approx(0.05, rel=0.1)
-    loose = wheel_scale(Motion(0, 1, seen, np.eye(6) * 1e-3), T, T_base_camera)
-    assert loose.std > 3 * found.std
-    assert wheel_scale(Motion(0, 1, np.eye(4)), np.eye(4), T_base_camera) is None
+    assert found.common == pytest.approx(0.05)
+    way = np.linalg.norm(camera[:3, 3])
+    for loose in (
+        wheel_scale(Motion(0, 1, seen, np.eye(6) * 1e-3), rolled),
+        wheel_scale(Motion(0, 1, seen), Motion(0, 1, camera, np.eye(6) * 1e-3 * 2.5**2)),
+    ):
+        assert loose.std == pytest.approx(2.5 * np.hypot(0.02, 2.5 * np.sqrt(1e-3) / way))
+    assert wheel_scale(Motion(0, 1, np.eye(4)), Motion(0, 1, np.eye(4))) is None
     slipped = seen.copy()
     slipped[:3, 3] *= -1
-    assert wheel_scale(Motion(0, 1, slipped), T, T_base_camera) is None
+    assert wheel_scale(Motion(0, 1, slipped), rolled) is None
 
 
 def shaken(speed_only: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -117,7 +125,7 @@ def test_imu_at_constant_speed_says_nothing():
 
 
 def test_gathered():
-    estimator = ScaleEstimator(ScaleSettings(drift=0.0))
+    estimator = ScaleEstimator(ScaleSettings(scale_drift=0.0))
     assert estimator.scale is None and estimator.add(None) is None
     random = np.random.default_rng(0)
     for _ in range(100):
@@ -131,3 +139,43 @@ def test_gathered():
     assert estimator.scale.value == pytest.approx(4, rel=0.01) and estimator.scale.source == "wheels"
     estimator.reset()
     assert estimator.scale is None
+
+
+def test_what_all_measurements_of_a_source_share_is_not_averaged_away():
+    """The height of the camera is wrong by as much in every image."""
+    estimator = ScaleEstimator(ScaleSettings(scale_drift=0.0))
+    for _ in range(400):
+        estimator.add(Scale(2.0, np.hypot(0.2, 0.06), "ground", 0.06))
+    assert estimator.scale.std == pytest.approx(np.hypot(0.2 / 20, 0.06), rel=0.01)
+
+
+def test_a_way_in_metres():
+    """Steps of one unit; the scale is 0.5 m, then 0.6: what lies behind stays, and the error of the scale is common."""
+
+    def found(place: float, state: str = "tracking") -> Odometry:
+        T = exponential(np.array([place, 0, 0, 0, 0, 0.0]))
+        step = Motion(0, 1, exponential(np.array([1.0, 0, 0, 0, 0, 0])), 1e-4 * np.eye(6))
+        covariance = 1e-4 * place * np.eye(6)
+        return Odometry(0, state, Pose(0, T, covariance), step if state == "tracking" else None)
+
+    way, half = ScaledWay(), Scale(0.5, 0.05, "ground")
+    way.metres(found(0, "starting"), half)
+    odometry = way.metres(found(1), half)
+    assert odometry.pose.T[0, 3] == pytest.approx(0.5) and odometry.motion.T_old_new[0, 3] == pytest.approx(
+        0.5
+    )
+    assert odometry.motion.covariance[0, 0] == pytest.approx(1e-4 * 0.25 + 0.05**2)
+    assert odometry.motion.covariance[1, 1] == pytest.approx(1e-4 * 0.25)
+    assert odometry.motion.covariance[5, 5] == pytest.approx(1e-4)
+    assert way.metres(found(9, "lost"), half).pose.T[0, 3] == pytest.approx(0.5)
+    odometry = way.metres(found(2), Scale(0.6, 0.06, "ground"))
+    assert odometry.pose.T[0, 3] == pytest.approx(1.1)
+    assert odometry.pose.covariance[0, 0] == pytest.approx(2e-4 * 0.36 + (0.1 * 1.1) ** 2)
+    way.begin()
+    assert pytest.approx(np.eye(4)) == way.metres(found(0, "starting"), half).pose.T
+
+
+def test_depth_in_metres():
+    camera, values = Camera.pinhole(2, 1, 1, 1, 0, 0), np.array([[2.0, np.nan]], np.float32)
+    found = in_metres(Depth(0, "camera", values, camera, np.zeros(1), values / 10), Scale(0.5, 0.1, "ground"))
+    assert found.depth[0, 0] == 1 and np.isnan(found.depth[0, 1]) and found.std[0, 0] == pytest.approx(0.1)

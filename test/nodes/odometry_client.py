@@ -42,7 +42,7 @@ def started(*parameters: str) -> list[str]:
 
 
 @functools.lru_cache
-def view(place: int, step: tuple[float, ...] = tuple(STEP)) -> tuple[np.ndarray, np.ndarray]:
+def view(place: float, step: tuple[float, ...] = tuple(STEP)) -> tuple[np.ndarray, np.ndarray]:
     """Image (H, W, 3) uint8 and depth (H, W) m after `place` steps."""
     T_world_start = ROOM.pose(0) @ inverse(ARM)
     T = T_world_start @ exponential(place * np.array(step)) @ ARM
@@ -51,12 +51,12 @@ def view(place: int, step: tuple[float, ...] = tuple(STEP)) -> tuple[np.ndarray,
 
 
 class OdometryClient(Client):
-    """A Client with a depth camera whose place on the robot is known to TF."""
+    """A Client with a depth camera whose place on the robot is known to TF. unit: m, of its depth."""
 
     def __init__(self, namespace: str, frame: str = "camera_optical") -> None:
         super().__init__(namespace, Path("/dev/null"), "odometry_node")
         create = self.node.create_publisher
-        self.frame, self.odom = frame, "odom"
+        self.frame, self.odom, self.unit = frame, "odom", 1.0
         self.depths = create(Image, "depth/image_rect", 1)
         self.depth_infos = create(CameraInfo, "depth/camera_info", 1)
         self.poses = create(PoseWithCovarianceStamped, "set_pose", 1)
@@ -76,7 +76,7 @@ class OdometryClient(Client):
             for t in topics
         ]
 
-    def show(self, place: int | None, step: int = PERIOD, way: np.ndarray = STEP) -> int:
+    def show(self, place: float | None, step: int = PERIOD, way: np.ndarray = STEP) -> int:
         """Publish what is seen after `place` steps of `way`, `step` ns after the last; None: the light is off."""
         self.stamp += step
         image, depth = view(place or 0, tuple(way))
@@ -84,7 +84,7 @@ class OdometryClient(Client):
             image = np.zeros_like(image)
         colour, range_ = Image(), Image()
         messages.fill_image(colour, image, "rgb8")
-        messages.fill_depth(range_, depth)
+        messages.fill_depth(range_, depth / np.float32(self.unit))
         infos = [info_of(ROOM.cameras["left"]) for _ in range(2)]
         for message in (colour, range_, *infos):
             messages.fill_header(message.header, self.stamp, self.frame)
@@ -141,6 +141,6 @@ def twist(message: Odometry) -> np.ndarray:
     return np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
 
 
-def truth(place: int) -> np.ndarray:
+def truth(place: float) -> np.ndarray:
     """(4, 4) the base after `place` steps, in the base at place 0."""
     return exponential(place * STEP)

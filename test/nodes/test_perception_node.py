@@ -16,11 +16,12 @@ from depth_ros import messages
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.object_motion import ObjectMotionSettings
 from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.scale import ScaleSettings
 from depth_ros.estimators.stereo import StereoSettings
 from depth_ros.geometry import inverse
 from depth_ros.nodes.depth_node import DepthNodeSettings
 from depth_ros.nodes.object_motion_node import ObjectMotionNodeSettings
-from depth_ros.nodes.odometry_node import OdometryNodeSettings
+from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.play import node_process
 from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
 from depth_ros.world.render import look, paint
@@ -116,7 +117,7 @@ def test_parameters_that_nodes_share_mean_the_same():
         for kinds in (
             (DepthNodeSettings, EngineSettings),
             (StereoDepthNodeSettings, StereoSettings, EngineSettings),
-            (OdometryNodeSettings, OdometrySettings),
+            (OdometryNodeSettings, OdometrySettings, ScaleSettings),
             (ObjectMotionNodeSettings, ObjectMotionSettings),
         )
     ]
