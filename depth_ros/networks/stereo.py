@@ -70,9 +70,10 @@ class Convolution3(nn.Module):
 
 def neighbours(x: Tensor, steps: int, stride: int = 1) -> Tensor:
     """(B * steps, C, H, W) -> (B * steps / stride, 3 C, H, W): the slices before, at and after; 0 outside."""
-    slices = x.view(-1, steps, *x.shape[1:])
+    slices = x.permute(0, 2, 3, 1).unflatten(0, (-1, steps))  # channels last, as convolutions like them
     padded = F.pad(slices, (0, 0, 0, 0, 0, 0, 1, 1))
-    return torch.cat([padded[:, i : i + steps : stride] for i in range(3)], 2).flatten(0, 1)
+    joined = torch.cat([padded[:, i : i + steps : stride] for i in range(3)], 4)
+    return joined.flatten(0, 1).permute(0, 3, 1, 2)
 
 
 def gated(x: Tensor, gate: Tensor, steps: int) -> Tensor:

@@ -36,7 +36,7 @@ from depth_ros.training.clips import load_clips, unseen_clips
 from depth_ros.training.curves import draw
 from depth_ros.training.examples import load, load_pairs, load_planes, typical
 from depth_ros.training.group import ALONE, Group, Objective, joined
-from depth_ros.training.optimiser import AdamW
+from depth_ros.training.optimiser import AdamW, keep_memory
 from depth_ros.training.recipes import Recipe
 from depth_ros.training.video import validate_clips
 
@@ -56,6 +56,7 @@ def _train(recipe: Recipe, data: Path, out: Path, group: Group) -> Path:
     from depth_ros.training.export import export
 
     out.mkdir(parents=True, exist_ok=True)
+    keep_memory()
     module, device = family(recipe.family), group.device
     torch.manual_seed(recipe.seed)
     model: Any = learner(module, recipe)

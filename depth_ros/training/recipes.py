@@ -359,7 +359,7 @@ def stereo_start() -> Recipe:
             "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
             "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
         ),
-        steps=1300,
+        steps=2200,
         batch=2,
         average=0.998,
         learning_rate=8e-4,
@@ -376,36 +376,14 @@ def stereo() -> Recipe:
         start,
         name="stereo",
         start="stereo_start",
-        sources=(*(replace(s, count=45) if s.count else s for s in start.sources),),
-        steps=1300,
+        sources=(*(replace(s, count=90) if s.count else s for s in start.sources),),
+        steps=2800,
         learning_rate=5e-4,
     )
 
 
-def stereo_refined() -> Recipe:
-    """The shipped stereo model, refined at nearly the size at which roads are seen, on mirrored pairs too."""
-    start = stereo_start()
-    return replace(
-        start,
-        name="stereo_refined",
-        start="model:stereo",
-        width=640,
-        height=320,
-        sources=(
-            Source("kitti2015_stereo", right_eye=True, stereo=0.1),
-            *(replace(s, count=130) if s.count else s for s in start.sources[1:]),
-        ),
-        settings={"std_scale": 1.0},
-        zoom=1.25,
-        batch=4,
-        average=0.995,
-        steps=650,
-        learning_rate=4e-4,
-    )
-
-
 _ALL = (
-    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo, stereo_refined,
+    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
     sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
     struct2depth_street, struct2depth_street_still, struct2depth_kitti, fcrn_indoor, mannequin_indoor,
 )  # fmt: skip
