@@ -109,7 +109,7 @@ class Depth:
     """Metric depth of one frame. depth: (H, W) float32 m along the optical axis, NaN = unknown.
 
     camera: rectified, of exactly this size. image: (H, W, 3) uint8 RGB, the pixels the depth belongs to.
-    std: (H, W) float32 m, one standard deviation, or None.
+    std: (H, W) float32 m, one standard deviation, or None. baseline: m, of the pair that was matched; 0 = of no pair.
     """
 
     stamp: int
@@ -118,6 +118,7 @@ class Depth:
     camera: Camera
     image: np.ndarray
     std: np.ndarray | None = None
+    baseline: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Disparity:
         z = np.full_like(near, np.nan)
         np.divide(fx_baseline, near, out=z, where=near > 0)
         std = None if self.std is None else z * z * (self.std / fx_baseline)
-        return Depth(self.stamp, self.frame_id, z, self.camera, self.image, std)
+        return Depth(self.stamp, self.frame_id, z, self.camera, self.image, std, self.baseline)
 
 
 @dataclass(frozen=True)

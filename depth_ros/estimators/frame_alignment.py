@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 SAME = np.eye(4)
 OUTLIER = 16.0
 """Squared Mahalanobis distance of three residuals beyond which a patch does not agree: one of a thousand."""
-BIAS_USUAL = 0.05
-"""Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
 ROUNDS = (3, 3, 2, 2, 1, 1, 0)
 """Levels on which a motion is sought, in this order."""
 
@@ -36,11 +34,12 @@ class Aligned:
 
 
 def align(
-    keys: list[KeyFrame], view: View, T: np.ndarray, settings: OdometrySettings, bias: Bias
+    keys: list[KeyFrame], view: View, T: np.ndarray, settings: OdometrySettings, bias: Bias, usual: float
 ) -> Aligned | None:
     """The motion from the newest key frame to a view, from T (4, 4) on; None where too few patches are found.
 
-    bias: what is known of a common error of all inverse depths; the result has what is known of it then.
+    bias: what is known of a common error of all inverse depths; the result has what is known of it then. usual: 1/m, of
+    it, that is let alone.
     """
     few = settings.min_inliers
     if len(keys[-1].pixels) < few:
@@ -58,7 +57,7 @@ def align(
         for key in keys[:-1]
         if len(key.pixels)
     ]
-    K, applied = view.K[0], Bias(_unusual(bias.mean, BIAS_USUAL * settings.inverse_depth_bias))
+    K, applied = view.K[0], Bias(_unusual(bias.mean, usual))
     points = rescaled(together([own, *others]), K, T, applied)
     solution = solve(points, K, T, 1.0, applied)
     if bias.variance > 0:

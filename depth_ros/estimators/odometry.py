@@ -29,6 +29,8 @@ LOST_SPEED = 1.0
 """m/s and rad/s by which the pose may be off while it is lost, one standard deviation."""
 CONFIDENT = 0.6
 """Share of the patches in view that agree with a motion, from which on no other is tried."""
+BIAS_USUAL = 0.05
+"""Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
 BIAS_DRIFT = 0.02
 """How much a bias of the depth may change from frame to frame, as a share of what it may be."""
 CORRELATED = 4.0
@@ -46,9 +48,9 @@ class OdometrySettings:
     inverse_depth_std: float = setting(
         0.003, "standard deviation of 1 / depth where the depth does not say its own", "1/m", 1e-5, 1.0
     )
-    inverse_depth_bias: float = setting(
-        0.0, "what 1 / depth may be off by as a whole, as a pair's residual rectification error makes it; it is then "
-        "estimated on the way; 0 = nothing", "1/m", 0.0, 0.1,
+    disparity_bias: float = setting(
+        1.0, "what the disparity of a pair may be off by as a whole, by a residual error of its rectification; it is "
+        "estimated on the way; 0 = nothing", "px", 0.0, 10.0,
     )  # fmt: skip
     likeness: float = setting(
         0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0
@@ -135,7 +137,7 @@ class OdometryEstimator:
         self._start = np.eye(4) if T is None else np.asarray(T, float)
         self._track: Track | None = None
         self._before: Track | None = None  # the loss, while there is one
-        self._bias = Bias(0.0, self.settings.inverse_depth_bias**2)
+        self._bias: Bias | None = None
 
     def estimate(
         self, depth: Depth, rotation: np.ndarray | None = None, moving: np.ndarray | None = None
@@ -147,6 +149,10 @@ class OdometryEstimator:
         """
         begun = time.perf_counter()
         view = View(depth, moving, self.settings.inverse_depth_std)
+        self._largest = (
+            self.settings.disparity_bias / (depth.camera.fx * depth.baseline) if depth.baseline else 0.0
+        )
+        self._bias = self._bias or Bias(0.0, self._largest**2)
         milliseconds = {"prepare": _since(begun)}
         track = self._track
         if track is None or track.last.grey.shape != view.grey.shape or view.stamp <= track.last.stamp:
@@ -188,8 +194,8 @@ class OdometryEstimator:
         track.velocity = (T_last_new, view.stamp - track.last.stamp)
         track.T, track.last, track.relative = T, view, relative
         track.covariance = aligned.key.covariance + relative + added
-        if self._bias.variance > 0:
-            drift = (BIAS_DRIFT * self.settings.inverse_depth_bias) ** 2
+        if aligned.bias.variance > 0:
+            drift = (BIAS_DRIFT * self._largest) ** 2
             self._bias = Bias(aligned.bias.mean, aligned.bias.variance + drift)
         return motion
 
@@ -213,7 +219,7 @@ class OdometryEstimator:
             T: np.ndarray | None = expected @ inverse(track.T) @ key.T
             if attempt == "descriptors":
                 T = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
-            aligned = None if T is None else align(track.keys, view, T, self.settings, self._bias)
+            aligned = None if T is None else self._align(track.keys, view, T)
             if aligned and (best is None or aligned.share > best.share):
                 best = aligned
             if best and best.share > CONFIDENT:
@@ -221,6 +227,10 @@ class OdometryEstimator:
         if best is None or best.share < self.settings.min_share or best.agree < self.settings.min_inliers:
             return None
         return best
+
+    def _align(self, keys: list[KeyFrame], view: View, T: np.ndarray) -> Aligned | None:
+        assert self._bias
+        return align(keys, view, T, self.settings, self._bias, BIAS_USUAL * self._largest)
 
     def _lost(self, track: Track, view: View, milliseconds: dict[str, float]) -> Odometry:
         """No motion agrees: begin again from here, at the pose that the policy says."""

@@ -131,7 +131,7 @@ def evaluate_object_motion(
         raise DepthRosError(f"'{model}' gives depth of scale {source.scale}, in which there are no m/s")
     settings = settings or settings_for(source.name, folder)
     odometry, estimator = (
-        OdometryEstimator(usual_settings(source.name, folder)),
+        OdometryEstimator(usual_settings(folder)),
         ObjectMotionEstimator(settings),
     )
     count, tally, older = min(len(folder), limit or len(folder)), Tally(), None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,15 +96,11 @@ def evaluate_odometry(
     return result
 
 
-def usual_settings(model: str, folder: Folder) -> OdometrySettings:
-    """Settings for the depth of a model: a pair's may be off by a pixel as a whole, and a rendered camera never is."""
+def usual_settings(folder: Folder) -> OdometrySettings:
+    """Settings for a folder: the defaults, as nodes have them, unless no real camera took it."""
     from depth_ros.estimators.odometry import OdometrySettings, ideal
-    from depth_ros.estimators.stereo import is_stereo
 
-    settings = OdometrySettings()
-    if model != RECORDED and is_stereo(model):
-        settings = replace(settings, inverse_depth_bias=1 / folder[0].fx_baseline)
-    return ideal(settings) if getattr(folder, "rendered", False) else settings
+    return ideal(OdometrySettings()) if getattr(folder, "rendered", False) else OdometrySettings()
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def _aligned(
     from depth_ros.estimators.odometry import OdometryEstimator
 
     source = depth_source(model, folder, settings)
-    estimator = OdometryEstimator(odometry or usual_settings(model, folder))
+    estimator = OdometryEstimator(odometry or usual_settings(folder))
     times: dict[str, list[float]] = {"depth": [], "odometry": []}
 
     def estimate(sample: Sample) -> Motion | None:

@@ -116,7 +116,8 @@ class CameraInput:
                 "camera_info of the depth has distortion: give rectified depth, or set rectified"
             )
         grey = np.full((*pixels.shape, 3), 128, np.uint8) if image is None else image
-        return Depth(stamp_ns(message.header), message.header.frame_id, pixels, camera, grey)
+        stamp, frame, baseline = stamp_ns(message.header), message.header.frame_id, abs(camera.baseline)
+        return Depth(stamp, frame, pixels, camera, grey, baseline=baseline)
 
     def usable_camera(self) -> Camera:
         """The camera of the last camera_info. Raises DepthRosError saying what is wrong with it."""

@@ -169,6 +169,7 @@ class OdometryNode(LifecycleNode):
         started = time.perf_counter()
         try:
             decoded = self._input.depth(image, depth)
+            decoded = replace(decoded, baseline=self._settings.baseline or decoded.baseline)
         except DepthRosError as error:
             self._odometry.reject(str(error))
             return

@@ -28,6 +28,10 @@ class OdometryNodeSettings:
         False, "publish the transform odom_frame -> base_frame; a robot has one publisher of it, often an EKF"
     )
     two_d: bool = setting(False, "the robot moves in a plane: z, roll and pitch stay zero")
+    baseline: float = setting(
+        0.0, "of the pair that the depth is from, which may be off; 0 = as P[3] of depth/camera_info has it",
+        "m", 0.0, 10.0,
+    )  # fmt: skip
     depth_scale: str = setting(
         "metric",
         "of the depth that comes. up_to_scale: its unit is unknown; camera_height, use_wheels and use_imu say how long "

@@ -61,6 +61,7 @@ def test_disparity_becomes_depth_with_its_deviation():
     pair = rectified_pair(*frames(offset=4.0))
     found = StereoEstimator("semi_global", stereo=StereoSettings(disparity_range=64)).estimate(pair)
     depth = found.depth()
+    assert depth.baseline == found.baseline > 0
     assert (found.offset, found.baseline, depth.stamp) == (4.0, 0.2, 7)
     assert np.nanmedian(depth.depth) == pytest.approx(250 * 0.2 / (SHIFT - 4), rel=1e-3)
     sure = replace(found, std=np.full((HEIGHT, WIDTH), 0.5, np.float32)).depth()

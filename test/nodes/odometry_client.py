@@ -51,12 +51,16 @@ def view(place: float, step: tuple[float, ...] = tuple(STEP)) -> tuple[np.ndarra
 
 
 class OdometryClient(Client):
-    """A Client with a depth camera whose place on the robot is known to TF. unit: m, of its depth."""
+    """A Client with a depth camera whose place on the robot is known to TF.
+
+    unit: m, of its depth. bias: 1/m, by which its inverse depth is wrong. baseline: m, as its camera_info says.
+    """
 
     def __init__(self, namespace: str, frame: str = "camera_optical") -> None:
         super().__init__(namespace, Path("/dev/null"), "odometry_node")
         create = self.node.create_publisher
         self.frame, self.odom, self.unit = frame, "odom", 1.0
+        self.bias = self.baseline = 0.0
         self.depths = create(Image, "depth/image_rect", 1)
         self.depth_infos = create(CameraInfo, "depth/camera_info", 1)
         self.poses = create(PoseWithCovarianceStamped, "set_pose", 1)
@@ -84,8 +88,9 @@ class OdometryClient(Client):
             image = np.zeros_like(image)
         colour, range_ = Image(), Image()
         messages.fill_image(colour, image, "rgb8")
-        messages.fill_depth(range_, depth / np.float32(self.unit))
+        messages.fill_depth(range_, 1 / (1 / depth + np.float32(self.bias)) / np.float32(self.unit))
         infos = [info_of(ROOM.cameras["left"]) for _ in range(2)]
+        infos[1].p[3] = -infos[1].p[0] * self.baseline
         for message in (colour, range_, *infos):
             messages.fill_header(message.header, self.stamp, self.frame)
         self.infos.publish(infos[0])

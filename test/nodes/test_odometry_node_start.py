@@ -10,6 +10,7 @@ from geometry_msgs.msg import TransformStamped
 from odometry_client import (
     NEAR,
     PERIOD,
+    ROOM,
     STEP,
     OdometryClient,
     matrix,
@@ -105,6 +106,23 @@ def test_a_head_that_turns_does_not_turn_the_robot():
         T = matrix(last)
         assert np.linalg.norm(T[:3, 3]) < NEAR and T[1, 0] == pytest.approx(0, abs=0.02)
         assert twist(last) == pytest.approx(np.zeros(6), abs=0.1)
+        robot.close()
+
+
+@pytest.mark.parametrize(
+    "options, says", [((), 0.12), (("baseline:=0.12",), 0.0)], ids=["camera_info", "parameter"]
+)
+def test_what_the_disparity_of_a_pair_is_off_by_is_found(options, says):
+    """Half a pixel, an eighth of the depth here, which the length of the way would be wrong by."""
+    with node_process(started("base_frame:=base_link", *options)) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.mount()
+        robot.baseline, robot.bias = says, 0.5 / (ROOM.cameras["left"].fx * 0.12)
+        robot.listen("odom", "odometry/status")
+        robot.arrive()
+        first, *_, last = robot.go(*range(13))
+        done = inverse(matrix(first)) @ matrix(last)
+        assert np.linalg.norm(done[:3, 3] - truth(12)[:3, 3]) < 0.03
         robot.close()
 
 
