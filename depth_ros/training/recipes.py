@@ -255,7 +255,7 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
         licence="Apache-2.0",
         terms="Trained on rendered images alone.",
         settings={"narrow": 2, **settings},
-        steps=8000,
+        steps=5000,
         batch=4,
         learning_rate=3e-4,
         weight_decay=0.0,
@@ -266,12 +266,13 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
     return replace(rendered, **changes)
 
 
-def _kitti(recipe: Recipe) -> Recipe:
+def _kitti(recipe: Recipe, steps: int) -> Recipe:
     """The same from the frames of a car: the last fifth of each drive is kept out, and the whole of the jam. Since
     these frames are few, and all fast, also from rendered streets, at two speeds."""
     return replace(
         recipe,
         name=recipe.name.replace("street", "kitti"),
+        steps=steps,
         sources=(
             Source("kitti_raw_city"),
             Source("kitti_raw_road"),
@@ -300,13 +301,13 @@ def sfmlearner_street() -> Recipe:
 
 def sfmlearner_kitti() -> Recipe:
     """SfMLearner from KITTI."""
-    return _kitti(sfmlearner_street())
+    return _kitti(sfmlearner_street(), 5000)
 
 
 def vid2depth_street() -> Recipe:
     """vid2depth (Mahjourian et al. 2018) from rendered streets in which nothing moves, as it takes for granted."""
     loss = {"smoothness_weight": 0.006}
-    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, steps=6000, moving=0)
+    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, steps=4000, moving=0)
 
 
 def vid2depth_street_unaligned() -> Recipe:
@@ -318,7 +319,7 @@ def vid2depth_street_unaligned() -> Recipe:
 
 def vid2depth_kitti() -> Recipe:
     """vid2depth from KITTI."""
-    return _kitti(vid2depth_street())
+    return _kitti(vid2depth_street(), 2500)
 
 
 def struct2depth_street() -> Recipe:
@@ -334,7 +335,7 @@ def struct2depth_street_still() -> Recipe:
 
 def struct2depth_kitti() -> Recipe:
     """struct2depth from KITTI; there are no masks, so that nothing moves on its own."""
-    return _kitti(struct2depth_street())
+    return _kitti(struct2depth_street(), 3000)
 
 
 def stereo_start() -> Recipe:
