@@ -7,8 +7,10 @@ Depth is measured along the optical axis; NaN means unknown.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 
@@ -119,6 +121,11 @@ class Depth:
     image: np.ndarray
     std: np.ndarray | None = None
     baseline: float = 0.0
+
+    @functools.cached_property
+    def grey(self) -> np.ndarray:
+        """(H, W) uint8, the image in grey, for all who look at it."""
+        return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class View:
 
     def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:
         self.stamp = depth.stamp
-        self.grey = cv2.cvtColor(depth.image, cv2.COLOR_RGB2GRAY)
+        self.grey = depth.grey
         self.levels: list[np.ndarray] = [self.grey.astype(np.float32)]
         self.K = [depth.camera.K]
         for _ in range(LEVELS - 1):

@@ -80,7 +80,7 @@ def scene_flow(
     K, T, grid = newer.camera.K, motion.T_old_new, _grid(*newer.depth.shape)
     step = np.s_[::stride, ::stride]
     static = _carried(rays(newer.camera) * _filled(newer.depth)[..., None], T, K)
-    grey, older_grey = (cv2.cvtColor(each.image, cv2.COLOR_RGB2GRAY) for each in (newer, older))
+    grey, older_grey = newer.grey, older.grey
     as_static = _read(older_grey, static, cv2.INTER_LINEAR, 0.0)
     there, back = _flow(grey, as_static), _flow(as_static, grey)
     match = (grid + there)[step]

@@ -1,4 +1,4 @@
-"""Depth, odometry and object motion of one camera or pair in one process: `perception_node MODEL --ros-args ...`.
+"""Depth, odometry and object motion of one camera or pair in one process, by the model that `-p model:=` names.
 
 The nodes are those that also run alone, with their names, topics, parameters and life cycles. Here they hand each
 other their results instead of messages: an image is received and decoded once, and whatever comes of it is shared.
@@ -7,13 +7,10 @@ A parameter that is given (`-p NAME:=VALUE`) goes to every node that has it.
 
 from __future__ import annotations
 
-import sys
-
+import rclpy
 from rclpy.parameter import Parameter
-from rclpy.utilities import remove_ros_args
 
 from depth_ros.card import find_card
-from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionSettings
 from depth_ros.estimators.odometry import OdometrySettings
 from depth_ros.estimators.scale import ScaleSettings
@@ -24,13 +21,21 @@ from depth_ros.nodes.object_motion_node import ObjectMotionNode, ObjectMotionNod
 from depth_ros.nodes.odometry_node import OdometryNode
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.parameters import names_of
-from depth_ros.nodes.stereo_depth_node import StereoDepthNode
+from depth_ros.nodes.stereo_depth_node import StereoDepthNode, StereoDepthNodeSettings
 
 Nodes = list[DepthNode | StereoDepthNode | OdometryNode | ObjectMotionNode]
 
 
-def nodes(model: str) -> Nodes:
-    """The nodes of one process, each behind the one whose results it takes. model: of depth, from one image or a pair.
+def chosen_model() -> str:
+    """The parameter `model`, which decides what nodes there are; if it is not given, that of stereo_depth_node."""
+    asked = rclpy.create_node("perception_node", automatically_declare_parameters_from_overrides=True)
+    given = asked.get_parameter_or("model", Parameter("model", value=StereoDepthNodeSettings.model))
+    asked.destroy_node()
+    return str(given.value)
+
+
+def nodes() -> Nodes:
+    """The nodes of one process, each behind the one whose results it takes.
 
     Raises DepthRosError where there is no such model or a parameter's start value is not allowed.
     """
@@ -39,18 +44,18 @@ def nodes(model: str) -> Nodes:
     from depth_ros.estimators.odometry import OdometryEstimator
     from depth_ros.estimators.stereo import StereoEstimator
 
-    chosen = [Parameter("model", value=model)]
+    model = chosen_model()
     of_odometry = names_of(OdometryNodeSettings, OdometrySettings, ScaleSettings)
     of_objects = names_of(ObjectMotionNodeSettings, ObjectMotionSettings)
     ours = of_odometry | of_objects
     depth: DepthNode | StereoDepthNode
     if is_stereo(model):
-        depth = StereoDepthNode(StereoEstimator, others=ours, parameter_overrides=chosen)
+        depth = StereoDepthNode(StereoEstimator, others=ours)
     else:
-        depth = DepthNode(DepthEstimator, others=ours, parameter_overrides=chosen)
+        depth = DepthNode(DepthEstimator, others=ours)
     scaled = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
     scale = [] if scaled else [Parameter("depth_scale", value="up_to_scale")]
-    others = set(depth.parameters.names) - {"model"}  # which is an argument here
+    others = set(depth.parameters.names)
     odometry = OdometryNode(
         OdometryEstimator, topics=False, others=others | of_objects, parameter_overrides=scale
     )
@@ -66,16 +71,7 @@ def nodes(model: str) -> Nodes:
 
 def main(args: list[str] | None = None) -> int:
     """Run the nodes until they are told to stop. 1 if a model or a parameter given at start is not allowed."""
-    model, *unknown = remove_ros_args(sys.argv if args is None else args)[1:] or ["stereo"]
-
-    def chosen() -> Nodes:
-        if unknown:
-            raise DepthRosError(
-                f"unknown arguments {' '.join(unknown)}; given is a model (depth_ros models), then --ros-args"
-            )
-        return nodes(model)
-
-    return life_cycle.run("perception_node", chosen, args)
+    return life_cycle.run("perception_node", nodes, args)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from stereo_msgs.msg import DisparityImage
 
 from depth_ros import messages
 from depth_ros.config import setting
-from depth_ros.datatypes import Disparity, StereoFrame
+from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.pair_check import misfit
@@ -205,10 +205,11 @@ class StereoDepthNode(LifecycleNode):
             self.diagnostics.complain(str(error))
             return
         estimated = time.perf_counter()
+        depth = found.depth()
         if heard:
-            self._publish(found, settings)
+            self._publish(found, depth, settings)
         self.diagnostics.published(found.stamp, started, estimated)
-        hand_on(self.followers, found.depth())
+        hand_on(self.followers, depth)
 
     def _check(self, pair: StereoFrame) -> None:
         """Look at the pair as a pair, and at its baseline beside that of TF."""
@@ -229,16 +230,16 @@ class StereoDepthNode(LifecycleNode):
                 f"TF has '{right}' on the left of '{left}' (x {T[0, 3]:.4f} m): the eyes are swapped"
             )
 
-    def _publish(self, found: Disparity, settings: StereoDepthNodeSettings) -> None:
-        """Fill and publish what somebody subscribes to. The messages are kept: publishing copies them."""
+    def _publish(self, found: Disparity, depth: Depth, settings: StereoDepthNodeSettings) -> None:
+        """Fill and publish what somebody subscribes to, of pixels that are believed. The messages are kept: publishing
+        copies them."""
         known = np.isfinite(found.disparity)
         sure = known.astype(np.float32) if found.std is None else np.where(known, confidence(found.std), 0)
         keep = sure >= settings.min_confidence
         if settings.flying_pixels:
             keep &= ~between_surfaces(found.disparity, settings.flying_pixels)
+        near = np.where(keep & (depth.depth <= settings.max_depth), depth.depth, np.float32(np.nan))
         found = replace(found, disparity=np.where(keep, found.disparity, np.float32(np.nan)))
-        depth = found.depth()
-        near = np.where(depth.depth <= settings.max_depth, depth.depth, np.float32(np.nan))
         fill: dict[str, Callable[[Any], None]] = {
             "disparity": lambda m: messages.fill_disparity(
                 m, found, self._estimator.disparity_range, self._estimator.step

@@ -124,7 +124,7 @@ def memory(pid: int) -> float:
 
 def main(bag: Path, minutes: float, out: Path, *parameters: str) -> None:
     options = [word for each in parameters for word in ("-p", each)]
-    with node_process(["-m", "depth_ros.nodes.perception_node", "stereo", "--ros-args", *options]) as (
+    with node_process(["-m", "depth_ros.nodes.perception_node", "--ros-args", *options]) as (
         process,
         namespace,
     ):

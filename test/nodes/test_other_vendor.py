@@ -111,7 +111,7 @@ def test_cyclone_receives_depth_and_odometry(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     (tmp_path / "profile.xml").write_text(PROFILE)
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(tmp_path / "profile.xml"))
-    with node_process([*COMMAND, "semi_global", "--ros-args"]) as (_, namespace):
+    with node_process([*COMMAND, "-p", "model:=semi_global"]) as (_, namespace):
         robot = PairClient(namespace)
         reliable = Qos(Policy.Reliability.Reliable(max_blocking_time=0), Policy.History.KeepLast(10))
         participant = DomainParticipant(int(os.environ["ROS_DOMAIN_ID"]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from depth_ros.nodes.play import node_process
 from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
 from depth_ros.world.render import look, paint
 
-COMMAND = ["-m", "depth_ros.nodes.perception_node"]
+COMMAND = ["-m", "depth_ros.nodes.perception_node", "--ros-args"]
 SIZE = {eye: camera.resized(320, 240) for eye, camera in ROOM.cameras.items()}
 
 
@@ -59,7 +61,7 @@ class PairClient(OdometryClient):
 @pytest.fixture(scope="module")
 def robot() -> Iterator[PairClient]:
     KINDS["depth/image_rect"] = KINDS["moving/labels"] = Image
-    with node_process([*COMMAND, "semi_global", "--ros-args", "-p", "two_d:=true"]) as (
+    with node_process([*COMMAND, "-p", "model:=semi_global", "-p", "two_d:=true"]) as (
         _,
         namespace,
     ):
@@ -127,6 +129,25 @@ def test_parameters_that_nodes_share_mean_the_same():
             assert one[name].metadata["choices"] == other[name].metadata["choices"], name
 
 
+@pytest.mark.parametrize(
+    "height, motion", [(0.0, set()), (1.2, {"object motion"})], ids=["unknown", "height"]
+)
+def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, motion):
+    """The parameter chooses the nodes, the card the scale: there are metres per second once something tells metres."""
+    model = Path(shutil.copytree(small_model, tmp_path / "scaleless"))
+    card = model / "card.yaml"
+    card.write_text(card.read_text().replace("scale: metric", "scale: up_to_scale"))
+    options = f"model:={model}", f"camera_height:={height}", "backend:=eager"
+    with node_process([*COMMAND, *(w for p in options for w in ("-p", p))]) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.until(lambda: len(robot.statuses) > 5)
+        names = {s.name.rpartition(": ")[2] for s in robot.statuses}
+        topics = {name for name, _ in robot.node.get_topic_names_and_types()}
+        robot.close()
+    assert names == {"depth", "odometry"} | motion
+    assert f"{namespace}/odom_up_to_scale" in topics and (f"{namespace}/odom" in topics) == bool(motion)
+
+
 def test_a_model_that_does_not_exist():
-    with node_process([*COMMAND, "no_such_model", "--ros-args"]) as (process, _):
+    with node_process([*COMMAND, "-p", "model:=no_such_model"]) as (process, _):
         assert process.wait(60) == 1
