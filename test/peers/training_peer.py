@@ -49,6 +49,7 @@ def ports(checkout: Path, batch: dict[str, Tensor]) -> Callable[[], None]:
     """A step as the port's train.py does it, with its explainability mask."""
     sys.path.insert(0, str(checkout))
     import loss_functions  # type: ignore[import-not-found]
+
     import models  # type: ignore[import-not-found]
 
     depth_net = models.DispNetS()
@@ -100,9 +101,11 @@ def main() -> None:
             if round_number >= 0:
                 times[name].append(1e3 * (time.process_time() - start))
     for name, found in times.items():
-        print(f"{name:10} {median(found):7.1f} ms a step (least {min(found):.1f})")
+        sys.stdout.write(f"{name:10} {median(found):7.1f} ms a step (least {min(found):.1f})" + "\n")
     ratios = sorted(b / a for a, b in zip(times["depth_ros"], times["port"], strict=True))
-    print(f"the port takes {median(ratios):.2f} times as long ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    sys.stdout.write(
+        f"the port takes {median(ratios):.2f} times as long ({ratios[0]:.2f} to {ratios[-1]:.2f})" + "\n"
+    )
 
 
 if __name__ == "__main__":
