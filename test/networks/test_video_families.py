@@ -218,3 +218,14 @@ def test_alignment_of_clouds_makes_the_depth_of_vid2depth_better():
     _, plain = learned_depth("vid2depth", 30, alignment_weight=0.0)
     _, aligned = learned_depth("vid2depth", 30)
     assert aligned < 0.7 * plain
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_half_as_wide_is_about_a_quarter_as_large(name):
+    module = family(name)
+    with torch.device("meta"):
+        whole, narrow = (module.learner(module.Settings(narrow=n)) for n in (1, 2))
+        scales = narrow["depth"].network(torch.empty(2, 3, 64, 224))
+    sizes = [sum(p.numel() for p in models.parameters()) for models in (whole, narrow)]
+    assert 3.8 < sizes[0] / sizes[1] < 4.1
+    assert [tuple(d.shape) for d in scales] == [(2, 1, 64 >> s, 224 >> s) for s in range(4)]

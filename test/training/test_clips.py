@@ -74,6 +74,15 @@ def test_rendered_clips_have_as_many_moving_things_as_the_recipe_says():
     assert labels(3).any() and not labels(0).any()
 
 
+def test_a_higher_rate_makes_the_camera_slower(tmp_path):
+    found = {}
+    for rate in (10.0, 30.0):
+        plan = small(frames=2, sources=(Source("world:street", count=1, frames=2, rate=rate),))
+        older, newer = load_clips(plan, tmp_path)[0]
+        found[rate] = motion(older.image, newer.image)
+    assert found[30.0] < 0.6 * found[10.0]
+
+
 def test_no_moving_clip_is_an_error(tmp_path):
     write_folder(World(WorldSettings(kind="room", frames=6, width=64, height=48)), tmp_path / "clip")
     with pytest.raises(DepthRosError, match="no clip of 3 frames with a moving camera in clip"):
