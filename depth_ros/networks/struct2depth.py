@@ -274,12 +274,13 @@ def loss(
     objects: Any = models["object_motion"]
     images, K = batch["images"], batch["intrinsics"]
     labels = batch["labels"] if settings.motion and "labels" in batch else images.new_zeros(images.shape[:-1])
-    labels, clip, label = tracked(labels)
-    T = objects.ego_motion(images, K, (labels == 0).all(1).float())
+    owner, clip = tracked(labels)
+    T = objects.ego_motion(images, K, (owner == 0).all(1).float())
     sources = (T[:, 0], inverse(T[:, 1]))
     planes = images.permute(0, 1, 4, 2, 3).float() / 255
     target = small = planes[:, 1]
-    masks = (labels[clip] == label[:, None, None, None]).float()
+    masks = (owner[clip] == torch.arange(1, len(clip) + 1, device=K.device)[:, None, None, None]).float()
+    rows = rows_of(masks)
     if len(clip) and settings.size_weight:
         every = objects.depth.disparities(images.flatten(0, 1))
         disparities = [d.unflatten(0, (-1, 3))[:, 1] for d in every]
@@ -295,7 +296,7 @@ def loss(
                 masks[:, :, None], depth[clip], (sources[0][clip], sources[1][clip]), K[clip]
             )
             moves = objects.transforms(frames[clip], (owned[:, :, 0] > 0.5).float())
-        made = composed(frames, labels, depth, K, moves, clip, masks)
+        made = composed(frames, owner, depth, K, moves)
         terms["l1"] += torch.minimum(*((target - image).abs() for image in made)).mean()
         terms["ssim"] += torch.minimum(
             *(((1 - ssim(target, image)) / 2).clamp(0, 1) for image in made)
@@ -305,62 +306,69 @@ def loss(
         terms["smoothness"] += smoothness(relative, small) / 2**scale
         if every:
             full = enlarged(1 / every[scale], planes).unflatten(0, (-1, 3))[:, :, 0]
-            terms["size"] += size_prior(full[clip], masks, K[clip, 1, 1], objects.height) / len(images)
+            expected = K[clip, 1, 1, None] * objects.height.clamp(min=0) / rows
+            terms["size"] += size_prior(full, owner, clip, expected) / len(images)
     weights = (settings.l1_weight, settings.ssim_weight, settings.smoothness_weight, settings.size_weight)
     total = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), K.new_zeros(()))
     return {"loss": total, **terms}
 
 
-def tracked(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The objects that are in all three frames of a clip, as index of the clip (P,) and id (P,).
+def tracked(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Whose each pixel is, (B, 3, H, W) int64: 0 of the scene, p + 1 of object p; and the objects' clips (P,).
 
-    First the labels (B, 3, H, W) int64 with all others 0.
+    labels: (B, 3, H, W). Objects are those that are in all three frames of their clip; all else is scene.
     """
     flat = labels.flatten(2).long()
     pixels = flat.new_zeros(*flat.shape[:2], 256).scatter_add(2, flat, torch.ones_like(flat))
     there = (pixels >= SMALLEST).all(1)
     there[:, 0] = False
-    kept = there[:, None].expand(-1, 3, -1).gather(2, flat)
-    clip, label = there.nonzero(as_tuple=True)
-    return (flat * kept).unflatten(2, labels.shape[2:]), clip, label
+    number = there.flatten().cumsum(0).view_as(there) * there
+    owner = number[:, None].expand(-1, 3, -1).gather(2, flat)
+    return owner.unflatten(2, labels.shape[2:]), there.nonzero()[:, 0]
 
 
-def composed(
-    frames: Tensor,
-    labels: Tensor,
-    depth: Tensor,
-    K: Tensor,
-    moves: Tensor | None,
-    clip: Tensor,
-    masks: Tensor,
-) -> list[Tensor]:
+def composed(frames: Tensor, owner: Tensor, depth: Tensor, K: Tensor, moves: Tensor | None) -> list[Tensor]:
     """The middle frame as the first and the last make it: the scene, and every object moved on its own.
 
-    frames: (B, 3, 3, H, W) seen from the middle camera. moves: (P, 2, 4, 4) of the objects in clips `clip` with
-    masks (P, 3, H, W), or None.
+    frames: (B, 3, 3, H, W) seen from the middle camera. owner: see `tracked`. moves: (P, 2, 4, 4) of the objects,
+    or None. Each pixel is moved as its owner is, so that many objects take no longer than one.
     """
     made = []
     for i, source in enumerate((0, 2)):
-        scene = ((labels[:, source] == 0) & (labels[:, 1] == 0))[:, None]
+        scene = ((owner[:, source] == 0) & (owner[:, 1] == 0))[:, None]
         image = frames[:, source] * scene
         if moves is not None:
-            moved = warp(frames[clip, source], depth[clip], moves[:, i], K[clip])[0]
-            image = image.index_add(0, clip, moved * masks[:, 1:2])
+            table = torch.cat([torch.eye(4, device=moves.device)[None], moves[:, i]]).flatten(1)
+            T = F.embedding(owner[:, 1], table).permute(0, 3, 1, 2).unflatten(1, (4, 4))
+            moved = warp(frames[:, source], depth, T, K)[0]
+            image = torch.where(owner[:, 1:2] > 0, moved, image)
         made.append(image)
     return made
 
 
-def size_prior(depth: Tensor, masks: Tensor, fy: Tensor, height: Tensor) -> Tensor:
-    """Sum over objects and frames of mean |D - fy height / rows| on the object, by the mean depth of the map.
-
-    depth, masks: (P, 3, H, W). fy: (P,). rows: px from the object's uppermost to its lowest pixel. It keeps
-    objects that move as the camera does from going to infinity.
-    """
+def rows_of(masks: Tensor) -> Tensor:
+    """Rows (P, 3) from the uppermost to the lowest pixel of masks (P, 3, H, W), both included."""
     rows = masks.amax(3) * torch.arange(1, masks.shape[2] + 1, device=masks.device)
     lowest, uppermost = rows.amax(2), torch.where(rows > 0, rows, torch.inf).amin(2)
-    expected = fy[:, None] * height.clamp(min=0) / (lowest - uppermost + 1)
-    error = ((depth - expected[..., None, None]).abs() * masks).sum((2, 3)) / masks.sum((2, 3))
-    return (error / depth.mean((2, 3))).sum()
+    return lowest - uppermost + 1
+
+
+def size_prior(depth: Tensor, owner: Tensor, clip: Tensor, expected: Tensor) -> Tensor:
+    """Sum over objects and frames of mean |D - expected| on the object, by the mean depth of the map.
+
+    depth: (B, 3, H, W). owner and clip: see `tracked`. expected: (P, 3) depth of the objects, fy height / rows. It
+    keeps objects that move as the camera does from going to infinity.
+    """
+    count = expected.numel()
+    frame = torch.arange(3, device=owner.device)[:, None, None]
+    place = torch.where(
+        owner > 0, 3 * (owner - 1) + frame, count
+    )  # one for every object and frame, then the scene
+    error = (depth - F.embedding(place, F.pad(expected.flatten(), (0, 1))[:, None])[..., 0]).abs()
+    total = error.new_zeros(count + 1).index_add(0, place.flatten(), error.flatten())
+    pixels = torch.bincount(place.flatten(), minlength=count + 1)
+    mean_error = (total / pixels.clamp(min=1))[:count].view_as(expected)
+    return (mean_error / depth.mean((2, 3))[clip]).sum()
 
 
 def enlarged(values: Tensor, like: Tensor) -> Tensor:

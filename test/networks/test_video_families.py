@@ -122,22 +122,44 @@ def test_sfmlearner_chains_the_motions_that_it_tells_from_the_middle():
 def test_objects_that_are_not_in_all_frames_are_background():
     from depth_ros.networks.struct2depth import tracked
 
-    labels, which, ids = tracked(clip()["labels"])
-    assert which.tolist() == [0, 1] and ids.tolist() == [2, 2]
-    assert labels.unique().tolist() == [0, 2]
+    labels = clip()["labels"]
+    owner, which = tracked(labels)
+    assert which.tolist() == [0, 1]
+    for k in range(2):
+        assert torch.equal(owner[k], (k + 1) * (labels[k] == 2).long())
 
 
 def test_size_prior_in_numbers():
-    from depth_ros.networks.struct2depth import size_prior
+    from depth_ros.networks.struct2depth import rows_of, size_prior
 
-    masks = torch.zeros(1, 3, 8, 8)
-    masks[:, :, 2:6, 3:5] = 1  # four rows
-    depth = torch.full((1, 3, 8, 8), 10.0)
-    found = size_prior(depth, masks, torch.tensor([50.0]), torch.tensor(0.4))  # expects 50 * 0.4 / 4 = 5
-    assert found.item() == pytest.approx(3 * 5 / 10)
-    torch.testing.assert_close(
-        size_prior(depth, masks, torch.tensor([50.0]), torch.tensor(0.8)), torch.tensor(0.0)
-    )
+    owner = torch.zeros(2, 3, 8, 8, dtype=torch.long)
+    owner[1, :, 2:6, 3:5] = 1  # four rows, in the second clip
+    rows = rows_of((owner[1:] == 1).float())
+    assert rows.tolist() == [[4, 4, 4]]
+    depth = torch.stack([torch.full((3, 8, 8), 99.0), torch.full((3, 8, 8), 10.0)])
+    for height, wanted in ((0.4, 3 * 5 / 10), (0.8, 0.0)):  # expects 50 * 0.4 / 4 = 5
+        found = size_prior(depth, owner, torch.tensor([1]), 50 * height / rows)
+        assert found.item() == pytest.approx(wanted)
+
+
+def test_each_object_is_moved_on_its_own():
+    """What is composed of two objects is, on each, what that object alone gives."""
+    from depth_ros.networks.blocks.synthesis import matrix_from, warp
+    from depth_ros.networks.struct2depth import composed
+
+    torch.manual_seed(0)
+    frames, depth = torch.rand(1, 3, 3, 32, 64), torch.rand(1, 1, 32, 64) + 5
+    K = torch.tensor([[[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]]])
+    owner = torch.zeros(1, 3, 32, 64, dtype=torch.long)
+    owner[..., 5:15, 5:20], owner[..., 10:25, 30:50] = 1, 2
+    moves = matrix_from(0.3 * torch.rand(2, 2, 6))
+    made = composed(frames, owner, depth, K, moves)
+    for i, source in enumerate((0, 2)):
+        torch.testing.assert_close(made[i] * (owner[:, 1:2] == 0), frames[:, source] * (owner[:, 1:2] == 0))
+        for each in range(2):
+            alone, _ = warp(frames[:, source], depth, moves[each, i][None], K)
+            mask = owner[:, 1:2] == each + 1
+            torch.testing.assert_close(made[i] * mask, alone * mask, atol=1e-5, rtol=1e-5)
 
 
 def test_object_motion_moves_objects_and_is_told_in_the_newest_camera():

@@ -70,8 +70,8 @@ def back_project(depth: Tensor, K: Tensor) -> Tensor:
 
 
 def move(T: Tensor, points: Tensor) -> Tensor:
-    """Points (B, 3, H, W) taken through T (B, 4, 4)."""
-    columns = T[:, :3, :, None, None].unbind(2)
+    """Points (B, 3, H, W) taken through T (B, 4, 4), or (B, 4, 4, H, W) with one for every point."""
+    columns = (T if T.dim() == 5 else T[..., None, None])[:, :3].unbind(2)
     return columns[0] * points[:, :1] + columns[1] * points[:, 1:2] + columns[2] * points[:, 2:] + columns[3]
 
 
@@ -106,7 +106,7 @@ def sample(image: Tensor, pixels: Tensor) -> Tensor:
 def warp(source: Tensor, depth: Tensor, T_source_target: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
     """The target view made of `source` (B, C, H, W), and where it could be made, (B, 1, H, W) 0 or 1.
 
-    depth: (B, 1, H, W) of the target. K: (B, 3, 3) of both.
+    depth: (B, 1, H, W) of the target. K: (B, 3, 3) of both. T: (B, 4, 4), or one for every pixel, see `move`.
     """
     pixels = project(move(T_source_target, back_project(depth, K)), K)
     return sample(source, pixels), inside(pixels, *source.shape[2:])
