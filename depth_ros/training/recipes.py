@@ -249,13 +249,13 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
         family=family,
         width=224,
         height=64,
-        sources=(Source("world:street", count=300, frames=5),),
+        sources=(Source("world:street", count=150),),
         validation=("world:street",),
         description=f"{family}, learned from video of rendered streets without depth truth",
         licence="Apache-2.0",
         terms="Trained on rendered images alone.",
         settings={"narrow": 2, **settings},
-        steps=5000,
+        steps=3000,
         batch=4,
         learning_rate=3e-4,
         weight_decay=0.0,
@@ -294,6 +294,7 @@ def sfmlearner_street() -> Recipe:
         "sfmlearner",
         settings={"explain": True},
         loss={"smoothness_weight": 0.005},
+        sources=(Source("world:street", count=300),),
         steps=10000,
         moving=0,
     )
@@ -301,13 +302,13 @@ def sfmlearner_street() -> Recipe:
 
 def sfmlearner_kitti() -> Recipe:
     """SfMLearner from KITTI."""
-    return _kitti(sfmlearner_street(), 5000)
+    return _kitti(sfmlearner_street(), 4000)
 
 
 def vid2depth_street() -> Recipe:
     """vid2depth (Mahjourian et al. 2018) from rendered streets in which nothing moves, as it takes for granted."""
     loss = {"smoothness_weight": 0.006}
-    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, steps=4000, moving=0)
+    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, moving=0)
 
 
 def vid2depth_street_unaligned() -> Recipe:
@@ -319,23 +320,28 @@ def vid2depth_street_unaligned() -> Recipe:
 
 def vid2depth_kitti() -> Recipe:
     """vid2depth from KITTI."""
-    return _kitti(vid2depth_street(), 2500)
+    return _kitti(vid2depth_street(), 2000)
 
 
 def struct2depth_street() -> Recipe:
-    """struct2depth (Casser et al. 2019) from rendered streets with moving cars, whose masks are given."""
-    # with the published motion_scale 0.001 it takes many more steps until anything moves
-    return _video("struct2depth_street", "struct2depth", settings={"motion_scale": 0.01})
+    """struct2depth (Casser et al. 2019) from rendered streets with moving cars, whose masks are given.
+
+    With the published motion_scale 0.001 it takes many more steps until anything moves; with the published weight of
+    the size prior, 0.0005, as many until cars that are as high are said to be as far.
+    """
+    loss = {"size_weight": 0.02}
+    return _video("struct2depth_street", "struct2depth", settings={"motion_scale": 0.01}, loss=loss)
 
 
 def struct2depth_street_still() -> Recipe:
     """The same without motions of objects, to see what they are worth."""
-    return replace(struct2depth_street(), name="struct2depth_street_still", loss={"motion": False})
+    moved = struct2depth_street()
+    return replace(moved, name="struct2depth_street_still", loss={**moved.loss, "motion": False})
 
 
 def struct2depth_kitti() -> Recipe:
     """struct2depth from KITTI; there are no masks, so that nothing moves on its own."""
-    return _kitti(struct2depth_street(), 3000)
+    return _kitti(struct2depth_street(), 2500)
 
 
 def stereo_start() -> Recipe:
