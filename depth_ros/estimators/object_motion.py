@@ -8,6 +8,7 @@ what was not seen moving, and likewise, in the pair before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -16,25 +17,23 @@ import numpy as np
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.object_tracks import ObjectTracks
-from depth_ros.estimators.scene_flow import PATCH, SceneFlow, expected, mahalanobis, moved, scene_flow
-from depth_ros.geometry import cross, inverse
+from depth_ros.estimators.object_fit import Fit, Layers, fit
+from depth_ros.estimators.object_tracks import ObjectTracks, Seen
+from depth_ros.estimators.scene_flow import SceneFlow, expected, mahalanobis, scene_flow
+from depth_ros.geometry import inverse
 
-STEPS = 6
 MOST = 1500
 """Points of an object that its motion is fitted to."""
 FEWEST = 10
 """The same, at least."""
 RIM = 1
 """Pixels looked at, from the rim of an object inwards, that its motion is not fitted to."""
-TURN = 0.05
-"""rad between two frames: standard deviation of how much things turn, before anything is seen."""
+EVIDENCE = 9.0
+"""Squared deviation of a pixel from standing still, of three degrees of freedom, from which on it is looked at."""
 EDGE = 0.08
 """Step of depth between neighbours, as a share of it, at which one object ends."""
 OUTLIER = 25.0
 """Squared Mahalanobis distance from which on a point does not belong to the motion."""
-INDEPENDENT = 4.0
-"""Points of an object at most whose errors are independent: flow is smoothed over all of it."""
 AGREE = 0.5
 """Share of an object's points that have to belong to its motion."""
 GROWTH = 9
@@ -48,7 +47,7 @@ class ObjectMotionSettings:
     stride: int = setting(2, "of the pixels that are looked at", "px", 1, 8)
     width: int = setting(800, "wider images are halved until they are not", "px", 64, 10000)
     flow_std: float = setting(
-        0.5, "standard deviation of the optical flow where there is texture", "px", 0.05, 10.0
+        0.2, "standard deviation of the optical flow where there is texture", "px", 0.05, 10.0
     )
     image_std: float = setting(
         5.0,
@@ -66,6 +65,13 @@ class ObjectMotionSettings:
         "",
         0.0,
         1.0,
+    )
+    lasting_share: float = setting(
+        1.0,
+        "how much of it does not even change from image to image, and so is in all of an object's relative motion",
+        "",
+        0.0,
+        10.0,
     )
     significance: float = setting(
         4.0,
@@ -92,7 +98,7 @@ class ObjectMotionEstimator:
 
     def reset(self) -> None:
         """Forget the objects seen."""
-        self._tracks = ObjectTracks(self.settings.confirmed)
+        self._tracks = ObjectTracks()
 
     def estimate(
         self, older: Depth, newer: Depth, motion: Motion, labels: np.ndarray | None = None
@@ -113,49 +119,72 @@ class ObjectMotionEstimator:
         while shape[1] > s.width * halvings:
             halvings *= 2
         small = reduced(older, halvings), reduced(newer, halvings)
-        least = s.significance**2
-        flow = scene_flow(*small, motion, s.stride, s.flow_std, s.image_std, s.depth_std, least)
-        size, seconds = s.stride * halvings, (newer.stamp - older.stamp) * 1e-9
+        flow = scene_flow(*small, motion, s.stride, s.flow_std, s.image_std, s.depth_std, EVIDENCE)
+        size, start = s.stride * halvings, halvings // 2
+        layers = Layers(flow)
+        parts: Iterable[tuple[int, np.ndarray]] = ((0, part) for part in self._parts(flow))
+        if labels is not None:
+            parts = instances(labels[start::size, start::size], flow.known.shape).items()
+        found = [(label, part, each) for label, part in parts if (each := self._fit(flow, layers, part))]
+        seen = self._follow(flow, older.stamp, newer.stamp, found, labels is not None)
+        gap = newer.stamp - older.stamp
+        reported = [self._object(known, label, gap) for label, known in seen]
+        objects = [one for one in reported if one is not None]
         if labels is None:
-            found = [each for part in self._parts(flow) if (each := self._object(flow, 0, part, seconds))]
-            places = [flow.measured[each.mask & flow.known][:, :2] / s.stride for each in found]
-            found = self._tracks.follow(older.stamp, newer.stamp, found, places)
-            found = [replace(each, mask=enlarged(each.mask, size, shape)) for each in found]
+            objects = [replace(each, mask=enlarged(each.mask, size, shape)) for each in objects]
         else:
-            start = halvings // 2
-            parts = instances(labels[start::size, start::size], flow.known.shape)
-            each_one = [self._object(flow, label, part, seconds) for label, part in parts.items()]
-            found = [replace(each, mask=labels == each.label) for each in each_one if each]
-        return sorted(found, key=lambda each: float(each.centre[2]))
+            objects = [replace(each, mask=labels == each.label) for each in objects]
+        return sorted(objects, key=lambda each: float(each.centre[2]))
+
+    def _follow(
+        self,
+        flow: SceneFlow,
+        older: int,
+        newer: int,
+        found: list[tuple[int, np.ndarray, Fit]],
+        labelled: bool,
+    ) -> list[tuple[int, Seen]]:
+        """What is known of every object by all pairs, with its label."""
+        objects = [(part if labelled else alike(flow, part, each.T), each) for _, part, each in found]
+        places = [flow.measured[mask & flow.known][:, :2] / self.settings.stride for mask, _ in objects]
+        R_new_old = flow.motion.T_old_new[:3, :3].T
+        seen = self._tracks.follow(older, newer, R_new_old, objects, places)
+        if not labelled:
+            return [(each.label, each) for each in seen if each.pairs >= self.settings.confirmed]
+        names = {id(each): label for label, _, each in found}
+        return [(names[id(each.fit)], each) for each in seen]
 
     def _parts(self, flow: SceneFlow) -> list[np.ndarray]:
         """Masks (H, W) of what moves and is large enough."""
         near = flow.points[..., 2] < self.settings.max_depth
-        moving = (flow.surprise > 0) & near
+        moving = (cv2.medianBlur(flow.surprise.astype(np.float32), 5) > EVIDENCE) & near
         moving = cv2.morphologyEx(moving.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
         parts = clusters(moving, flow.points[..., 2])
         return [part for part in parts if part.sum() >= self.settings.min_area * part.size]
 
-    def _object(self, flow: SceneFlow, label: int, part: np.ndarray, seconds: float) -> ObjectMotion | None:
-        """The motion of the pixels of `part`; None if they do not move, or not as one. Without a label the mask is
-        of what moves like them."""
+    def _fit(self, flow: SceneFlow, layers: Layers, part: np.ndarray) -> Fit | None:
+        """The motion of the pixels of `part`; None if they are too few, or do not move as one."""
         which = np.flatnonzero(inner(part) & flow.known)
         which = which[:: -(-len(which) // MOST) or 1]
         if len(which) < FEWEST:
             return None
-        s, points = self.settings, flow.points.reshape(-1, 3)[which]
-        spacing = np.sqrt(part.sum() / len(which)) * s.stride
-        independent = min((spacing / PATCH) ** 2, INDEPENDENT / len(which), 1.0)
-        T, covariance, agree = fit(flow, which, independent)
-        centre = np.median(points, 0)
-        moved = centre - (inverse(T) @ np.append(centre, 1))[:3]
-        covariance = covariance + common(flow, centre, s.common_share, flow.std.flat[which] / points[:, 2])
-        significant = mahalanobis(moved, covariance) > s.significance**2
-        plausible = s.min_speed <= np.linalg.norm(moved) / seconds <= s.max_speed
-        if not (significant and plausible and agree > AGREE):
+        s = self.settings
+        found = fit(flow, layers, which, part.sum() / len(which) * s.stride**2, s.image_std, s.common_share)
+        return found if found.agree > AGREE else None
+
+    def _object(self, seen: Seen, label: int, gap: int) -> ObjectMotion | None:
+        """What is reported of an object after `gap` ns; None if it may as well stand still."""
+        s, v, z = self.settings, seen.velocity, seen.fit.centre[2]
+        # depth that is wrong by the same in all images is in every relative motion, and no averaging takes it away
+        lasting = s.lasting_share * seen.fit.inverse_depth_std * z * seen.fit.relative / (1e-9 * gap)
+        covariance = seen.covariance[:3, :3] + np.outer(lasting, lasting)
+        plausible = s.min_speed <= np.linalg.norm(v) <= s.max_speed
+        if not plausible or mahalanobis(v, covariance) <= s.significance**2:
             return None
-        mask = part if label else alike(flow, part, T)
-        return ObjectMotion(label, mask, T, centre, moved / seconds, covariance / seconds**2)
+        T, centre = np.eye(4), seen.fit.centre
+        T[:3, :3] = seen.fit.T[:3, :3]
+        T[:3, 3] = centre - T[:3, :3] @ (centre - 1e-9 * gap * v)
+        return ObjectMotion(label, seen.mask, T, centre, v, covariance)
 
 
 def reduced(depth: Depth, factor: int) -> Depth:
@@ -214,47 +243,3 @@ def alike(flow: SceneFlow, part: np.ndarray, T: np.ndarray) -> np.ndarray:
     mask = np.zeros_like(part)
     mask[around] = (moving < standing) & (moving < OUTLIER)
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-
-
-def common(flow: SceneFlow, centre: np.ndarray, share: float, std: np.ndarray) -> np.ndarray:
-    """(3, 3) m^2 of how far an object moved, of the errors that all its points share: depth and ego-motion.
-
-    Depth that is wrong by a share of `std` (N,), relative, in one of the images moves the object along the view; if
-    it is as wrong in both, the object moves by that share of the camera's own way.
-    """
-    wrong, T = float(np.median(std)), flow.motion.T_old_new
-    along, own_way = share * wrong * centre, wrong * T[:3, :3].T @ T[:3, 3]
-    by_motion = T[:3, :3].T @ moved(centre @ T[:3, :3].T)
-    return (
-        np.outer(along, along) + np.outer(own_way, own_way) + by_motion @ flow.motion.covariance @ by_motion.T
-    )
-
-
-def fit(flow: SceneFlow, which: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Rigid motion T (4, 4), in the newer camera, that brought the points `which` (N,), flat, to where they are.
-
-    share: of the points, how many are independent. Also the covariance (3, 3) of how far their centre moved, and the
-    share that agrees.
-    """
-    points, measured = flow.points.reshape(-1, 3)[which], flow.measured.reshape(-1, 3)[which]
-    T_old_new, centre, T = flow.motion.T_old_new, np.median(points, 0), np.eye(4)
-    information = np.linalg.inv(flow.noise(which))
-    H, distance = np.eye(6), np.zeros(len(points))
-    for _ in range(STEPS):
-        before = (points - T[:3, 3] - centre) @ T[:3, :3] + centre
-        seen, by_carried = expected(before, T_old_new, flow.K)
-        error = measured - seen
-        by_point = by_carried @ T_old_new[:3, :3]
-        J = np.concatenate([-by_point, by_point @ cross(before - centre)], -1)
-        distance = np.einsum("ni,nij,nj->n", error, information, error)
-        weight = np.nan_to_num(1 / (1 + distance / OUTLIER) ** 2)  # Geman and McClure
-        weighted = np.einsum("n,nji,njk->nik", share * weight, np.nan_to_num(J), information)
-        H = np.einsum("nij,njk->ik", weighted, np.nan_to_num(J)) + np.diag([1e-9] * 3 + [TURN**-2] * 3)
-        turn = cv2.Rodrigues(T[:3, :3])[0][:, 0]
-        b = np.einsum("nij,nj->i", weighted, np.nan_to_num(error)) - np.append(np.zeros(3), turn / TURN**2)
-        step = np.linalg.solve(H, b)
-        T[:3, 3] += step[:3]
-        T[:3, :3] = cv2.Rodrigues(step[3:])[0] @ T[:3, :3]
-    about_origin = T.copy()
-    about_origin[:3, 3] = T[:3, 3] + centre - T[:3, :3] @ centre
-    return about_origin, np.linalg.inv(H)[:3, :3], float((distance < OUTLIER).mean())

@@ -38,7 +38,8 @@ class SceneFlow:
     points: (H, W, 3) m, in the newer camera. std: (H, W) m, of their depth. measured: (H, W, 3), px px 1/m, what is
     seen in the older image. flow_noise: (H, W, 3) px^2, variances and covariance xx xy yy of its place;
     depth_noise: (H, W) 1/m^2, variance of its inverse depth. known: (H, W) bool. surprise: (H, W) squared Mahalanobis
-    distance from standing still, of three degrees of freedom, where it is above `least`; else 0.
+    distance from standing still, of three degrees of freedom, where it is above `least`; else 0. grey, older_grey: the
+    images; older_inverse_depth: 1/m, NaN = unknown, of their size. stride: their pixels between two of these.
     """
 
     points: np.ndarray
@@ -50,6 +51,10 @@ class SceneFlow:
     surprise: np.ndarray
     motion: Motion
     K: np.ndarray
+    grey: np.ndarray
+    older_grey: np.ndarray
+    older_inverse_depth: np.ndarray
+    stride: int
 
     def noise(self, which: np.ndarray) -> np.ndarray:
         """(N, 3, 3), covariance of `measured` less what is expected of static points; which: (N,) of all, flat."""
@@ -81,16 +86,17 @@ def scene_flow(
     step = np.s_[::stride, ::stride]
     static = _carried(rays(newer.camera) * _filled(newer.depth)[..., None], T, K)
     grey, older_grey = newer.grey, older.grey
-    as_static = _read(older_grey, static, cv2.INTER_LINEAR, 0.0)
+    as_static = read(older_grey, static, cv2.INTER_LINEAR, 0.0)
     there, back = _flow(grey, as_static), _flow(as_static, grey)
     match = (grid + there)[step]
-    target = _read(static, match, cv2.INTER_LINEAR, -1e4)
-    returned = match + _read(back, match, cv2.INTER_LINEAR, 1e4)
+    target = read(static, match, cv2.INTER_LINEAR, -1e4)
+    returned = match + read(back, match, cv2.INTER_LINEAR, 1e4)
     depth = newer.depth[step]
     same = np.linalg.norm(returned - grid[step], axis=-1) < ROUND_TRIP
     known = np.isfinite(depth) & (depth > 0) & same & (target > -1e3).all(-1)
     points = rays(newer.camera)[step] * np.where(known, depth, np.float32(1.0))[..., None]
-    rho, depth_noise = _inverse_depth(older, target, depth_std, flow_std)
+    older_rho = _inverse(older.depth)
+    rho, depth_noise = _inverse_depth(older, older_rho, target, depth_std, flow_std)
     seen = expected(points, T, K)[0]
     rho_known = np.isfinite(rho) & np.isfinite(depth_noise)
     measured = np.concatenate([target, np.where(rho_known, rho, seen[..., 2])[..., None]], -1)
@@ -99,8 +105,9 @@ def scene_flow(
     known &= (seen[..., 2] > 0) & ~hidden(older, newer, seen, motion)
     surprise = np.zeros(known.shape)
     flow = SceneFlow(
-        points, _std(newer, depth_std)[step], measured, flow_noise, depth_noise, known, surprise, motion, K
-    )
+        points, _std(newer, depth_std)[step], measured, flow_noise, depth_noise, known, surprise, motion, K,
+        grey, older_grey, older_rho, stride,
+    )  # fmt: skip
     error = np.where(known[..., None], measured - seen, 0.0)
     # What depth and ego-motion add to the noise of flow and inverse depth can only make it less surprising.
     most = (error[..., :2] ** 2).sum(-1) / flow_std**2 + error[..., 2] ** 2 / depth_noise
@@ -133,10 +140,10 @@ def hidden(older: Depth, newer: Depth, seen: np.ndarray, motion: Motion) -> np.n
     """(H, W) whether a pixel, expected at `seen` (H, W, 3) in the older image, was behind something nearer there that
     stands still itself, since the newer image shows it where it has to be: its flow is made up."""
     K = newer.camera.K
-    z = _read(older.depth, seen[..., :2].astype(np.float32), cv2.INTER_NEAREST, np.nan)
+    z = read(older.depth, seen[..., :2].astype(np.float32), cv2.INTER_NEAREST, np.nan)
     ray = np.concatenate([(seen[..., :2] - K[:2, 2]) / np.diag(K)[:2], np.ones_like(z)[..., None]], -1)
     now = expected(ray * z[..., None], inverse(motion.T_old_new), K)[0]
-    there = _read(newer.depth, now[..., :2].astype(np.float32), cv2.INTER_NEAREST, np.nan)
+    there = read(newer.depth, now[..., :2].astype(np.float32), cv2.INTER_NEAREST, np.nan)
     return (z * seen[..., 2] * NEARER < 1) & (np.abs(there * now[..., 2] - 1) < SAME_DEPTH)
 
 
@@ -186,19 +193,24 @@ def _std(depth: Depth, share: float) -> np.ndarray:
     return share * depth.depth if depth.std is None else depth.std
 
 
-def _inverse_depth(
-    depth: Depth, places: np.ndarray, share: float, flow_std: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse depth and its variance at places (H, W, 2) px, whose error adds to it; NaN where it is unknown."""
+def _inverse(depth: np.ndarray) -> np.ndarray:
+    """1/m of depth (H, W) m; NaN where it is unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        rho = (1 / depth.depth).astype(np.float32)
+        return np.where(depth > 0, 1 / depth, np.nan).astype(np.float32)
+
+
+def _inverse_depth(
+    depth: Depth, rho: np.ndarray, places: np.ndarray, share: float, flow_std: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse depth rho (H, W) and its variance at places (H, W, 2) px, whose error adds to it; NaN where unknown."""
+    with np.errstate(invalid="ignore"):
         slope = np.nan_to_num(np.hypot(*np.gradient(rho)))
         variance = (_std(depth, share) * rho * rho) ** 2 + (flow_std**2 + ROUNDING) * slope**2
-    found = [_read(x, places, cv2.INTER_NEAREST, np.nan) for x in (rho, variance.astype(np.float32))]
+    found = [read(x, places, cv2.INTER_NEAREST, np.nan) for x in (rho, variance.astype(np.float32))]
     return found[0], found[1].astype(float)
 
 
-def _read(values: np.ndarray, places: np.ndarray, method: int, outside: float) -> np.ndarray:
+def read(values: np.ndarray, places: np.ndarray, method: int, outside: float) -> np.ndarray:
     """Values (H, W) or (H, W, C) at places (h, w, 2) px."""
     x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
     return np.asarray(cv2.remap(values, x, y, method, borderValue=[outside] * 4))

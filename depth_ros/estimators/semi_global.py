@@ -14,6 +14,9 @@ MODES = {
     "hh": cv2.STEREO_SGBM_MODE_HH,
 }
 """Paths along which costs are added: 3, 5, 4 and 8."""
+STD = 0.4
+"""px within which two thirds of what it knows lie: 0.34 px on rendered streets, on KITTI 2015 0.9 with the truth's own
+errors."""
 STEP = 1 / 16
 """px; OpenCV's disparities are multiples of it."""
 

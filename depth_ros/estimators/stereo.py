@@ -16,7 +16,7 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Disparity, Frame, StereoFrame
 from depth_ros.engine import Engine, EngineSettings, open_engine
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.semi_global import MODES, SEMI_GLOBAL, STEP, SemiGlobal
+from depth_ros.estimators.semi_global import MODES, SEMI_GLOBAL, STD, STEP, SemiGlobal
 from depth_ros.geometry import rectify
 
 log = logging.getLogger("depth_ros.estimators")
@@ -180,7 +180,8 @@ class StereoEstimator:
     def _match(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Disparity and standard deviation (H, W) px of two images of the same size."""
         if self._classical:
-            return self._classical(left, right), None
+            disparity = self._classical(left, right)
+            return disparity, np.full_like(disparity, STD)
         height, width = left.shape[:2]
         engine = self.prepare(width, height)
         below, beside = engine.height - height, engine.width - width
