@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
         "--refine", type=int, default=0, metavar="STEPS", help="learn on from every frame; 0 = no, usual 20"
     )
     replay.add_argument("--rate", type=float, default=1.0, help="with --through-ros: times the recorded rate")
+    replay.add_argument("--scale", type=float, default=1.0,
+                        help="stereo: pairs are matched at so many times their size, 0.1 to 2")  # fmt: skip
     _engine_options(replay)
 
     evaluate = _command(commands, "evaluate", run_evaluate, "measure a model on a folder with truth")
@@ -284,7 +286,9 @@ def _through(arguments: argparse.Namespace, pairs: bool) -> tuple[Any, str]:
 
     parameters = {key: getattr(arguments, key) for key in ("backend", "precision", "device")}
     if pairs:  # all of what the estimator says, as without ROS
-        through: Any = partial(play_pairs, parameters=parameters | {"flying_pixels": 0.0})
+        through: Any = partial(
+            play_pairs, parameters=parameters | {"flying_pixels": 0.0, "scale": arguments.scale}
+        )
     else:
         through = partial(play, parameters=parameters)
     scale = "metric" if pairs else find_card(arguments.model).scale
@@ -292,14 +296,16 @@ def _through(arguments: argparse.Namespace, pairs: bool) -> tuple[Any, str]:
 
 
 def _estimator(arguments: argparse.Namespace, pairs: bool) -> Any:
+    from depth_ros.config import settings_from
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.estimators.refinement import RefinementSettings, RefiningEstimator
-    from depth_ros.estimators.stereo import StereoEstimator
+    from depth_ros.estimators.stereo import StereoEstimator, StereoSettings
 
     if pairs:
         if arguments.refine:
             raise DepthRosError("stereo models do not learn on while they run: leave --refine out")
-        return StereoEstimator(arguments.model, _engine_settings(arguments))
+        settings = settings_from(StereoSettings, {"scale": arguments.scale}, "replay")
+        return StereoEstimator(arguments.model, _engine_settings(arguments), settings)
     if arguments.refine:
         return RefiningEstimator(arguments.model, RefinementSettings(steps=arguments.refine))
     return DepthEstimator(arguments.model, _engine_settings(arguments))

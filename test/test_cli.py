@@ -56,6 +56,8 @@ def test_render_bag_replay_evaluate(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "3 frames" in printed and "abs_rel" in printed and "times real time" in printed
     assert len(list((tmp_path / "out/depth").iterdir())) == 3
+    assert main(["replay", bag, "--model", "stereo", "--backend", "eager", "--scale", "0.5"]) == 0
+    assert "160x128" in capsys.readouterr().out  # half of 320x240, in multiples of 32
     command = ["evaluate", "depth", "--model", "small", "--data", clip, "--backend", "eager", "--json", "-"]
     assert main([*command, "--report", str(tmp_path / "page.html")]) == 0
     result = json.loads(capsys.readouterr().out)
