@@ -21,11 +21,13 @@ class View:
     """A frame, prepared. grey: (H, W) uint8. levels: its pyramid, float32. K: intrinsics of each level.
 
     inverse_depth: (H, W) 1/m, NaN where unknown or at an outline; variance: of it.
-    moving: (H, W) bool, pixels to leave out, or None.
+    moving: (H, W) bool, pixels to leave out, or None. velocity: (3, 4) of points in it, see
+    `pose_solver.flow`; None until it is known.
     """
 
     def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:
         self.stamp = depth.stamp
+        self.velocity: np.ndarray | None = None
         self.grey = depth.grey
         self.levels: list[np.ndarray] = [self.grey.astype(np.float32)]
         self.K = [depth.camera.K]

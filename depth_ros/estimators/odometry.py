@@ -21,8 +21,8 @@ from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import motion_by_descriptors
 from depth_ros.estimators.frame_alignment import Aligned, align
 from depth_ros.estimators.key_frames import KeyFrame, View
-from depth_ros.estimators.pose_solver import Bias, older_newer
-from depth_ros.geometry import exponential, inverse, logarithm, orthonormal
+from depth_ros.estimators.pose_solver import Errors, Known, older_newer
+from depth_ros.geometry import cross, exponential, inverse, logarithm, orthonormal
 
 POLICIES = ("stop", "extrapolate", "null")
 LOST_SPEED = 1.0
@@ -33,8 +33,15 @@ BIAS_USUAL = 0.05
 """Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
 BIAS_DRIFT = 0.02
 """How much a bias of the depth may change from frame to frame, as a share of what it may be."""
-CORRELATED = 4.0
-"""By how much patches that err together make the covariance larger; from rendered clips, whose poses are exact."""
+READOUT_DRIFT = 0.02
+"""The same of the readout, as a share of its standard deviation."""
+READOUT_FRAME = 0.01
+"""s, what the readout that a single frame tells is wrong by at least: velocities are guessed from neighbours."""
+CORRELATED = 1.8
+"""By how much the covariance is larger than what patches say that err together by parts of the image: some err together
+over all of it. From rendered and recorded clips."""
+CORRELATION_FRAMES = 10
+"""Over so many frames the correlation of patches is averaged."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,13 @@ class OdometrySettings:
         1.0, "what the disparity of a pair may be off by as a whole, by a residual error of its rectification; it is "
         "estimated on the way; 0 = nothing", "px", 0.0, 10.0,
     )  # fmt: skip
+    readout: float = setting(
+        0.0, "time from reading the first row of an image to the last, of a rolling shutter; negative where the image "
+        "is turned upside down", "s", -0.2, 0.2,
+    )  # fmt: skip
+    readout_std: float = setting(
+        0.02, "what that may be off by; it is estimated on the way; 0 = nothing", "s", 0.0, 0.2
+    )
     likeness: float = setting(
         0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0
     )
@@ -64,11 +78,11 @@ class OdometrySettings:
         0.5, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
     place_std: float = setting(
-        0.0045, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
+        0.0037, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
         0.0, 1.0,
     )  # fmt: skip
-    turn_std: float = setting(0.0006, "the same of the rotation", "rad", 0.0, 0.1)
-    turn_share: float = setting(0.045, "the same, as a share of the angle turned", "", 0.0, 1.0)
+    turn_std: float = setting(0.0008, "the same of the rotation", "rad", 0.0, 0.1)
+    turn_share: float = setting(0.05, "the same, as a share of the angle turned", "", 0.0, 1.0)
     window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
     when_lost: str = setting(
         "stop",
@@ -113,6 +127,11 @@ class Track:
             T[:3, :3] = rotation
         return T
 
+    def end_velocity(self, T_last_new: np.ndarray, gap: int) -> np.ndarray:
+        """(3, 4) velocity of points, see `flow`, at the end of a motion of `gap` ns, if the acceleration lasts."""
+        mean = _velocity(T_last_new, gap)
+        return mean if self.velocity is None else mean + (mean - _velocity(*self.velocity)) / 2
+
     def make_key(self, settings: OdometrySettings) -> None:
         """The last frame becomes a key frame; the oldest of the window makes place."""
         key = KeyFrame(self.last, settings.points, self.T, self.covariance)
@@ -137,7 +156,15 @@ class OdometryEstimator:
         self._start = np.eye(4) if T is None else np.asarray(T, float)
         self._track: Track | None = None
         self._before: Track | None = None  # the loss, while there is one
-        self._bias: Bias | None = None
+        self._errors: Errors | None = None
+        self._correlation: float | None = None
+
+    @property
+    def readout(self) -> Known:
+        """The time from the first row to the last, s, as far as it is known."""
+        if self._errors:
+            return self._errors.readout
+        return Known(self.settings.readout, self.settings.readout_std**2)
 
     def estimate(
         self, depth: Depth, rotation: np.ndarray | None = None, moving: np.ndarray | None = None
@@ -152,7 +179,7 @@ class OdometryEstimator:
         self._largest = (
             self.settings.disparity_bias / (depth.camera.fx * depth.baseline) if depth.baseline else 0.0
         )
-        self._bias = self._bias or Bias(0.0, self._largest**2)
+        self._errors = self._errors or Errors(Known(0.0, self._largest**2), self.readout)
         milliseconds = {"prepare": _since(begun)}
         track = self._track
         if track is None or track.last.grey.shape != view.grey.shape or view.stamp <= track.last.stamp:
@@ -187,16 +214,28 @@ class OdometryEstimator:
         T_key_new, covariance = older_newer(aligned.solution)
         T = orthonormal(aligned.key.T @ T_key_new)
         T_last_new = inverse(track.T) @ T
-        relative = _turned(CORRELATED * covariance, aligned.key.T)
+        now = aligned.solution.correlation
+        so_far = now if self._correlation is None else self._correlation
+        self._correlation = so_far + (now - so_far) / CORRELATION_FRAMES
+        relative = _turned(CORRELATED * self._correlation * covariance, aligned.key.T)
         added = self._added(T_last_new)
         both = _turned(relative + track.relative, inverse(track.T)) + added
         motion = Motion(track.last.stamp, view.stamp, T_last_new, both)
-        track.velocity = (T_last_new, view.stamp - track.last.stamp)
+        gap = view.stamp - track.last.stamp
+        mean, before = _velocity(T_last_new, gap), track.velocity
+        track.last.velocity = mean if before is None else (mean + _velocity(*before)) / 2
+        view.velocity = track.end_velocity(T_last_new, gap)
+        track.velocity = (T_last_new, gap)
         track.T, track.last, track.relative = T, view, relative
         track.covariance = aligned.key.covariance + relative + added
-        if aligned.bias.variance > 0:
-            drift = (BIAS_DRIFT * self._largest) ** 2
-            self._bias = Bias(aligned.bias.mean, aligned.bias.variance + drift)
+        assert self._errors
+        self._errors = Errors(
+            _drifted(aligned.errors.bias, BIAS_DRIFT * self._largest),
+            _drifted(
+                self._errors.readout.told(aligned.errors.readout, READOUT_FRAME),
+                READOUT_DRIFT * self.settings.readout_std,
+            ),
+        )
         return motion
 
     def _added(self, T_last_new: np.ndarray) -> np.ndarray:
@@ -219,7 +258,7 @@ class OdometryEstimator:
             T: np.ndarray | None = expected @ inverse(track.T) @ key.T
             if attempt == "descriptors":
                 T = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
-            aligned = None if T is None else self._align(track.keys, view, T)
+            aligned = None if T is None else self._align(track, view, T)
             if aligned and (best is None or aligned.share > best.share):
                 best = aligned
             if best and best.share > CONFIDENT:
@@ -228,9 +267,14 @@ class OdometryEstimator:
             return None
         return best
 
-    def _align(self, keys: list[KeyFrame], view: View, T: np.ndarray) -> Aligned | None:
-        assert self._bias
-        return align(keys, view, T, self.settings, self._bias, BIAS_USUAL * self._largest)
+    def _align(self, track: Track, view: View, T: np.ndarray) -> Aligned | None:
+        assert self._errors
+        gap = view.stamp - track.last.stamp
+
+        def velocity(T_new_key: np.ndarray) -> np.ndarray:
+            return track.end_velocity(inverse(track.T) @ track.keys[-1].T @ inverse(T_new_key), gap)
+
+        return align(track.keys, view, T, self.settings, self._errors, BIAS_USUAL * self._largest, velocity)
 
     def _lost(self, track: Track, view: View, milliseconds: dict[str, float]) -> Odometry:
         """No motion agrees: begin again from here, at the pose that the policy says."""
@@ -259,6 +303,16 @@ class OdometryEstimator:
 def _part(T: np.ndarray, whole: int, part: int) -> np.ndarray:
     """The motion T (4, 4) of `whole` ns over `part` ns."""
     return exponential(part / max(whole, 1) * logarithm(T))
+
+
+def _velocity(T_old_new: np.ndarray, gap: int) -> np.ndarray:
+    """(3, 4) mean velocity of points, see `flow`, in a motion (4, 4) of `gap` ns of the camera."""
+    twist = logarithm(inverse(T_old_new)) / (max(gap, 1) * 1e-9)
+    return np.column_stack([cross(twist[3:]), twist[:3]])
+
+
+def _drifted(number: Known, drift: float) -> Known:
+    return replace(number, variance=number.variance + drift**2) if number.variance > 0 else number
 
 
 def _turned(covariance: np.ndarray, T: np.ndarray) -> np.ndarray:

@@ -64,10 +64,16 @@ def cut(grey: np.ndarray, inverse_depth: np.ndarray, K: np.ndarray, pixels: np.n
 
 
 def find(
-    patches: Patches, grey: np.ndarray, K: np.ndarray, T: np.ndarray, iterations: int = ITERATIONS
+    patches: Patches,
+    grey: np.ndarray,
+    K: np.ndarray,
+    T: np.ndarray,
+    start: np.ndarray,
+    iterations: int = ITERATIONS,
 ) -> Found:
-    """The patches in a new image (H, W) float32, from where T (4, 4), old to new camera, puts them."""
-    at = _carried(patches, K, T)
+    """The patches in a new image (H, W) float32, from where T (4, 4), old to new camera, puts them, and start
+    (N, 2) px from there."""
+    at = _carried(patches, K, T) + start[:, None].astype(np.float32)
     slopes = [cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0)]
     J = np.stack([_centred(_sample(slope, at)) for slope in slopes], 1)  # (N, 2, P)
     H = np.matmul(J, J.transpose(0, 2, 1)) + np.eye(2, dtype=np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.node import Node
 
 from depth_ros.datatypes import Depth, Odometry
+from depth_ros.estimators.pose_solver import Known
 from depth_ros.estimators.scale import Scale, ScaleSettings
 from depth_ros.nodes.base_track import BaseState, BaseTrack
 from depth_ros.nodes.imu_input import ImuInput
@@ -52,6 +53,11 @@ class BaseOdometry:
     def scale(self) -> Scale | None:
         """Metres per unit of depth; None where that is not known."""
         return self._scale.known if self._scale else Scale(1.0, 0.0, "depth")
+
+    @property
+    def readout(self) -> Known:
+        """s from the first row of an image to the last, as far as the estimator knows."""
+        return self._estimator.readout
 
     def begin(self, at_start: bool = False) -> None:
         """The estimator forgets what it saw; the pose becomes the first one, or stays."""

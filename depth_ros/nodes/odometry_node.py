@@ -197,18 +197,25 @@ class OdometryNode(LifecycleNode):
         scale, base = self._odometry.scale, self._odometry.base_of(depth)
         if scale is None:
             self.diagnostics.complain("the depth has no absolute scale: `odom_up_to_scale` is not in metres")
-        self._output.publish(found, state, base, scale is not None, self._scale_values(scale))
+        self._output.publish(found, state, base, scale is not None, self._status_values(scale))
         self.diagnostics.published(depth.stamp, started, estimated)
         if scale:
             hand_on(self.followers, in_metres(depth, scale), found)
 
-    def _scale_values(self, scale: Scale | None) -> dict[str, object]:
-        """What the status says of depth that is up to scale."""
+    def _status_values(self, scale: Scale | None) -> dict[str, object]:
+        """What the status says of the shutter, and of depth that is up to scale."""
+        assert self._odometry
+        readout = self._odometry.readout
+        values: dict[str, object] = {
+            "readout (ms)": f"{1e3 * readout.mean:.1f}",
+            "readout std (ms)": f"{1e3 * readout.variance**0.5:.1f}",
+        }
         if self._settings.depth_scale == "metric":
-            return {}
+            return values
         if scale is None:
-            return {"scale": "unknown"}
-        return {"scale": f"{scale.value:.4f}", "scale std": f"{scale.std:.4f}", "scale from": scale.source}
+            return {**values, "scale": "unknown"}
+        known = {"scale": f"{scale.value:.4f}", "scale std": f"{scale.std:.4f}", "scale from": scale.source}
+        return values | known
 
     def _reset(self, request: Any, response: Any) -> Any:
         self._begin(at_start=True)

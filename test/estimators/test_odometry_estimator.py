@@ -12,7 +12,7 @@ import pytest
 from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Depth
 from depth_ros.estimators.odometry import OdometryEstimator, OdometrySettings, ideal
-from depth_ros.estimators.pose_solver import Bias, Points, exp, older_newer, solve
+from depth_ros.estimators.pose_solver import Errors, Known, Points, exp, older_newer, solve
 from depth_ros.evaluation.trajectory import figures, nees, steps
 from depth_ros.geometry import inverse
 from depth_ros.world import World, WorldSettings
@@ -35,14 +35,16 @@ def clip(kind: str, frames: int = 10, seed: int = 2) -> tuple[list[Depth], np.nd
 
 
 def seen(T: np.ndarray, stamp: int = 0, contrast: float = 1.0, seed: int = 0) -> Depth:
-    """A wall with a random pattern 4 m ahead of the origin, seen from T (4, 4) without tilt."""
+    """A wall with a random pattern 4 m ahead of the origin, seen from T (4, 4), or row by row from T (240, 4, 4)."""
     camera = Camera.pinhole(320, 240, 260, 260, 159.5, 119.5)
     pattern = np.random.default_rng(seed).uniform(0, 255, (90, 120)).astype(np.float32)
     pattern = 128 + contrast * (cv2.resize(pattern, (960, 720), interpolation=cv2.INTER_CUBIC) - 128)
     u, v = np.meshgrid(np.arange(320.0), np.arange(240.0))
-    rays = np.stack([(u - 159.5) / 260, (v - 119.5) / 260, np.ones_like(u)], -1) @ T[:3, :3].T
-    depth = (4 - T[2, 3]) / rays[..., 2]
-    at = T[:3, 3] + rays * depth[..., None]
+    T = np.broadcast_to(T, (240, 4, 4))
+    rays = np.stack([(u - 159.5) / 260, (v - 119.5) / 260, np.ones_like(u)], -1)
+    rays = rays @ T[:, :3, :3].transpose(0, 2, 1)
+    depth = (4 - T[:, 2, 3, None]) / rays[..., 2]
+    at = T[:, None, :3, 3] + rays * depth[..., None]
     maps = [(480 + 80 * at[..., 0]).astype(np.float32), (360 + 80 * at[..., 1]).astype(np.float32)]
     grey = cv2.remap(pattern, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     grey += np.random.default_rng(stamp % 1000).normal(0, 1, grey.shape).astype(np.float32)
@@ -202,7 +204,8 @@ def scattered(count: int, T: np.ndarray, shift: float, noise: float, seed: int) 
     variance = np.full(count, 0.0005**2)
     old = rho + random.normal(0, 0.0005, count) - shift
     new = rho / ahead[:, 2] + random.normal(0, 0.0005, count) - shift
-    return Points(rays, np.zeros((count, 3)), old, variance, pixels, covariance, new, variance), K
+    none = np.zeros((count, 3))
+    return Points(rays, none, old, variance, pixels, covariance, new, variance, none, none[:, 0]), K
 
 
 def test_bias_of_the_depth_is_found():
@@ -212,7 +215,7 @@ def test_bias_of_the_depth_is_found():
     points, K = scattered(500, T, shift, 0.2, 0)
     blind = solve(points, K, np.eye(4))
     assert abs(blind.T[2, 3] + 1.2) > 0.01
-    found = solve(points, K, np.eye(4), bias=Bias(0.0, 0.003**2))
+    found = solve(points, K, np.eye(4), errors=Errors(Known(0.0, 0.003**2)))
     assert found.bias.mean == pytest.approx(shift, abs=3 * found.bias.variance**0.5)
     assert found.bias.variance**0.5 < shift / 4
     assert abs(found.T[2, 3] + 1.2) < 0.006
@@ -230,6 +233,89 @@ def test_bias_of_a_pair_is_corrected_on_the_way():
             found = estimator.estimate(wrong)
         errors.append(np.linalg.norm(found.pose.T[:3, 3] - (inverse(poses[0]) @ poses[-1])[:3, 3]))
     assert errors[0] > 0.01 > 0.004 > errors[1]
+
+
+def swung(time: float) -> np.ndarray:
+    """Where a camera is that is swung about and hardly moved."""
+    return moved(x=0.02 * time, turn=(0.04 * np.sin(5 * time), 0.15 * np.sin(6 * time), 0.0))
+
+
+@functools.cache
+def swung_clip(readout: float) -> list[Depth]:
+    """24 frames at 15 Hz, the rows of each read one after the other in `readout` s."""
+    rows = (np.arange(240) + 0.5) / 240 - 0.5
+    times = np.arange(24) / 15
+    return [seen(np.array([swung(t + readout * row) for row in rows]), round(t * 1e9)) for t in times]
+
+
+@pytest.mark.parametrize("readout", [0.02, 0.0, -0.02])
+def test_rolling_shutter_is_found_on_the_way(readout):
+    """Rows read one after the other make a turn look like a step to the side, unless the readout is known; it is
+    found, and none is found where all rows are read at once."""
+    depths, truth = swung_clip(readout), np.array([swung(index / 15) for index in range(24)])
+    way = {}
+    for std in (0.0, 0.02):
+        estimator = OdometryEstimator(dataclasses.replace(IDEAL, readout_std=std))
+        results = [estimator.estimate(depth) for depth in depths]
+        way[std] = figures(np.array([result.pose.T for result in results]), truth)
+    assert estimator.readout.mean == pytest.approx(readout, abs=0.004)
+    assert estimator.readout.variance**0.5 < 0.004
+    assert way[0.02]["ate_rmse_m"] < 0.006
+    if readout:
+        assert way[0.0]["ate_rmse_m"] > 2 * way[0.02]["ate_rmse_m"]
+
+
+def test_readout_that_is_known():
+    """Given, it serves from the first frames on, also where patches are further off than they are sought, and stays
+    what it is."""
+    estimator = OdometryEstimator(dataclasses.replace(IDEAL, readout=0.06, readout_std=0.0))
+    results = [estimator.estimate(depth) for depth in swung_clip(0.06)[:8]]
+    truth = np.array([swung(index / 15) for index in range(8)])
+    assert estimator.readout == Known(0.06)
+    assert figures(np.array([result.pose.T for result in results]), truth)["ate_rmse_m"] < 0.006
+    assert min(result.inliers for result in results[1:]) > 0.9
+
+
+def test_points_that_err_together():
+    """A shift of all points of a part of the image is not averaged away by their number, and the covariance knows."""
+    T, errors, said = moved(0.1, 0.02, -1.0, (0.01, -0.03, 0.02)), [], {False: [], True: []}
+    for seed in range(40):
+        points, K = scattered(400, T, 0.0, 0.05, seed)
+        cells = np.floor(points.rays[:, 0] * 5 + 4).astype(int)
+        points.pixels[:] += np.random.default_rng(seed).normal(0, 0.5, (8, 2))[cells]
+        points.covariance[:] = 0.5**2 * np.eye(2)
+        for together in said:
+            found = solve(points, K, np.eye(4), cells=cells if together else None)
+            said[together].append(found.correlation * np.trace(found.covariance[3:, 3:]))
+        errors.append(np.sum(cv2.Rodrigues(found.T[:3, :3] @ T[:3, :3].T)[0] ** 2))
+    assert np.mean(said[False]) < 0.1 * np.mean(errors)
+    assert 0.3 * np.mean(errors) < np.mean(said[True]) < 3 * np.mean(errors)
+
+
+def test_covariance_of_a_crooked_lens():
+    """Parts of the image shifted by a pixel each, anew in every frame: the covariance of the motion says it."""
+    depths, _ = clip("room", 4)
+    random, said = np.random.default_rng(0), []
+    for crooked in (0.0, 1.0):
+        estimator = OdometryEstimator(IDEAL)
+        for depth in depths:
+            height, width = depth.depth.shape
+            shift = cv2.resize(random.normal(0, crooked, (4, 4, 2)).astype(np.float32), (width, height))
+            at = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32) + shift
+            image = cv2.remap(depth.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            found = estimator.estimate(dataclasses.replace(depth, image=image))
+        said.append(np.trace(found.motion.covariance[3:, 3:]))
+    assert said[1] > 10 * said[0]
+
+
+def test_what_a_frame_tells_is_not_overrated():
+    """A measurement that is surer than it can be moves the mean no more than it should, and leaves some doubt."""
+    before, least = Known(0.0, 0.02**2), 0.01
+    after = before.told(Known(0.015, 0.001**2), least)
+    assert 0.01 < after.mean < 0.015
+    assert 0.8 * least < after.variance**0.5 < least
+    assert before.told(Known(0.0, 0.02**2), least) == before
+    assert Known(0.01).told(Known(0.02, 1e-8), least) == Known(0.01)
 
 
 def test_solver_is_consistent():

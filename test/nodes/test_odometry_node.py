@@ -75,6 +75,7 @@ def test_status_and_path(robot: OdometryClient):
     status = robot.wait(robot.stamp)
     values = {pair.key: pair.value for pair in status.values}
     assert status.level == DiagnosticStatus.OK and status.message == "tracking"
+    assert abs(float(values["readout (ms)"])) < 10 and 0 < float(values["readout std (ms)"]) <= 20
     assert float(values["inliers (%)"]) > 80
     stages = {key for key in values if key.endswith("(ms)")}
     assert "receive (ms)" in stages and len(stages) >= 3
