@@ -37,7 +37,7 @@ READOUT_DRIFT = 0.02
 """The same of the readout, as a share of its standard deviation."""
 READOUT_FRAME = 0.01
 """s, what the readout that a single frame tells is wrong by at least: velocities are guessed from neighbours."""
-CORRELATED = 1.8
+CORRELATED = 1.45
 """By how much the covariance is larger than what patches say that err together by parts of the image: some err together
 over all of it. From rendered and recorded clips."""
 CORRELATION_FRAMES = 10
@@ -78,11 +78,12 @@ class OdometrySettings:
         0.5, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
     )
     place_std: float = setting(
-        0.0037, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
+        0.0029, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
         0.0, 1.0,
     )  # fmt: skip
-    turn_std: float = setting(0.0008, "the same of the rotation", "rad", 0.0, 0.1)
-    turn_share: float = setting(0.05, "the same, as a share of the angle turned", "", 0.0, 1.0)
+    place_share: float = setting(0.0026, "the same, as a share of the way", "", 0.0, 1.0)
+    turn_std: float = setting(0.0006, "the same of the rotation", "rad", 0.0, 0.1)
+    turn_share: float = setting(0.08, "the same, as a share of the angle turned", "", 0.0, 1.0)
     window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
     when_lost: str = setting(
         "stop",
@@ -97,15 +98,15 @@ class OdometrySettings:
 
 def ideal(settings: OdometrySettings) -> OdometrySettings:
     """The settings for rendered images, to which no camera adds errors."""
-    return replace(settings, place_std=0.0, turn_std=0.0, turn_share=0.0)
+    return replace(settings, place_std=0.0, place_share=0.0, turn_std=0.0, turn_share=0.0)
 
 
 @dataclass
 class Track:
     """What is known of the way. keys: of the window, newest last. last: the frame before, and T (4, 4) its pose.
 
-    covariance: (6, 6) of that pose; relative: the part of it that came since its key frame.
-    velocity: motion of the last pair, and its ns.
+    covariance: (6, 6) of that pose; relative: the part of it that came since its key frame; follows: (6, 2) how the
+    pose since then follows the errors of the camera. velocity: motion of the last pair, and its ns.
     """
 
     keys: list[KeyFrame]
@@ -113,12 +114,13 @@ class Track:
     T: np.ndarray
     covariance: np.ndarray
     relative: np.ndarray
+    follows: np.ndarray
     velocity: tuple[np.ndarray, int] | None = None
 
     @staticmethod
     def begun(view: View, T: np.ndarray, covariance: np.ndarray) -> Track:
         """A new one, of a single frame."""
-        return Track([], view, T, covariance, np.zeros((6, 6)))
+        return Track([], view, T, covariance, np.zeros((6, 6)), np.zeros((6, 2)))
 
     def expected(self, gap: int, rotation: np.ndarray | None = None) -> np.ndarray:
         """(4, 4) motion in `gap` ns since the last frame, by constant velocity, and by the rotation if one is given."""
@@ -136,7 +138,7 @@ class Track:
         """The last frame becomes a key frame; the oldest of the window makes place."""
         key = KeyFrame(self.last, settings.points, self.T, self.covariance)
         self.keys = [*self.keys, key][-settings.window :]
-        self.relative = np.zeros((6, 6))
+        self.relative, self.follows = np.zeros((6, 6)), np.zeros((6, 2))
 
 
 class OdometryEstimator:
@@ -211,23 +213,25 @@ class OdometryEstimator:
 
     def _advance(self, track: Track, view: View, aligned: Aligned) -> Motion:
         """Take the track to a view, and say the motion from its last frame."""
-        T_key_new, covariance = older_newer(aligned.solution)
+        T_key_new, covariance, follows = older_newer(aligned.solution)
         T = orthonormal(aligned.key.T @ T_key_new)
         T_last_new = inverse(track.T) @ T
         now = aligned.solution.correlation
         so_far = now if self._correlation is None else self._correlation
         self._correlation = so_far + (now - so_far) / CORRELATION_FRAMES
         relative = _turned(CORRELATED * self._correlation * covariance, aligned.key.T)
+        follows = _axes(aligned.key.T) @ follows
         added = self._added(T_last_new)
-        both = _turned(relative + track.relative, inverse(track.T)) + added
+        both = relative + track.relative + self._unsure(follows - track.follows)
+        both = _turned(both, inverse(track.T)) + added
         motion = Motion(track.last.stamp, view.stamp, T_last_new, both)
         gap = view.stamp - track.last.stamp
         mean, before = _velocity(T_last_new, gap), track.velocity
         track.last.velocity = mean if before is None else (mean + _velocity(*before)) / 2
         view.velocity = track.end_velocity(T_last_new, gap)
         track.velocity = (T_last_new, gap)
-        track.T, track.last, track.relative = T, view, relative
-        track.covariance = aligned.key.covariance + relative + added
+        track.T, track.last, track.relative, track.follows = T, view, relative, follows
+        track.covariance = aligned.key.covariance + relative + self._unsure(follows) + added
         assert self._errors
         self._errors = Errors(
             _drifted(aligned.errors.bias, BIAS_DRIFT * self._largest),
@@ -238,11 +242,18 @@ class OdometryEstimator:
         )
         return motion
 
+    def _unsure(self, follows: np.ndarray) -> np.ndarray:
+        """(6, 6) covariance of a motion that follows (6, 2) the errors of the camera, of what is not known of these."""
+        assert self._errors
+        return follows * [self._errors.bias.variance, self._errors.readout.variance] @ follows.T
+
     def _added(self, T_last_new: np.ndarray) -> np.ndarray:
         """(6, 6) covariance that the camera itself adds."""
+        s = self.settings
+        way = float(np.linalg.norm(T_last_new[:3, 3]))
         angle = float(np.linalg.norm(cv2.Rodrigues(T_last_new[:3, :3])[0]))
-        place, turn, share = self.settings.place_std, self.settings.turn_std, self.settings.turn_share
-        return np.diag([place**2] * 3 + [turn**2 + (share * angle) ** 2] * 3)
+        place, turn = s.place_std**2 + (s.place_share * way) ** 2, s.turn_std**2 + (s.turn_share * angle) ** 2
+        return np.diag([place] * 3 + [turn] * 3)
 
     def _aligned(self, track: Track, view: View, rotation: np.ndarray | None) -> Aligned | None:
         """The view aligned with the key frames; else with the last frame, which becomes one; else from descriptors."""
@@ -315,11 +326,16 @@ def _drifted(number: Known, drift: float) -> Known:
     return replace(number, variance=number.variance + drift**2) if number.variance > 0 else number
 
 
-def _turned(covariance: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """(6, 6) of translation and rotation errors, seen from a frame in which T (4, 4) is the pose of theirs."""
+def _axes(T: np.ndarray) -> np.ndarray:
+    """(6, 6) that turns translation and rotation errors into the axes of a frame in which T (4, 4) is their pose."""
     R = np.zeros((6, 6))
     R[:3, :3] = R[3:, 3:] = T[:3, :3]
-    return R @ covariance @ R.T
+    return R
+
+
+def _turned(covariance: np.ndarray, T: np.ndarray) -> np.ndarray:
+    """(6, 6) of such errors in such axes."""
+    return _axes(T) @ covariance @ _axes(T).T
 
 
 def _since(begun: float) -> float:

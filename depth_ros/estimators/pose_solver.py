@@ -99,11 +99,13 @@ class Errors:
 class Solution:
     """T: (4, 4) from the key frame to the new one. covariance: (6, 6) of T perturbed on the left by (translation,
     rotation), if all points err independently; correlation: how many times as large it is if those of a cell err
-    together. distance2: (N,) squared Mahalanobis distances of the residuals, distance: (N,) px in the image."""
+    together. follows: (6, 2) the change of T with bias and readout. distance2: (N,) squared Mahalanobis distances of
+    the residuals, distance: (N,) px in the image."""
 
     T: np.ndarray
     covariance: np.ndarray
     correlation: float
+    follows: np.ndarray
     distance2: np.ndarray
     distance: np.ndarray
     bias: Known
@@ -166,7 +168,9 @@ def solve(
         1.0 if cells is None else _correlation(H[:6, :6], (WJ[..., :6] * residual[..., None]).sum(1), cells)
     )
     bias, readout = (Known(float(extra[i]), float(covariance[6 + i, 6 + i])) for i in (0, 1))
-    return Solution(orthonormal(T), covariance[:6, :6], together, distance2, distance, bias, readout)
+    block = H[:6, :6] * np.outer(unit[:6], unit[:6])
+    follows = -unit[:6, None] * np.linalg.lstsq(block, unit[:6, None] * H[:6, 6:], rcond=1e-12)[0]
+    return Solution(orthonormal(T), covariance[:6, :6], together, follows, distance2, distance, bias, readout)
 
 
 def _correlation(H: np.ndarray, scores: np.ndarray, cells: np.ndarray) -> float:
@@ -252,10 +256,11 @@ def _information(D: np.ndarray, along: np.ndarray, variance: np.ndarray) -> np.n
     return D - gain[:, None, None] * u[:, :, None] * u[:, None, :]
 
 
-def older_newer(solution: Solution) -> tuple[np.ndarray, np.ndarray]:
-    """T_key_new (4, 4) and its covariance (6, 6): translation and rotation errors in the axes of the key frame."""
+def older_newer(solution: Solution) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """T_key_new (4, 4), its covariance (6, 6), and how it follows the errors of the camera (6, 2): translation and
+    rotation in the axes of the key frame."""
     T = inverse(solution.T)
     # T_key_new = inv(T) exp(-e): the error of the translation is -R t_e, that of the rotation -R w_e
     A = np.zeros((6, 6))
     A[:3, :3] = A[3:, 3:] = -T[:3, :3]
-    return T, A @ solution.covariance @ A.T
+    return T, A @ solution.covariance @ A.T, A @ solution.follows
