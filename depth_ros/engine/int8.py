@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from depth_ros.errors import DepthRosError
+
 ALLOWED = 0.008
 """Median relative change of the result with every convolution rounded; the check allows 0.01."""
 SUMMED = 0.005
@@ -49,7 +51,10 @@ class Seen:
 
 
 def quantised(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
-    """`model` for inputs of these shapes, with rounded convolutions. The result runs on such inputs only."""
+    """`model` for inputs of these shapes, with rounded convolutions. The result runs on such inputs only.
+
+    Raises DepthRosError for a network that works on several images at once, as those of pairs do.
+    """
     with torch.no_grad():
         program = torch.export.export(model, inputs).module()
         observer = Observer(program)
@@ -131,6 +136,10 @@ class Observer(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         result = super().run_node(n)
         if isinstance(result, Tensor) and result.is_floating_point() and result.dim() == 4:
+            if n.op == "call_function" and len(result) > 1:
+                raise DepthRosError(
+                    f"int8 is for networks that work on one image at a time; this one works on {len(result)} at once"
+                )
             margin = 1.0 if n.target == aten.hardtanh.default else MARGIN
             low, high = (margin * float(limit) for limit in result.aminmax())
             new = Seen(min(0.0, low), max(0.0, high), result.mean((0, 2, 3)))

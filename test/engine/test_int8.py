@@ -8,6 +8,7 @@ from torch import nn
 from depth_ros.card import find_card, load_model
 from depth_ros.engine import EngineSettings, backend, candidates, int8, open_engine
 from depth_ros.engine.check import check_inputs
+from depth_ros.errors import DepthRosError
 
 VNNI = "int8" in backend("openvino").precisions("cpu")
 needs_vnni = pytest.mark.skipif(not VNNI, reason="this processor has no VNNI, or there is no OpenVINO")
@@ -113,3 +114,19 @@ def test_shipped_models_run_in_integers_and_agree(name, engine_cache):
         info["primitiveType"].astype(str) for info in layers if "Convolution" in info["layerType"].astype(str)
     ]
     assert sum("I8" in kind for kind in kinds) > 0.7 * len(kinds) > 30
+
+
+def test_pairs_are_refused_in_words(unequal):
+    """A network that works on both eyes at once is none that this can round."""
+
+    class Eyes(torch.nn.Module):
+        def __init__(self, one):
+            super().__init__()
+            self.one = one
+
+        def forward(self, left, right):
+            return self.one(torch.cat([left, right]))
+
+    model, (image,) = unequal
+    with pytest.raises(DepthRosError, match="one image at a time; this one works on 2"):
+        int8.quantised(Eyes(model).eval(), (image, image))
