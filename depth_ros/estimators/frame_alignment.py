@@ -14,7 +14,7 @@ from depth_ros.estimators.pose_solver import Errors, Known, Points, Solution, fl
 from depth_ros.geometry import inverse
 
 if TYPE_CHECKING:
-    from depth_ros.estimators.odometry import OdometrySettings
+    from depth_ros.estimators.odometry_settings import OdometrySettings
 
 SAME, STILL = np.eye(4), np.zeros((3, 4))
 OUTLIER = 16.0

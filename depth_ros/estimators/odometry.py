@@ -11,20 +11,20 @@ a GPU to repay the way to it: this is numpy and OpenCV on the CPU.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
 from depth_ros.estimators.features import motion_by_descriptors
 from depth_ros.estimators.frame_alignment import Aligned, align
-from depth_ros.estimators.key_frames import KeyFrame, View
+from depth_ros.estimators.key_frames import View
+from depth_ros.estimators.odometry_settings import OdometrySettings
+from depth_ros.estimators.odometry_track import Track, axes, turned
 from depth_ros.estimators.pose_solver import Errors, Known, older_newer
-from depth_ros.geometry import cross, exponential, inverse, logarithm, orthonormal
+from depth_ros.geometry import inverse, orthonormal
 
-POLICIES = ("stop", "extrapolate", "null")
 LOST_SPEED = 1.0
 """m/s and rad/s by which the pose may be off while it is lost, one standard deviation."""
 CONFIDENT = 0.6
@@ -44,103 +44,6 @@ CORRELATION_FRAMES = 10
 """Over so many frames the correlation of patches is averaged."""
 
 
-@dataclass(frozen=True)
-class OdometrySettings:
-    """How the camera's way is found."""
-
-    points: int = setting(800, "patches of a key frame", "", 50, 5000)
-    pixel_std: float = setting(
-        0.15, "what the place of a patch is wrong by even where the image is without noise", "px", 0.01, 5.0
-    )
-    inverse_depth_std: float = setting(
-        0.003, "standard deviation of 1 / depth where the depth does not say its own", "1/m", 1e-5, 1.0
-    )
-    disparity_bias: float = setting(
-        1.0, "what the disparity of a pair may be off by as a whole, by a residual error of its rectification; it is "
-        "estimated on the way; 0 = nothing", "px", 0.0, 10.0,
-    )  # fmt: skip
-    readout: float = setting(
-        0.0, "time from reading the first row of an image to the last, of a rolling shutter; negative where the image "
-        "is turned upside down", "s", -0.2, 0.2,
-    )  # fmt: skip
-    readout_std: float = setting(
-        0.02, "what that may be off by; it is estimated on the way; 0 = nothing", "s", 0.0, 0.2
-    )
-    likeness: float = setting(
-        0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0
-    )
-    min_inliers: int = setting(30, "patches that must agree with a motion", "", 6, 1000)
-    min_share: float = setting(0.3, "share of the patches in view that must agree", "", 0.0, 1.0)
-    max_error: float = setting(
-        1.5, "distance of a patch from where the motion puts it, to agree", "px", 0.1, 10.0
-    )
-    key_frame_share: float = setting(
-        0.5, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
-    )
-    place_std: float = setting(
-        0.0029, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
-        0.0, 1.0,
-    )  # fmt: skip
-    place_share: float = setting(0.0026, "the same, as a share of the way", "", 0.0, 1.0)
-    turn_std: float = setting(0.0006, "the same of the rotation", "rad", 0.0, 0.1)
-    turn_share: float = setting(0.08, "the same, as a share of the angle turned", "", 0.0, 1.0)
-    window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
-    when_lost: str = setting(
-        "stop",
-        "what the pose is while lost: that of the last frame; as constant velocity has it, for a bounded time; NaN",
-        choices=POLICIES,
-    )
-    return_for: float = setting(
-        1.0, "how long after a loss the key frames before it are tried", "s", 0.0, 60.0
-    )
-    extrapolate_for: float = setting(0.5, "how long constant velocity is believed", "s", 0.0, 10.0)
-
-
-def ideal(settings: OdometrySettings) -> OdometrySettings:
-    """The settings for rendered images, to which no camera adds errors."""
-    return replace(settings, place_std=0.0, place_share=0.0, turn_std=0.0, turn_share=0.0)
-
-
-@dataclass
-class Track:
-    """What is known of the way. keys: of the window, newest last. last: the frame before, and T (4, 4) its pose.
-
-    covariance: (6, 6) of that pose; relative: the part of it that came since its key frame; follows: (6, 2) how the
-    pose since then follows the errors of the camera. velocity: motion of the last pair, and its ns.
-    """
-
-    keys: list[KeyFrame]
-    last: View
-    T: np.ndarray
-    covariance: np.ndarray
-    relative: np.ndarray
-    follows: np.ndarray
-    velocity: tuple[np.ndarray, int] | None = None
-
-    @staticmethod
-    def begun(view: View, T: np.ndarray, covariance: np.ndarray) -> Track:
-        """A new one, of a single frame."""
-        return Track([], view, T, covariance, np.zeros((6, 6)), np.zeros((6, 2)))
-
-    def expected(self, gap: int, rotation: np.ndarray | None = None) -> np.ndarray:
-        """(4, 4) motion in `gap` ns since the last frame, by constant velocity, and by the rotation if one is given."""
-        T = np.eye(4) if self.velocity is None else _part(*self.velocity, gap)
-        if rotation is not None:
-            T[:3, :3] = rotation
-        return T
-
-    def end_velocity(self, T_last_new: np.ndarray, gap: int) -> np.ndarray:
-        """(3, 4) velocity of points, see `flow`, at the end of a motion of `gap` ns, if the acceleration lasts."""
-        mean = _velocity(T_last_new, gap)
-        return mean if self.velocity is None else mean + (mean - _velocity(*self.velocity)) / 2
-
-    def make_key(self, settings: OdometrySettings) -> None:
-        """The last frame becomes a key frame; the oldest of the window makes place."""
-        key = KeyFrame(self.last, settings.points, self.T, self.covariance)
-        self.keys = [*self.keys, key][-settings.window :]
-        self.relative, self.follows = np.zeros((6, 6)), np.zeros((6, 2))
-
-
 class OdometryEstimator:
     """Depth -> Odometry, frame by frame. Frames of another camera than the last one's start anew where it stands.
 
@@ -149,8 +52,8 @@ class OdometryEstimator:
     ends the loss; the motion of that frame says by its `stamp_old` since when it is.
     """
 
-    def __init__(self, settings: OdometrySettings = OdometrySettings()) -> None:
-        self.settings = settings
+    def __init__(self, settings: OdometrySettings | None = None) -> None:
+        self.settings = settings or OdometrySettings()
         self.reset()
 
     def reset(self, T: np.ndarray | None = None) -> None:
@@ -213,34 +116,26 @@ class OdometryEstimator:
 
     def _advance(self, track: Track, view: View, aligned: Aligned) -> Motion:
         """Take the track to a view, and say the motion from its last frame."""
+        assert self._errors
         T_key_new, covariance, follows = older_newer(aligned.solution)
-        T = orthonormal(aligned.key.T @ T_key_new)
-        T_last_new = inverse(track.T) @ T
         now = aligned.solution.correlation
         so_far = now if self._correlation is None else self._correlation
         self._correlation = so_far + (now - so_far) / CORRELATION_FRAMES
-        relative = _turned(CORRELATED * self._correlation * covariance, aligned.key.T)
-        follows = _axes(aligned.key.T) @ follows
-        added = self._added(T_last_new)
+        relative = turned(CORRELATED * self._correlation * covariance, aligned.key.T)
+        follows = axes(aligned.key.T) @ follows
         both = relative + track.relative + self._unsure(follows - track.follows)
-        both = _turned(both, inverse(track.T)) + added
-        motion = Motion(track.last.stamp, view.stamp, T_last_new, both)
-        gap = view.stamp - track.last.stamp
-        mean, before = _velocity(T_last_new, gap), track.velocity
-        track.last.velocity = mean if before is None else (mean + _velocity(*before)) / 2
-        view.velocity = track.end_velocity(T_last_new, gap)
-        track.velocity = (T_last_new, gap)
-        track.T, track.last, track.relative, track.follows = T, view, relative, follows
+        both = turned(both, inverse(track.T))
+        old = track.last.stamp
+        T_last_new = track.move(view, orthonormal(aligned.key.T @ T_key_new))
+        added = self._added(T_last_new)
+        track.relative, track.follows = relative, follows
         track.covariance = aligned.key.covariance + relative + self._unsure(follows) + added
-        assert self._errors
+        readout = self._errors.readout.told(aligned.errors.readout, READOUT_FRAME)
         self._errors = Errors(
             _drifted(aligned.errors.bias, BIAS_DRIFT * self._largest),
-            _drifted(
-                self._errors.readout.told(aligned.errors.readout, READOUT_FRAME),
-                READOUT_DRIFT * self.settings.readout_std,
-            ),
+            _drifted(readout, READOUT_DRIFT * self.settings.readout_std),
         )
-        return motion
+        return Motion(old, view.stamp, T_last_new, both + added)
 
     def _unsure(self, follows: np.ndarray) -> np.ndarray:
         """(6, 6) covariance of a motion that follows (6, 2) the errors of the camera, of what is not known of these."""
@@ -311,31 +206,8 @@ class OdometryEstimator:
         )
 
 
-def _part(T: np.ndarray, whole: int, part: int) -> np.ndarray:
-    """The motion T (4, 4) of `whole` ns over `part` ns."""
-    return exponential(part / max(whole, 1) * logarithm(T))
-
-
-def _velocity(T_old_new: np.ndarray, gap: int) -> np.ndarray:
-    """(3, 4) mean velocity of points, see `flow`, in a motion (4, 4) of `gap` ns of the camera."""
-    twist = logarithm(inverse(T_old_new)) / (max(gap, 1) * 1e-9)
-    return np.column_stack([cross(twist[3:]), twist[:3]])
-
-
 def _drifted(number: Known, drift: float) -> Known:
     return replace(number, variance=number.variance + drift**2) if number.variance > 0 else number
-
-
-def _axes(T: np.ndarray) -> np.ndarray:
-    """(6, 6) that turns translation and rotation errors into the axes of a frame in which T (4, 4) is their pose."""
-    R = np.zeros((6, 6))
-    R[:3, :3] = R[3:, 3:] = T[:3, :3]
-    return R
-
-
-def _turned(covariance: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """(6, 6) of such errors in such axes."""
-    return _axes(T) @ covariance @ _axes(T).T
 
 
 def _since(begun: float) -> float:

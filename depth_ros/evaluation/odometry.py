@@ -21,7 +21,7 @@ from depth_ros.evaluation.trajectory_page import write_trajectory_page
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.odometry import OdometrySettings
+    from depth_ros.estimators.odometry_settings import OdometrySettings
 
 Estimate = Callable[[Sample], Motion | None]
 """The motion that led to a sample, in order of time; None for the first, and where it is lost."""
@@ -98,7 +98,7 @@ def evaluate_odometry(
 
 def usual_settings(folder: Folder) -> OdometrySettings:
     """Settings for a folder: the defaults, as nodes have them, unless no real camera took it."""
-    from depth_ros.estimators.odometry import OdometrySettings, ideal
+    from depth_ros.estimators.odometry_settings import OdometrySettings, ideal
 
     return ideal(OdometrySettings()) if getattr(folder, "rendered", False) else OdometrySettings()
 

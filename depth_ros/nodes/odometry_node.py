@@ -17,7 +17,7 @@ from tf2_msgs.msg import TFMessage
 
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.odometry_settings import OdometrySettings
 from depth_ros.estimators.scale import Scale, ScaleSettings, in_metres
 from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.nodes import life_cycle

@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 
 from depth_ros.card import find_card
 from depth_ros.estimators.object_motion import ObjectMotionSettings
-from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.odometry_settings import OdometrySettings
 from depth_ros.estimators.scale import ScaleSettings
 from depth_ros.estimators.stereo import SEMI_GLOBAL, is_stereo
 from depth_ros.nodes import life_cycle

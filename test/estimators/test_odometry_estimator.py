@@ -11,7 +11,8 @@ import pytest
 
 from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Depth
-from depth_ros.estimators.odometry import OdometryEstimator, OdometrySettings, ideal
+from depth_ros.estimators.odometry import OdometryEstimator
+from depth_ros.estimators.odometry_settings import OdometrySettings, ideal
 from depth_ros.estimators.pose_solver import Errors, Known, Points, exp, older_newer, solve
 from depth_ros.evaluation.trajectory import figures, nees, steps
 from depth_ros.geometry import inverse

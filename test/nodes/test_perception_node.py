@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from depth_ros import messages
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.object_motion import ObjectMotionSettings
-from depth_ros.estimators.odometry import OdometrySettings
+from depth_ros.estimators.odometry_settings import OdometrySettings
 from depth_ros.estimators.scale import ScaleSettings
 from depth_ros.estimators.stereo import StereoSettings
 from depth_ros.geometry import inverse
