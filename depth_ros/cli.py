@@ -390,7 +390,8 @@ def _evaluate_object_motion(arguments: argparse.Namespace, progress: Any) -> dic
 
     return evaluate_object_motion(
         arguments.model, arguments.data, engine_settings=_engine_settings(arguments),
-        instances=arguments.instances, limit=arguments.limit, progress=progress,
+        instances=arguments.instances, limit=arguments.limit, report=arguments.report, progress=progress,
+        command=" ".join(["depth_ros", *sys.argv[1:]]),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from depth_ros.datatypes import Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionEstimator, ObjectMotionSettings
 from depth_ros.evaluation.depth_source import RECORDED, depth_source, usual_source
+from depth_ros.evaluation.object_motion_page import Frame, write_object_motion_page
 from depth_ros.evaluation.odometry import usual_settings
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def evaluate_object_motion(
     settings: ObjectMotionSettings | None = None,
     instances: bool = False,
     limit: int = 0,
+    report: Path | None = None,
+    command: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
     watch: Callable[[Depth, list[ObjectMotion]], None] = lambda depth, objects: None,
 ) -> dict[str, Any]:
@@ -120,7 +123,8 @@ def evaluate_object_motion(
 
     model: whose depth is used, `semi_global`, `recorded`, or "" for what suits the folder. Ego-motion is found by
     odometry on that depth. instances: the folder's moving_objects are given as masks. limit: only so many frames from
-    the first on; 0 = all. watch: is shown every frame and what was found in it.
+    the first on; 0 = all. report: file of the page to write, with the command that asked for it. watch: is shown every
+    frame and what was found in it.
     """
     from depth_ros.engine import EngineSettings
     from depth_ros.estimators.odometry import OdometryEstimator
@@ -135,6 +139,7 @@ def evaluate_object_motion(
         ObjectMotionEstimator(settings),
     )
     count, tally, older = min(len(folder), limit or len(folder)), Tally(), None
+    frames: list[Frame] = []
     for index in range(count):
         sample = folder[index]
         depth = source.estimate(sample)
@@ -145,15 +150,20 @@ def evaluate_object_motion(
                 objects = _timed(estimator, older, depth, motion, labels, tally)
                 tally.add(sample, depth, objects, settings.min_area)
                 watch(depth, objects)
+                if report:
+                    frames.append((depth, objects, sample.moving))
         older = depth
         progress(index + 1, count)
-    return {
+    result = {
         "model": source.name,
         "data": str(data),
         "method": "instances given" if instances else "clusters of what ego-motion does not explain",
         **tally.figures(),
         "engine": source.engine(),
     }
+    if report:
+        write_object_motion_page(report, result, frames, command)
+    return result
 
 
 def settings_for(model: str, folder: Folder) -> ObjectMotionSettings:

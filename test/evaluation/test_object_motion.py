@@ -12,6 +12,7 @@ from depth_ros.cli import main
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Depth, Frame, ObjectMotion
 from depth_ros.evaluation.object_motion import Tally, velocity_errors
+from depth_ros.evaluation.object_motion_page import motion_picture
 from depth_ros.world import World, WorldSettings, write_folder
 
 
@@ -77,3 +78,36 @@ def test_the_command_measures_a_street(clip: Path, capsys: pytest.CaptureFixture
     assert main([*command, "--instances"]) == 0
     given = json.loads(capsys.readouterr().out)
     assert given["moving_iou"] > result["moving_iou"] and given["found"] >= 2 / 3
+
+
+def test_what_moves_is_drawn_on_the_page(clip: Path, tmp_path: Path):
+    """Tinted where it is found, with an arrow along its velocity, and outlined where it truly moves."""
+    camera = Camera.pinhole(400, 200, 300.0, 300.0, 199.5, 99.5)
+    depth = Depth(1, "", np.full((200, 400), 10.0, np.float32), camera, np.full((200, 400, 3), 90, np.uint8))
+    mask, truth = np.zeros((200, 400), bool), np.zeros((100, 200), np.int32)
+    mask[80:120, 40:80], truth[70:90, 150:180] = True, 3
+    centre, velocity = np.array([-4.5, 0.0, 10.0]), np.array([0.0, -3.0, 0.0])
+    found = ObjectMotion(1, mask, np.eye(4), centre, velocity, np.eye(3))
+    drawn = motion_picture(depth, [found], truth).astype(int)
+    assert (drawn[90, 45] != 90).any() and (drawn[20, 380] == 90).all()
+    assert (drawn[60:75, 60:70] != 90).any()  # the arrow, 1.5 m up
+    assert (drawn[140, 300:360] > 200).any() and (drawn[160, 330] == 90).all()
+    page = tmp_path / "page.html"
+    main(
+        [
+            "evaluate",
+            "object_motion",
+            "--data",
+            str(clip),
+            "--report",
+            str(page),
+            "--json",
+            str(tmp_path / "x"),
+        ]
+    )
+    text = page.read_text()
+    assert (
+        "Object motion on street" in text
+        and text.count("<img") == 6
+       
+    )
