@@ -22,7 +22,7 @@ images uint8 RGB, intrinsics (B, 3, 3) float32 px of the images as given, output
     ego_motion     images (B, N, H, W, 3), oldest first, intrinsics -> (B, N - 1, 4, 4): the newer camera expressed
                    in the older
     object_motion  images, labels (B, N, H, W) uint8 instance ids (0 = background), intrinsics -> (B, M, 4, 4) of
-                   the ids 1 .. M
+                   the ids 1 .. M, and their depths (B, M) in the image before the newest, in the same unit
     planes         image, intrinsics -> depth (B, H, W), planes (B, P, 4) as unit normal and offset, labels
                    (B, H, W) int32 (-1 = no plane)
 

@@ -205,25 +205,29 @@ class ObjectMotionModel(nn.Module):
         T = matrix_from(self.network(stack.to(self.network.pred.weight.dtype)))
         return torch.stack([T[:, 0], inverse(T[:, 1])], 1)
 
-    def forward(self, images: Tensor, labels: Tensor, intrinsics: Tensor) -> Tensor:
-        """(B, M, 4, 4): motion of ids 1 to M from the second to the third image, in the newest camera.
+    def forward(self, images: Tensor, labels: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, M, 4, 4): motion of ids 1 to M from the second to the third image, in the newest camera; and (B, M),
+        the harmonic mean of their depths in the second, in the same unit.
 
         images: (B, 3, H, W, 3) uint8, oldest first. labels: (B, 3, H, W) uint8, 0 = background, one id for
-        one object in all frames; who is not in all of them is said not to move.
+        one object in all frames; who is not in all of them is said not to move, and to be 1 away.
         """
         images, labels = images.float(), labels.int()
         T = self.ego_motion(images, intrinsics, (labels == 0).all(1).float())
         depth = self.depth(images[:, 1], intrinsics)[:, None]
         sources = (T[:, 0], inverse(T[:, 1]))
         frames = seen_from_middle(images.permute(0, 1, 4, 2, 3) / 255, depth, sources, intrinsics)
-        found = []
+        found, away = [], []
         for label in range(1, self.settings.objects + 1):
             mask = (labels == label).float()[:, :, None]
             owned = (seen_from_middle(mask, depth, sources, intrinsics) > 0.5).float()[:, :, 0]
             moved = compose(compose(sources[1], self.transforms(frames, owned)[:, 1]), T[:, 1])
-            known = (mask.amax((2, 3, 4)) > 0).all(1)[:, None, None]
-            found.append(torch.where(known, moved, torch.eye(4, device=moved.device)))
-        return torch.stack(found, 1)
+            known = (mask.amax((2, 3, 4)) > 0).all(1)
+            found.append(torch.where(known[:, None, None], moved, torch.eye(4, device=moved.device)))
+            middle = mask[:, 1, 0]
+            mean = middle.sum((1, 2)) / (middle / depth[:, 0].float()).sum((1, 2)).clamp(min=1e-9)
+            away.append(torch.where(known, mean, 1.0))
+        return torch.stack(found, 1), torch.stack(away, 1)
 
 
 def seen_from_middle(frames: Tensor, depth: Tensor, sources: tuple[Tensor, Tensor], K: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from depth_ros import messages
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Odometry
+from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionSettings
 from depth_ros.nodes import life_cycle
@@ -29,7 +30,7 @@ from depth_ros.nodes.waiting_pairs import WaitingPairs
 
 @dataclass(frozen=True)
 class ObjectMotionNodeSettings:
-    """Parameters of object_motion_node; those of ObjectMotionSettings join them."""
+    """Parameters of object_motion_node; those of ObjectMotionSettings and EngineSettings join them."""
 
     ego_motion: str = setting(
         "camera",
@@ -39,6 +40,10 @@ class ObjectMotionNodeSettings:
     use_labels: bool = setting(
         False, "`labels` says which pixels are one object (0: none); else objects are found by how they move"
     )
+    motion_model: str = setting(
+        "", "with use_labels: a model of task object_motion that says how objects move, instead of their images and "
+        "depths; labels are then the same in all images of one object",
+    )  # fmt: skip
     image_transport: str = setting(
         "raw", "how images come: `image` or `image/compressed`", choices=("raw", "compressed")
     )
@@ -80,7 +85,9 @@ class ObjectMotionNode(LifecycleNode):
         self._odom: OdomInput | None = None
         self._pairs: WaitingPairs | None = None
         self._rejected = self._objects = 0
-        self.parameters = Parameters(self, ObjectMotionNodeSettings, ObjectMotionSettings, others=others)
+        self.parameters = Parameters(
+            self, ObjectMotionNodeSettings, ObjectMotionSettings, EngineSettings, others=others
+        )
         self.diagnostics = Diagnostics(self, "object motion", self._values, self._silence)
         self.parameters.name_unknown(self.diagnostics.complain)
 
@@ -98,7 +105,7 @@ class ObjectMotionNode(LifecycleNode):
                 "ego_motion is 'odom', but odometry of this process hands its motion on: leave it 'camera', or run "
                 "object_motion_node by itself"
             )
-        self._estimator = self._make_estimator(self.parameters.read(ObjectMotionSettings))
+        self._estimator = self._chosen(settings)
         own = self._topics and settings.ego_motion == "camera"
         self._odometry = self._make_odometry() if own else None
         self._outputs = {
@@ -110,6 +117,20 @@ class ObjectMotionNode(LifecycleNode):
         }
         self._output = MotionOutput(self._outputs)
         self.parameters.locked = True
+
+    def _chosen(self, settings: ObjectMotionNodeSettings) -> Any:
+        """The network if one is named, else geometry."""
+        motion = self.parameters.read(ObjectMotionSettings)
+        if not settings.motion_model:
+            return self._make_estimator(motion)
+        if not settings.use_labels:
+            raise DepthRosError(
+                f"motion_model '{settings.motion_model}' needs to be told what is one object: set use_labels, and "
+                "publish `labels`"
+            )
+        from depth_ros.estimators.object_motion_network import ObjectMotionNetwork
+
+        return ObjectMotionNetwork(settings.motion_model, motion, self.parameters.read(EngineSettings))
 
     def _advertise(self, kind: type, topic: str) -> LifecyclePublisher:
         return life_cycle.advertise(self, kind, topic, self.diagnostics.complain)

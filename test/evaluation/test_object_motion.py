@@ -106,8 +106,4 @@ def test_what_moves_is_drawn_on_the_page(clip: Path, tmp_path: Path):
         ]
     )
     text = page.read_text()
-    assert (
-        "Object motion on street" in text
-        and text.count("<img") == 6
-       
-    )
+    assert "Object motion on street" in text and text.count("<img") == 6

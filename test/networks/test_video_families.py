@@ -172,8 +172,12 @@ def test_object_motion_moves_objects_and_is_told_in_the_newest_camera():
     objects.ego_motion.network.forward = lambda x: ego
     objects.network.forward = lambda x: moved.expand(len(x), 2, 6)
     with torch.inference_mode():
-        T = objects(batch["images"], batch["labels"], batch["intrinsics"])[0]
-    assert T.shape == (8, 4, 4)
+        motions, away = objects(batch["images"], batch["labels"], batch["intrinsics"])
+        depth = objects.depth(batch["images"][:, 1], batch["intrinsics"])[0]
+    T = motions[0]
+    assert T.shape == (8, 4, 4) and away.shape == (1, 8)
+    torch.testing.assert_close(away[0, 1], 1 / (1 / depth[batch["labels"][0, 1] == 2]).mean())
+    assert away[0, 0] == 1
     torch.testing.assert_close(T[0], torch.eye(4))  # id 1 is nowhere
     point = torch.tensor([1.0, 0.5, 12.0, 1.0])  # in the middle camera at the middle time
     later = inverse(matrix_from(moved[0, 1])) @ point  # the network: from the last time to the middle

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from nav_msgs.msg import Odometry
 from node_client import info_of
 from odometry_client import OdometryClient, transform_message
@@ -18,7 +19,10 @@ from depth_ros import messages
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Pose
 from depth_ros.geometry import T_BODY_OPTICAL, inverse
+from depth_ros.networks import struct2depth
 from depth_ros.nodes.play import node_process
+from depth_ros.training.export import export
+from depth_ros.training.recipes import Recipe, Source
 from depth_ros.world import World, WorldSettings
 
 COMMAND = ["-m", "depth_ros.nodes.object_motion_node", "--ros-args"]
@@ -210,3 +214,30 @@ def test_without_a_place_on_the_robot_it_says_so():
         client.listen("moving/objects")
         client.complaint("no transform from 'base_link' to 'another_camera'", client.pass_by)
         assert not client.got["moving/objects"]
+
+
+def test_by_a_network(tmp_path):
+    """A model of task object_motion takes the labels; without `use_labels` the node says what it needs."""
+    torch.manual_seed(0)
+    recipe = Recipe(
+        name="moved", family="struct2depth", width=128, height=64, sources=(Source("world:street", count=1),),
+        validation=(), description="a test", licence="Apache-2.0", terms="", supervision="video",
+    )  # fmt: skip
+    learner = struct2depth.learner(struct2depth.Settings(narrow=8, motion_scale=0.1))
+    model = export(learner, recipe, tmp_path / "moved").with_name("moved_object_motion")
+    words = (
+        f"motion_model:={model}",
+        "use_labels:=true",
+        "min_speed:=0.0",
+        "max_speed:=300.0",
+        "backend:=eager",
+    )
+    with running(*words, labels=True) as client:
+        client.listen("moving/labels", "moving/objects")
+        for labels, objects in zip(*client.complete().values(), strict=True):
+            index, found = place_of(labels, client), cloud(objects)
+            assert index >= 3 and set(found["id"]) <= {1, CAR} and (found["vxx"] == 9999).all()
+            assert np.isfinite(velocity(found)).all()
+    with running(f"motion_model:={model}") as client:
+        status = client.until(lambda: next((s for s in client.statuses if "cannot configure" in s.message), None))
+        assert "needs to be told what is one object: set use_labels" in status.message
