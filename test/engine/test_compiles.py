@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from depth_ros.cli import main
-from depth_ros.engine import backend, tensorrt_rtx
+from depth_ros.engine import backend, inductor_backend, tensorrt_rtx
 from depth_ros.engine.compiles import COMPILERS, Subject, exported, subjects, verdicts
 from depth_ros.errors import DepthRosError
 
@@ -54,6 +54,29 @@ def test_what_is_not_here_is_said(monkeypatch):
     if not torch.cuda.is_available():
         assert str(found["torch_tensorrt"]) == "torch_tensorrt not checked (it needs an NVIDIA GPU)"
     assert set(COMPILERS) == {"torch_tensorrt", "openvino", "inductor", "tensorrt_rtx"}
+
+
+class Unread(nn.Module):
+    """Two heads, in 16 bits; of one the result, in 32, is not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(3, 2, 3, dtype=torch.bfloat16) for _ in range(2))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = image.permute(0, 3, 1, 2).to(torch.bfloat16)
+        self.other(x).float().sigmoid()
+        return self.one(x).float()
+
+
+@pytest.mark.skipif(bool(inductor_backend.unavailable("cpu")), reason="no AOTInductor here")
+def test_results_that_nobody_reads_are_no_trouble(tmp_path):
+    inputs = (torch.randint(0, 255, (1, 8, 8, 3), dtype=torch.uint8),)
+    model = Unread().eval()
+    inductor_backend.build(model, inputs, tmp_path)
+    run = inductor_backend.load(tmp_path, "cpu")
+    with torch.no_grad():
+        torch.testing.assert_close(run(*inputs), model(*inputs), rtol=0.02, atol=0.5)
 
 
 def test_a_graph_break_is_seen():

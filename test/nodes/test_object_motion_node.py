@@ -239,5 +239,7 @@ def test_by_a_network(tmp_path):
             assert index >= 3 and set(found["id"]) <= {1, CAR} and (found["vxx"] == 9999).all()
             assert np.isfinite(velocity(found)).all()
     with running(f"motion_model:={model}") as client:
-        status = client.until(lambda: next((s for s in client.statuses if "cannot configure" in s.message), None))
+        status = client.until(
+            lambda: next((s for s in client.statuses if "cannot configure" in s.message), None)
+        )
         assert "needs to be told what is one object: set use_labels" in status.message
