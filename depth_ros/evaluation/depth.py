@@ -6,6 +6,7 @@ al. (NIPS 2014, section 4.2) and the KITTI benchmarks. Shares (delta, D1, covera
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -195,7 +196,7 @@ class Tally:
             return _finish({}, None)
         d, g = d[known], g[known]
         if len(d):
-            d = aligned(d, g, p.scaling)
+            d = alignment(d, g, p.scaling)(d)
         means = _means(*(np.clip(each, p.min_depth, p.max_depth) for each in (d, g)))
         if fx_baseline:
             means |= _disparity_means(fx_baseline / d, fx_baseline / g)
@@ -231,20 +232,33 @@ def figures(
     return Tally(protocol).add(depth, truth, fx_baseline)
 
 
-def aligned(d: np.ndarray, g: np.ndarray, scaling: str) -> np.ndarray:
-    """Prediction d (N,) with what it leaves open taken from the truth g (N,), m, as `Protocol.scaling` says.
+def alignment(d: np.ndarray, g: np.ndarray, scaling: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives a prediction, known at N pixels as d (N,), what it leaves open, from the truth g (N,), m, there, as
+    `Protocol.scaling` says; of any pixels of it.
 
     affine_inverse: 1 / d times a factor plus a shift is nearest to 1 / g; where that is not positive, it is far.
     """
-    if scaling == "median":
-        return d * (np.median(g) / np.median(d))
-    if scaling == "least_squares":
-        return d * (np.sum(d * g) / np.sum(d * d))
     if scaling == "affine_inverse":
         A = np.stack([1 / d, np.ones_like(d)], 1)
-        inverse = A @ np.linalg.lstsq(A, 1 / g, rcond=None)[0]
-        return 1 / np.maximum(inverse, 1e-6)
-    return d
+        factor, shift = np.linalg.lstsq(A, 1 / g, rcond=None)[0]
+        return lambda x: 1 / np.maximum(factor / x + shift, 1e-6)
+    factors = {"median": np.median(g) / np.median(d), "least_squares": np.sum(d * g) / np.sum(d * d)}
+    return lambda x: x * factors.get(scaling, 1.0)
+
+
+def as_measured(depth: np.ndarray, truth: np.ndarray | None, protocol: Protocol) -> np.ndarray:
+    """Depth (h, w) m as its figures take it: aligned with the truth (H, W) m on the pixels that they are of, if the
+    protocol aligns at all."""
+    if truth is None or protocol.scaling == "none":
+        return depth
+    height, width = truth.shape
+    window = crop(protocol.crop, height, width)
+    g = truth[window].astype(np.float64)
+    d = resized(depth.astype(np.float64), height, width, protocol.resize)[window]
+    known = (g > protocol.truth_min) & (g < protocol.truth_max) & np.isfinite(d)
+    if not known.any():
+        return depth
+    return alignment(d[known], g[known], protocol.scaling)(depth).astype(np.float32)
 
 
 def _scale_invariant(e: np.ndarray, people: np.ndarray) -> dict[str, float]:

@@ -18,7 +18,7 @@ from depth_ros.datasets import Folder, open_folder
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.depth import Protocol as DepthProtocol
-from depth_ros.evaluation.depth import Tally
+from depth_ros.evaluation.depth import Tally, as_measured
 from depth_ros.evaluation.latency import summarise
 from depth_ros.evaluation.plan import Plan, choose, other_folder, plan
 from depth_ros.evaluation.report import Report, Strip, write_report
@@ -242,6 +242,7 @@ def _page(
         image, _ = geometry.rectify(sample.left.image, sample.left.camera)
         title = f"{step}: {sample.name}" if error_of else sample.name
         g = planned.truth_of(sample)
-        strips.append(Strip(title, image, depths[-1].depth, g, error_of.get(index)))
+        shown = as_measured(depths[-1].depth, g, planned.protocol)
+        strips.append(Strip(title, image, shown, g, error_of.get(index)))
     name = "stereo matching" if planned.truth == "stereo" else "truth"
     return Report(result, tuple(strips), comparison.latencies, depths[0], facts, name)

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from depth_ros.datatypes import Camera, Frame
-from depth_ros.evaluation.depth import FIGURES, PLAIN, PROTOCOLS, Protocol, Tally, crop, figures, resized
+from depth_ros.evaluation.depth import (
+    FIGURES,
+    PLAIN,
+    PROTOCOLS,
+    Protocol,
+    Tally,
+    as_measured,
+    crop,
+    figures,
+    resized,
+)
 from depth_ros.evaluation.folder import seen
 
 TRUTH = np.array([[10.0, 20.0, 40.0, 0.0, np.nan]])
@@ -238,3 +248,19 @@ def test_scale_and_shift_of_inverse_depth_are_taken_from_the_truth() -> None:
     exact = Protocol("p", scaling="affine_inverse")
     assert figures(depth, truth, exact)["abs_rel"] == pytest.approx(0, abs=1e-9)
     assert figures(depth, truth, Protocol("p", scaling="median"))["abs_rel"] > 0.05
+
+
+@pytest.mark.parametrize("scaling", ["none", "median", "least_squares", "affine_inverse"])
+def test_pictures_show_what_figures_measure(scaling):
+    """Depth of another scale, at half the size, with pixels outside the protocol's range: aligned, it is the truth."""
+    truth = np.tile(np.linspace(20, 2, 80, dtype=np.float32)[:, None], (1, 120))
+    truth[:10] = np.nan
+    small = truth[::2, ::2]
+    depth = 1 / (0.3 / small + 0.02) if scaling == "affine_inverse" else 0.3 * small
+    protocol = Protocol("test", truth_max=15.0, scaling=scaling)
+    shown = as_measured(np.nan_to_num(depth, nan=7.0), truth, protocol)
+    assert shown.shape == small.shape
+    known = np.isfinite(small)
+    wanted = depth if scaling == "none" else small
+    assert np.median(np.abs(shown - wanted)[known] / wanted[known]) < 0.04
+    assert as_measured(depth, None, protocol) is depth
