@@ -143,46 +143,51 @@ def is_right(found: np.ndarray, index: int) -> bool:
     return bool(np.linalg.norm(velocity(found) - truth(index)) < 0.1 * np.linalg.norm(truth(index)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def client() -> Iterator[StreetClient]:
     with running() as client:
         yield client
 
 
-def test_what_moves_and_how_fast(client: StreetClient):
-    """With the node's own odometry and without any labels: the near car, as every topic says it."""
-    client.listen(*KINDS)
-    got = client.complete()
-    for markers, labels, info, points, objects in zip(*(got[topic] for topic in KINDS), strict=True):
-        index, found = place_of(labels, client), cloud(objects)
-        assert labels.header == info.header == points.header == objects.header
-        assert (labels.encoding, labels.header.frame_id) == ("mono16", client.frame)
-        ids, near, real = (
-            np.frombuffer(labels.data, np.uint16).reshape(144, 480),
-            found[0],
-            view(index).moving,
-        )
-        seen = ids == near["id"]
-        assert (seen & (real == CAR)).sum() > 0.5 * (seen | (real == CAR)).sum()
-        assert is_right(near, index) and near["vxx"] > 0 and near["vzz"] > 0
-        every = cloud(points)
-        assert set(np.unique(every["id"])) == set(found["id"]) == set(np.unique(ids)) - {0}
-        assert len(every) == np.isfinite(view(index).depth[ids > 0]).sum()
-        assert np.array_equal(velocity(every[every["id"] == near["id"]])[0], velocity(near))
-        arrows = [m for m in markers.markers if m.ns == "velocity"]
-        assert markers.markers[0].action == Marker.DELETEALL and {a.id for a in arrows} == set(found["id"])
-        start, end = arrows[0].points
-        assert [end.x - start.x, end.z - start.z] == pytest.approx([near["vx"], near["vz"]], rel=1e-5)
+class TestByItself:
+    """With the node's own odometry and without any labels. One class, so that its client is gone before the next ones
+    come: Fast DDS 3.2 hangs in a participant that closes while another one of the process is silent."""
 
+    def test_what_moves_and_how_fast(self, client: StreetClient):
+        """With the node's own odometry and without any labels: the near car, as every topic says it."""
+        client.listen(*KINDS)
+        got = client.complete()
+        for markers, labels, info, points, objects in zip(*(got[topic] for topic in KINDS), strict=True):
+            index, found = place_of(labels, client), cloud(objects)
+            assert labels.header == info.header == points.header == objects.header
+            assert (labels.encoding, labels.header.frame_id) == ("mono16", client.frame)
+            ids, near, real = (
+                np.frombuffer(labels.data, np.uint16).reshape(144, 480),
+                found[0],
+                view(index).moving,
+            )
+            seen = ids == near["id"]
+            assert (seen & (real == CAR)).sum() > 0.5 * (seen | (real == CAR)).sum()
+            assert is_right(near, index) and near["vxx"] > 0 and near["vzz"] > 0
+            every = cloud(points)
+            assert set(np.unique(every["id"])) == set(found["id"]) == set(np.unique(ids)) - {0}
+            assert len(every) == np.isfinite(view(index).depth[ids > 0]).sum()
+            assert np.array_equal(velocity(every[every["id"] == near["id"]])[0], velocity(near))
+            arrows = [m for m in markers.markers if m.ns == "velocity"]
+            assert markers.markers[0].action == Marker.DELETEALL and {a.id for a in arrows} == set(
+                found["id"]
+            )
+            start, end = arrows[0].points
+            assert [end.x - start.x, end.z - start.z] == pytest.approx([near["vx"], near["vz"]], rel=1e-5)
 
-def test_nothing_is_computed_without_a_subscriber(client: StreetClient):
-    client.listen()
-    client.spin(2.5)
-    client.statuses.clear()
-    client.pass_by()
-    client.spin(1.2)
-    values = [{pair.key: pair.value for pair in status.values} for status in client.statuses]
-    assert values and all(v["output rate (Hz)"] == "0.0" and "estimate max (ms)" not in v for v in values)
+    def test_nothing_is_computed_without_a_subscriber(self, client: StreetClient):
+        client.listen()
+        client.spin(2.5)
+        client.statuses.clear()
+        client.pass_by()
+        client.spin(1.2)
+        values = [{pair.key: pair.value for pair in status.values} for status in client.statuses]
+        assert values and all(v["output rate (Hz)"] == "0.0" and "estimate max (ms)" not in v for v in values)
 
 
 def test_with_instances_and_the_odometry_of_a_robot():
