@@ -58,6 +58,26 @@ class PairClient(OdometryClient):
         return self.stamp
 
 
+# before the module's client: Fast DDS 3.2 hangs in a participant that closes beside a silent one of the process
+@pytest.mark.parametrize(
+    "height, motion", [(0.0, set()), (1.2, {"object motion"})], ids=["unknown", "height"]
+)
+def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, motion):
+    """The parameter chooses the nodes, the card the scale: there are metres per second once something tells metres."""
+    model = Path(shutil.copytree(small_model, tmp_path / "scaleless"))
+    card = model / "card.yaml"
+    card.write_text(card.read_text().replace("scale: metric", "scale: up_to_scale"))
+    options = f"model:={model}", f"camera_height:={height}", "backend:=eager"
+    with node_process([*COMMAND, *(w for p in options for w in ("-p", p))]) as (_, namespace):
+        robot = OdometryClient(namespace)
+        robot.until(lambda: len(robot.statuses) > 5)
+        names = {s.name.rpartition(": ")[2] for s in robot.statuses}
+        topics = {name for name, _ in robot.node.get_topic_names_and_types()}
+        robot.close()
+    assert names == {"depth", "odometry"} | motion
+    assert f"{namespace}/odom_up_to_scale" in topics and (f"{namespace}/odom" in topics) == bool(motion)
+
+
 @pytest.fixture(scope="module")
 def robot() -> Iterator[PairClient]:
     KINDS["depth/image_rect"] = KINDS["moving/labels"] = Image
@@ -127,25 +147,6 @@ def test_parameters_that_nodes_share_mean_the_same():
         for name in set(one) & set(other) - {"model"}:
             assert type(one[name].default) is type(other[name].default), name
             assert one[name].metadata["choices"] == other[name].metadata["choices"], name
-
-
-@pytest.mark.parametrize(
-    "height, motion", [(0.0, set()), (1.2, {"object motion"})], ids=["unknown", "height"]
-)
-def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, motion):
-    """The parameter chooses the nodes, the card the scale: there are metres per second once something tells metres."""
-    model = Path(shutil.copytree(small_model, tmp_path / "scaleless"))
-    card = model / "card.yaml"
-    card.write_text(card.read_text().replace("scale: metric", "scale: up_to_scale"))
-    options = f"model:={model}", f"camera_height:={height}", "backend:=eager"
-    with node_process([*COMMAND, *(w for p in options for w in ("-p", p))]) as (_, namespace):
-        robot = OdometryClient(namespace)
-        robot.until(lambda: len(robot.statuses) > 5)
-        names = {s.name.rpartition(": ")[2] for s in robot.statuses}
-        topics = {name for name, _ in robot.node.get_topic_names_and_types()}
-        robot.close()
-    assert names == {"depth", "odometry"} | motion
-    assert f"{namespace}/odom_up_to_scale" in topics and (f"{namespace}/odom" in topics) == bool(motion)
 
 
 def test_a_model_that_does_not_exist():

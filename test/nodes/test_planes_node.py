@@ -16,6 +16,40 @@ from depth_ros.nodes.play import node_process
 SIZE = camera(64, 48)
 
 
+# before the module's client: Fast DDS 3.2 hangs in a participant that closes beside a silent one of the process
+def test_planes_are_fitted_to_a_depth_topic():
+    """The installed node without any model: a corner of a room as depth in millimetres."""
+    size = camera(128, 96)
+    depth = 1 / np.maximum(rays(size)[..., 1], 1 / 3)  # a floor 1 m below, a wall 3 m ahead
+    image = Image()
+    messages.fill_depth(image, depth, "16UC1")
+    command = [
+        "-m",
+        "depth_ros.nodes.planes_node",
+        "--ros-args",
+        "-p",
+        "source:=depth",
+        "-p",
+        "relative_tolerance:=0.02",
+    ]
+    with node_process(command) as (_, namespace):
+        client = Client(namespace, name="planes_node")
+        try:
+            (array,) = client.exchange(image, info_of(size), "planes")
+            texts = [m.text for m in array.markers if m.text]
+            equations = np.array([[float(word) for word in text.split()] for text in texts])
+            order = np.argsort(equations[:, 1])
+            assert len(equations) == 2
+            assert equations[order[0]] == pytest.approx([0, -1, 0, 1], abs=0.02)
+            assert equations[order[1]] == pytest.approx([0, 0, -1, 3], abs=0.02)
+            status = client.complaint(
+                "encoding 'rgb8'", lambda: client.publish(image_of(size), info_of(size))
+            )
+            assert "depth image has" in status.message
+        finally:
+            client.close()
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory):
     log = tmp_path_factory.mktemp("node") / "estimates.txt"
@@ -86,36 +120,3 @@ def test_nothing_is_computed_without_a_subscriber(client: Client):
         client.publish(image_of(SIZE), info_of(SIZE))
         client.spin(0.1)
     assert len(client.estimates) == before
-
-
-def test_planes_are_fitted_to_a_depth_topic():
-    """The installed node without any model: a corner of a room as depth in millimetres."""
-    size = camera(128, 96)
-    depth = 1 / np.maximum(rays(size)[..., 1], 1 / 3)  # a floor 1 m below, a wall 3 m ahead
-    image = Image()
-    messages.fill_depth(image, depth, "16UC1")
-    command = [
-        "-m",
-        "depth_ros.nodes.planes_node",
-        "--ros-args",
-        "-p",
-        "source:=depth",
-        "-p",
-        "relative_tolerance:=0.02",
-    ]
-    with node_process(command) as (_, namespace):
-        client = Client(namespace, name="planes_node")
-        try:
-            (array,) = client.exchange(image, info_of(size), "planes")
-            texts = [m.text for m in array.markers if m.text]
-            equations = np.array([[float(word) for word in text.split()] for text in texts])
-            order = np.argsort(equations[:, 1])
-            assert len(equations) == 2
-            assert equations[order[0]] == pytest.approx([0, -1, 0, 1], abs=0.02)
-            assert equations[order[1]] == pytest.approx([0, 0, -1, 3], abs=0.02)
-            status = client.complaint(
-                "encoding 'rgb8'", lambda: client.publish(image_of(size), info_of(size))
-            )
-            assert "depth image has" in status.message
-        finally:
-            client.close()
