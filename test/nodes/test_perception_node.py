@@ -140,7 +140,7 @@ def test_parameters_that_nodes_share_mean_the_same():
             (DepthNodeSettings, EngineSettings),
             (StereoDepthNodeSettings, StereoSettings, EngineSettings),
             (OdometryNodeSettings, OdometrySettings, ScaleSettings),
-            (ObjectMotionNodeSettings, ObjectMotionSettings),
+            (ObjectMotionNodeSettings, ObjectMotionSettings, EngineSettings),
         )
     ]
     for one, other in itertools.combinations(settings, 2):
