@@ -1,8 +1,8 @@
 """Which moving object is which, from pair to pair of images, and how fast it is by all of them.
 
 What errs in the velocity of one pair is mostly the depth that an object's pixels have in common in one of its images.
-The same error, with the opposite sign, is in the next pair, so it is followed together with the velocity: over many
-pairs it falls with their number, not with its root.
+The same error, with the opposite sign, is in the next pair, so it is followed together with the velocity, and what the
+pairs have in common is not counted twice.
 """
 
 from __future__ import annotations

@@ -98,3 +98,9 @@ def test_a_gap_begins_anew_and_what_does_not_fit_is_named(folder, small_model):
         network.estimate(b, c, motion, labels[:32])
     with pytest.raises(DepthRosError, match="does 'depth'; an 'object_motion' model is needed"):
         ObjectMotionNetwork(str(small_model))
+
+
+def test_mean_of_depths_is_that_of_their_inverses():
+    """As the network's own is."""
+    assert object_motion_network.harmonic_mean(np.array([4.0, 8.0, np.nan, 0.0])) == pytest.approx(16 / 3)
+    assert np.isnan(object_motion_network.harmonic_mean(np.array([np.nan])))
