@@ -79,9 +79,9 @@ class ObjectMotionNetwork:
         if not ids:
             return []
         motions, lengths = self._run(ids)
-        objects = [
-            self._object(label, T, length) for label, T, length in zip(ids, motions, lengths, strict=False)
-        ]
+        points = back_project(newer.depth, newer.camera)
+        found = zip(ids, motions, lengths, strict=False)
+        objects = [self._object(label, T, length, points) for label, T, length in found]
         return sorted((each for each in objects if each), key=lambda each: float(each.centre[2]))
 
     def _ids(self) -> list[int]:
@@ -109,12 +109,13 @@ class ObjectMotionNetwork:
         motions, lengths = engine.results(np.stack(images), np.stack(labels), camera.resized(*size).K)
         return motions.astype(float), lengths.astype(float)
 
-    def _object(self, label: int, T: np.ndarray, length: float) -> ObjectMotion | None:
-        """In metres; None where its depth is not known, or its speed is not believed."""
+    def _object(self, label: int, T: np.ndarray, length: float, points: np.ndarray) -> ObjectMotion | None:
+        """In metres; None where its depth is not known, or its speed is not believed. points: (H, W, 3) m of the newest
+        image."""
         *_, middle, newest = self._seen
         measured = harmonic_mean(middle.depth.depth[middle.labels == label])
         mask = newest.labels == label
-        points = back_project(newest.depth.depth, newest.depth.camera)[mask]
+        points = points[mask]
         points = points[np.isfinite(points).all(1)]
         if not (np.isfinite(measured) and length > 0 and len(points)):
             return None

@@ -130,9 +130,10 @@ class OdometryEstimator:
         added = self._added(T_last_new)
         track.relative, track.follows = relative, follows
         track.covariance = aligned.key.covariance + relative + self._unsure(follows) + added
+        bias = self._errors.bias.told(aligned.errors.bias, 0.0)
         readout = self._errors.readout.told(aligned.errors.readout, READOUT_FRAME)
         self._errors = Errors(
-            _drifted(aligned.errors.bias, BIAS_DRIFT * self._largest),
+            _drifted(bias, BIAS_DRIFT * self._largest),
             _drifted(readout, READOUT_DRIFT * self.settings.readout_std),
         )
         return Motion(old, view.stamp, T_last_new, both + added)

@@ -242,8 +242,12 @@ def alignment(d: np.ndarray, g: np.ndarray, scaling: str) -> Callable[[np.ndarra
         A = np.stack([1 / d, np.ones_like(d)], 1)
         factor, shift = np.linalg.lstsq(A, 1 / g, rcond=None)[0]
         return lambda x: 1 / np.maximum(factor / x + shift, 1e-6)
-    factors = {"median": np.median(g) / np.median(d), "least_squares": np.sum(d * g) / np.sum(d * d)}
-    return lambda x: x * factors.get(scaling, 1.0)
+    factor = 1.0
+    if scaling == "median":
+        factor = np.median(g) / np.median(d)
+    elif scaling == "least_squares":
+        factor = np.sum(d * g) / np.sum(d * d)
+    return lambda x: x * factor
 
 
 def as_measured(depth: np.ndarray, truth: np.ndarray | None, protocol: Protocol) -> np.ndarray:
