@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from depth_ros.card import Card, find_card, load_model
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
-from depth_ros.engine import Engine, EngineSettings, engine_size, open_engine
+from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import ObjectMotionSettings
+from depth_ros.estimators.video_engine import VideoEngine
 from depth_ros.geometry import back_project, inverse
 
 FRAMES = 3
@@ -26,10 +25,11 @@ UNKNOWN = 9999.0
 
 @dataclass(frozen=True)
 class Seen:
-    """One image with its depth, and its labels (H, W), 0 = none."""
+    """One image with its depth, and its labels (H, W), 0 = none. small: the image at the engine's size."""
 
     depth: Depth
     labels: np.ndarray
+    small: np.ndarray
 
 
 class ObjectMotionNetwork:
@@ -42,16 +42,9 @@ class ObjectMotionNetwork:
     def __init__(
         self, model: str, settings: ObjectMotionSettings | None = None, engine: EngineSettings | None = None
     ) -> None:
-        self.card: Card = find_card(model)
-        if self.card.task != "object_motion":
-            raise DepthRosError(
-                f"model '{model}' does '{self.card.task}'; an 'object_motion' model is needed"
-            )
-        load_model(self.card)  # a damaged model fails here, not at the first image
+        self._engine = VideoEngine(model, "object_motion", engine or EngineSettings())
+        self.card = self._engine.card
         self.settings = settings or ObjectMotionSettings()
-        self._engine_settings = engine or EngineSettings()
-        self._engine: Engine | None = None
-        self._size = (0, 0)
         self.reset()
 
     def reset(self) -> None:
@@ -70,9 +63,9 @@ class ObjectMotionNetwork:
         if labels.shape != newer.depth.shape:
             raise DepthRosError("object motion needs the labels at the size of the depth image")
         before = self._seen[-1].depth if self._seen else None
-        if before is None or before.stamp != older.stamp or before.depth.shape != newer.depth.shape:
+        if self._engine.open(newer.camera) or before is None or before.stamp != older.stamp:
             self.reset()
-        self._seen.append(Seen(newer, labels))
+        self._seen.append(Seen(newer, labels, self._engine.image(newer.image)))
         if len(self._seen) < FRAMES:
             return []
         ids = self._ids()
@@ -92,21 +85,14 @@ class ObjectMotionNetwork:
 
     def _run(self, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Motions (M, 4, 4) and depths (M,) of the first M ids, in the model's unit."""
-        camera = self._seen[-1].depth.camera
-        if self._engine is None or self._size != (camera.width, camera.height):
-            self._size = (camera.width, camera.height)
-            self._engine = open_engine(self.card, *engine_size(self.card, *self._size), self._engine_settings)
-        engine = self._engine
-        size = (engine.width, engine.height)
-        method = cv2.INTER_AREA if engine.width < camera.width else cv2.INTER_LINEAR
-        images, labels = [], []
+        labels = []
         for seen in self._seen:
             numbers = np.zeros(seen.labels.shape, np.uint8)
             for number, label in enumerate(ids[:255], 1):
                 numbers[seen.labels == label] = number
-            images.append(cv2.resize(seen.depth.image, size, interpolation=method))
-            labels.append(cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST))
-        motions, lengths = engine.results(np.stack(images), np.stack(labels), camera.resized(*size).K)
+            labels.append(self._engine.labels(numbers))
+        images = np.stack([seen.small for seen in self._seen])
+        motions, lengths = self._engine.results(self._seen[-1].depth.camera, images, np.stack(labels))
         return motions.astype(float), lengths.astype(float)
 
     def _object(self, label: int, T: np.ndarray, length: float, points: np.ndarray) -> ObjectMotion | None:

@@ -13,7 +13,7 @@ import torch
 from depth_ros.datatypes import Camera, Depth, Motion
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators import object_motion_network
+from depth_ros.estimators import object_motion_network, video_engine
 from depth_ros.estimators.object_motion_network import ObjectMotionNetwork
 from depth_ros.networks import struct2depth
 from depth_ros.training.export import export
@@ -67,7 +67,7 @@ def test_metres_of_an_object_come_from_its_depth(folder, monkeypatch):
         return motions, np.array([0.1, 0.2, *[1.0] * 6], np.float32)
 
     made = SimpleNamespace(width=128, height=64, results=engine)
-    monkeypatch.setattr(object_motion_network, "open_engine", lambda *_: made)
+    monkeypatch.setattr(video_engine, "open_engine", lambda *_: made)
     first, second, third, fourth = results(ObjectMotionNetwork(str(folder)), 5)
     assert first == second == []
     (one,) = third  # the other stands still
@@ -87,7 +87,7 @@ def test_random_weights_run(folder, engine_cache):
 
 
 def test_a_gap_begins_anew_and_what_does_not_fit_is_named(folder, small_model):
-    network = ObjectMotionNetwork(str(folder))
+    network = ObjectMotionNetwork(str(folder), engine=EngineSettings(backend="eager"))
     (a, labels), (b, _), (c, _) = frames(3)
     motion = Motion(a.stamp, b.stamp, np.eye(4))
     network.estimate(a, b, motion, labels)

@@ -36,3 +36,22 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         client = Client(namespace, log)
         yield client
         client.close()
+
+
+@pytest.fixture(scope="session")
+def motion_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A struct2depth model of task object_motion with random weights, an eighth as wide."""
+    import torch
+
+    from depth_ros.networks import struct2depth
+    from depth_ros.training.export import export
+    from depth_ros.training.recipes import Recipe, Source
+
+    torch.manual_seed(0)
+    recipe = Recipe(
+        name="moved", family="struct2depth", width=128, height=64, sources=(Source("world:street", count=1),),
+        validation=(), description="a test", licence="Apache-2.0", terms="", supervision="video",
+    )  # fmt: skip
+    learner = struct2depth.learner(struct2depth.Settings(narrow=8, motion_scale=0.1))
+    folder = tmp_path_factory.mktemp("models") / "moved"
+    return export(learner, recipe, folder).with_name("moved_object_motion")

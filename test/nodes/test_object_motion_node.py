@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import torch
 from nav_msgs.msg import Odometry
 from node_client import info_of
 from odometry_client import OdometryClient, transform_message
@@ -19,10 +18,7 @@ from depth_ros import messages
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Pose
 from depth_ros.geometry import T_BODY_OPTICAL, inverse
-from depth_ros.networks import struct2depth
 from depth_ros.nodes.play import node_process
-from depth_ros.training.export import export
-from depth_ros.training.recipes import Recipe, Source
 from depth_ros.world import World, WorldSettings
 
 COMMAND = ["-m", "depth_ros.nodes.object_motion_node", "--ros-args"]
@@ -221,17 +217,10 @@ def test_without_a_place_on_the_robot_it_says_so():
         assert not client.got["moving/objects"]
 
 
-def test_by_a_network(tmp_path):
+def test_by_a_network(motion_model):
     """A model of task object_motion takes the labels; without `use_labels` the node says what it needs."""
-    torch.manual_seed(0)
-    recipe = Recipe(
-        name="moved", family="struct2depth", width=128, height=64, sources=(Source("world:street", count=1),),
-        validation=(), description="a test", licence="Apache-2.0", terms="", supervision="video",
-    )  # fmt: skip
-    learner = struct2depth.learner(struct2depth.Settings(narrow=8, motion_scale=0.1))
-    model = export(learner, recipe, tmp_path / "moved").with_name("moved_object_motion")
     words = (
-        f"motion_model:={model}",
+        f"motion_model:={motion_model}",
         "use_labels:=true",
         "min_speed:=0.0",
         "max_speed:=300.0",
@@ -243,7 +232,7 @@ def test_by_a_network(tmp_path):
             index, found = place_of(labels, client), cloud(objects)
             assert index >= 3 and set(found["id"]) <= {1, CAR} and (found["vxx"] == 9999).all()
             assert np.isfinite(velocity(found)).all()
-    with running(f"motion_model:={model}") as client:
+    with running(f"motion_model:={motion_model}") as client:
         status = client.until(
             lambda: next((s for s in client.statuses if "cannot configure" in s.message), None)
         )

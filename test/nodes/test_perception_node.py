@@ -28,15 +28,18 @@ from depth_ros.nodes.play import node_process
 from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
 from depth_ros.world.render import look, paint
 
+OBJECT = 7
 COMMAND = ["-m", "depth_ros.nodes.perception_node", "--ros-args"]
+KINDS["depth/image_rect"] = KINDS["moving/labels"] = Image
 SIZE = {eye: camera.resized(320, 240) for eye, camera in ROOM.cameras.items()}
 
 
 class PairClient(OdometryClient):
-    """A robot with two eyes in the room of `odometry_client`."""
+    """A robot with two eyes in the room of `odometry_client`. labels: whether it says that one thing is an object."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, labels: bool = False) -> None:
         super().__init__(namespace)
+        self.labels = self.node.create_publisher(Image, "labels", 1) if labels else None
         create = self.node.create_publisher
         self.eyes = {
             e: (create(Image, f"{e}/image", 1), create(CameraInfo, f"{e}/camera_info", 1)) for e in SIZE
@@ -44,6 +47,13 @@ class PairClient(OdometryClient):
 
     def show(self, place: int | None, step: int = PERIOD) -> int:
         self.stamp += step
+        if self.labels:
+            numbers = np.zeros((240, 320), np.uint8)
+            numbers[100:180, 100:200] = OBJECT
+            image = Image()
+            messages.fill_image(image, numbers, "mono8")
+            messages.fill_header(image.header, self.stamp, self.frame)
+            self.labels.publish(image)
         for eye, camera in SIZE.items():
             T = ROOM.pose(0) @ inverse(ARM) @ truth(place or 0) @ ARM
             T[:3, 3] += camera.baseline * T[:3, 0]
@@ -78,9 +88,26 @@ def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, mot
     assert f"{namespace}/odom_up_to_scale" in topics and (f"{namespace}/odom" in topics) == bool(motion)
 
 
+def test_a_network_says_how_objects_move(motion_model):
+    """The parameters of object_motion_node's network reach it, and the labels its images."""
+    options = f"motion_model:={motion_model}", "use_labels:=true", "min_speed:=0.0", "max_speed:=300.0"
+    words = "model:=semi_global", "backend:=eager", *options
+    with node_process([*COMMAND, *(w for p in words for w in ("-p", p))]) as (_, namespace):
+        robot = PairClient(namespace, labels=True)
+        robot.mount()
+        robot.listen("odom", "odometry/status", "moving/labels")
+        robot.arrive()
+
+        def found() -> bool:
+            return any(OBJECT in np.frombuffer(m.data, np.uint16) for m in robot.got["moving/labels"])
+
+        robot.until(found, lambda: robot.show(0))
+        assert not any("unknown parameters" in s.message for s in robot.statuses)
+        robot.close()
+
+
 @pytest.fixture(scope="module")
 def robot() -> Iterator[PairClient]:
-    KINDS["depth/image_rect"] = KINDS["moving/labels"] = Image
     with node_process([*COMMAND, "-p", "model:=semi_global", "-p", "two_d:=true"]) as (
         _,
         namespace,
