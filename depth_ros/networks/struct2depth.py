@@ -24,7 +24,16 @@ from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.layers import BatchNorm, Conv, Layers, UpConv, disparity_of, pad_same
 from depth_ros.networks.blocks.photometric import smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
-from depth_ros.networks.blocks.synthesis import compose, inverse, matrix_from, warp
+from depth_ros.networks.blocks.synthesis import (
+    compose,
+    inside,
+    inverse,
+    matrix_from,
+    move,
+    project,
+    sample,
+    warp,
+)
 from depth_ros.networks.blocks.video import halved, image_planes
 
 TASK = "depth"
@@ -296,10 +305,10 @@ def loss(
         depth = enlarged(1 / disparity, planes)
         frames = seen_from_middle(planes, depth, sources, K)
         if moves is None and len(clip):  # told by the finest depth, for all scales
-            owned = seen_from_middle(
-                masks[:, :, None], depth[clip], (sources[0][clip], sources[1][clip]), K[clip]
-            )
-            moves = objects.transforms(frames[clip], (owned[:, :, 0] > 0.5).float())
+            with torch.no_grad():
+                T_clip = sources[0][clip], sources[1][clip]
+                owned = seen_from_middle(masks[:, :, None], depth[clip], T_clip, K[clip])[:, :, 0] > 0.5
+            moves = objects.transforms(frames[clip], owned.float())
         made = composed(frames, owner, depth, K, moves)
         terms["l1"] += torch.minimum(*((target - image).abs() for image in made)).mean()
         terms["ssim"] += torch.minimum(
@@ -335,19 +344,36 @@ def composed(frames: Tensor, owner: Tensor, depth: Tensor, K: Tensor, moves: Ten
     """The middle frame as the first and the last make it: the scene, and every object moved on its own.
 
     frames: (B, 3, 3, H, W) seen from the middle camera. owner: see `tracked`. moves: (P, 2, 4, 4) of the objects,
-    or None. Each pixel is moved as its owner is, so that many objects take no longer than one.
+    or None. Only what belongs to an object is moved, which is little of the image.
     """
+    clip, row, column = (owner[:, 1] > 0).nonzero(as_tuple=True)
+    which = owner[clip, 1, row, column] - 1
     made = []
     for i, source in enumerate((0, 2)):
         scene = ((owner[:, source] == 0) & (owner[:, 1] == 0))[:, None]
         image = frames[:, source] * scene
         if moves is not None:
-            table = torch.cat([torch.eye(4, device=moves.device)[None], moves[:, i]]).flatten(1)
-            T = F.embedding(owner[:, 1], table).permute(0, 3, 1, 2).unflatten(1, (4, 4))
-            moved = warp(frames[:, source], depth, T, K)[0]
-            image = torch.where(owner[:, 1:2] > 0, moved, image)
+            z = depth[clip, 0, row, column]
+            x = (column - K[clip, 0, 2]) / K[clip, 0, 0]
+            y = (row - K[clip, 1, 2]) / K[clip, 1, 1]
+            points = torch.stack([x * z, y * z, z], 1)[:, :, None, None]
+            pixels = project(move(moves[which, i], points), K[clip])
+            image = image.permute(0, 2, 3, 1).index_put(
+                (clip, row, column), read_at(frames[:, source], clip, pixels)
+            )
+            image = image.permute(0, 3, 1, 2)
         made.append(image)
     return made
+
+
+def read_at(images: Tensor, which: Tensor, pixels: Tensor) -> Tensor:
+    """(N, C) of images (B, C, H, W), number `which` (N,) of them each, at pixels (N, 2, 1, 1), as `sample` has it."""
+    height, width = images.shape[2:]
+    x, y = pixels[:, 0, 0, 0], pixels[:, 1, 0, 0]
+    rows = y.clamp(0, height - 1) + which * height  # in all images, one below the other
+    there = torch.stack([x, rows])[None, :, None]
+    atlas = images.transpose(0, 1).flatten(1, 2)[None]
+    return sample(atlas, there)[0, :, 0].T * inside(pixels, height, width)[:, 0, 0]
 
 
 def rows_of(masks: Tensor) -> Tensor:
@@ -363,15 +389,13 @@ def size_prior(depth: Tensor, owner: Tensor, clip: Tensor, expected: Tensor) -> 
     depth: (B, 3, H, W). owner and clip: see `tracked`. expected: (P, 3) depth of the objects, fy height / rows. It
     keeps objects that move as the camera does from going to infinity.
     """
-    count = expected.numel()
-    frame = torch.arange(3, device=owner.device)[:, None, None]
-    place = torch.where(
-        owner > 0, 3 * (owner - 1) + frame, count
-    )  # one for every object and frame, then the scene
-    error = (depth - F.embedding(place, F.pad(expected.flatten(), (0, 1))[:, None])[..., 0]).abs()
-    total = error.new_zeros(count + 1).index_add(0, place.flatten(), error.flatten())
-    pixels = torch.bincount(place.flatten(), minlength=count + 1)
-    mean_error = (total / pixels.clamp(min=1))[:count].view_as(expected)
+    place = owner.flatten().nonzero()[:, 0]
+    frame = place // owner[0, 0].numel() % 3
+    which = 3 * (owner.flatten()[place] - 1) + frame
+    error = (depth.flatten()[place] - expected.flatten()[which]).abs()
+    total = error.new_zeros(expected.numel()).index_add(0, which, error)
+    pixels = torch.bincount(which, minlength=expected.numel())
+    mean_error = (total / pixels.clamp(min=1)).view_as(expected)
     return (mean_error / depth.mean((2, 3))[clip]).sum()
 
 
