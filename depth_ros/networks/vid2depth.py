@@ -116,6 +116,10 @@ class LossSettings:
     alignment_weight: float = setting(0.1, "weight of what ICP finds, halved with every scale", minimum=0)
     alignment_scale: int = setting(1, "finest scale whose clouds are aligned", minimum=0, maximum=3)
     alignment_steps: int = setting(5, "steps of every ICP", minimum=1)
+    alignment_relative: bool = setting(
+        False, "clouds are aligned in units of their mean depth; in those of the network (the paper) all that is near "
+        "costs less, and depth shrinks"
+    )  # fmt: skip
 
 
 def loss(
@@ -125,8 +129,8 @@ def loss(
 
     batch: "images" (B, N, H, W, 3) uint8, oldest first, "intrinsics" (B, 3, 3). l1 and ssim: of every frame and
     its synthesis from a neighbour, where geometry says that it can be made, a mean over all pixels. smoothness:
-    of the disparity of every frame, / 2^s. alignment: mean |T'| (m and rad, six numbers) plus mean |residual| of
-    the ICP between the clouds, / 2^s, with the gradient of `blocks.alignment`.
+    of the disparity of every frame, / 2^s. alignment: mean |T'| (units of depth and rad, six numbers) plus mean
+    |residual| of the ICP between the clouds, / 2^s, with the gradient of `blocks.alignment`.
     """
     depth: Any = models["depth"]
     ego: Any = models["ego_motion"]
@@ -151,8 +155,11 @@ def loss(
         terms["ssim"] += 2 * steps * (structure * mean_3x3(seen)).mean()
         terms["smoothness"] += (steps + 1) * smoothness(disparity, small) / 2**scale
         if settings.alignment_weight and scale >= settings.alignment_scale:
-            cloud, other = back_project(wanted, K), back_project(depths[:, source].flatten(0, 1), K)
-            correction, residual = alignment(vector, cloud, other, K, settings.alignment_steps)
+            other = depths[:, source].flatten(0, 1)
+            unit = wanted.mean((1, 2, 3)) if settings.alignment_relative else wanted.new_ones(len(wanted))
+            clouds = (back_project(depth_map / unit[:, None, None, None], K) for depth_map in (wanted, other))
+            motion = torch.cat([vector[:, :3] / unit[:, None], vector[:, 3:]], 1)
+            correction, residual = alignment(motion, *clouds, K, settings.alignment_steps)
             left_over = correction.abs().mean() + residual.abs().mean()
             terms["alignment"] += 2 * steps * left_over / 2**scale
     weights = (

@@ -246,6 +246,24 @@ def test_alignment_of_clouds_makes_the_depth_of_vid2depth_better():
     assert aligned < 0.7 * plain
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_relative_alignment_does_not_care_how_long_a_unit_is(relative):
+    """Everything three times as large: more is left over, or, relative, as much."""
+    vid2depth, terms = family("vid2depth"), []
+    images = torch.randint(0, 255, (1, 3, 32, 64, 3), dtype=torch.uint8)
+    K = torch.tensor([[[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]]])
+    bumps = 0.2 * torch.randn(3, 1, 32, 64).cumsum(3)
+    for unit in (1.0, 3.0):
+        T = torch.eye(4).repeat(1, 2, 1, 1)
+        T[..., 2, 3], T[..., 0, 2] = 0.5 * unit, 0.01
+        free = Free(T, 32, 64)
+        free.levels[0].data = bumps / 10 - np.log(unit)
+        weights = vid2depth.LossSettings(alignment_relative=relative)
+        found = vid2depth.loss({"depth": free, "ego_motion": free}, {"images": images, "intrinsics": K}, weights)
+        terms.append(found["alignment"].item())
+    assert terms[0] > 0.01 and (0.98 < terms[1] / terms[0] < 1.02 if relative else terms[1] > 1.5 * terms[0])
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_half_as_wide_is_about_a_quarter_as_large(name):
     module = family(name)
