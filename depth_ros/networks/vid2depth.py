@@ -117,9 +117,8 @@ class LossSettings:
     alignment_scale: int = setting(1, "finest scale whose clouds are aligned", minimum=0, maximum=3)
     alignment_steps: int = setting(5, "steps of every ICP", minimum=1)
     alignment_relative: bool = setting(
-        False, "clouds are aligned in units of their mean depth; in those of the network (the paper) all that is near "
-        "costs less, and depth shrinks"
-    )  # fmt: skip
+        False, "what is left over counts as a share of depth; as a length (the paper), what is far counts most"
+    )
 
 
 def loss(
@@ -155,11 +154,12 @@ def loss(
         terms["ssim"] += 2 * steps * (structure * mean_3x3(seen)).mean()
         terms["smoothness"] += (steps + 1) * smoothness(disparity, small) / 2**scale
         if settings.alignment_weight and scale >= settings.alignment_scale:
-            other = depths[:, source].flatten(0, 1)
-            unit = wanted.mean((1, 2, 3)) if settings.alignment_relative else wanted.new_ones(len(wanted))
-            clouds = (back_project(depth_map / unit[:, None, None, None], K) for depth_map in (wanted, other))
-            motion = torch.cat([vector[:, :3] / unit[:, None], vector[:, 3:]], 1)
-            correction, residual = alignment(motion, *clouds, K, settings.alignment_steps)
+            cloud, other = back_project(wanted, K), back_project(depths[:, source].flatten(0, 1), K)
+            correction, residual = alignment(vector, cloud, other, K, settings.alignment_steps)
+            if settings.alignment_relative:
+                unit = wanted.detach()
+                moved, turned = correction[:, :3] / unit.mean((2, 3)), correction[:, 3:]
+                correction, residual = torch.cat([moved, turned], 1), residual / unit
             left_over = correction.abs().mean() + residual.abs().mean()
             terms["alignment"] += 2 * steps * left_over / 2**scale
     weights = (
