@@ -249,7 +249,7 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
         family=family,
         width=224,
         height=64,
-        sources=(Source("world:street", count=150),),
+        sources=(Source("world:street", count=1000, frames=3),),
         validation=("world:street",),
         description=f"{family}, learned from video of rendered streets without depth truth",
         licence="Apache-2.0",
@@ -311,7 +311,7 @@ def vid2depth_street() -> Recipe:
     With the published weight of the alignment, 0.1, depth is worse still beside what the recipe without it reaches.
     """
     loss = {"smoothness_weight": 0.006, "alignment_weight": 0.02}
-    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, learning_rate=1e-3, moving=0)
+    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, learning_rate=1e-3, steps=6000, moving=0)
 
 
 def vid2depth_street_unaligned() -> Recipe:
@@ -333,7 +333,14 @@ def struct2depth_street() -> Recipe:
     the size prior, 0.0005, as many until cars that are as high are said to be as far.
     """
     loss = {"size_weight": 0.02}
-    return _video("struct2depth_street", "struct2depth", settings={"motion_scale": 0.01}, loss=loss)
+    return _video(
+        "struct2depth_street",
+        "struct2depth",
+        settings={"motion_scale": 0.01},
+        loss=loss,
+        learning_rate=6e-4,
+        steps=6000,
+    )
 
 
 def struct2depth_street_still() -> Recipe:
@@ -344,7 +351,7 @@ def struct2depth_street_still() -> Recipe:
 
 def struct2depth_kitti() -> Recipe:
     """struct2depth from KITTI; there are no masks, so that nothing moves on its own."""
-    return _kitti(struct2depth_street(), 2500)
+    return _kitti(replace(struct2depth_street(), learning_rate=3e-4), 2500)
 
 
 def stereo_start() -> Recipe:
