@@ -117,7 +117,8 @@ class LossSettings:
     alignment_scale: int = setting(1, "finest scale whose clouds are aligned", minimum=0, maximum=3)
     alignment_steps: int = setting(5, "steps of every ICP", minimum=1)
     alignment_relative: bool = setting(
-        False, "what is left over counts as a share of depth; as a length (the paper), what is far counts most"
+        False,
+        "what is left over counts as a share of depth; as a length (the paper), what is far counts most",
     )
 
 

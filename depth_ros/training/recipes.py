@@ -311,7 +311,9 @@ def vid2depth_street() -> Recipe:
     With the published weight of the alignment, 0.1, depth is worse still beside what the recipe without it reaches.
     """
     loss = {"smoothness_weight": 0.006, "alignment_weight": 0.02}
-    return _video("vid2depth_street", "vid2depth", settings={}, loss=loss, learning_rate=1e-3, steps=6000, moving=0)
+    return _video(
+        "vid2depth_street", "vid2depth", settings={}, loss=loss, learning_rate=1e-3, steps=6000, moving=0
+    )
 
 
 def vid2depth_street_unaligned() -> Recipe:

@@ -259,7 +259,9 @@ def test_relative_alignment_does_not_care_how_long_a_unit_is(relative):
         free = Free(T, 32, 64)
         free.levels[0].data = bumps / 10 - np.log(unit)
         weights = vid2depth.LossSettings(alignment_relative=relative)
-        found = vid2depth.loss({"depth": free, "ego_motion": free}, {"images": images, "intrinsics": K}, weights)
+        found = vid2depth.loss(
+            {"depth": free, "ego_motion": free}, {"images": images, "intrinsics": K}, weights
+        )
         terms.append(found["alignment"].item())
     assert terms[0] > 0.01 and (0.98 < terms[1] / terms[0] < 1.02 if relative else terms[1] > 1.5 * terms[0])
 
