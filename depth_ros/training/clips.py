@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.training.augment import recolour
+from depth_ros.training.processors import spread
 from depth_ros.training.recipes import Recipe, Source
 
 UNSEEN_WORLDS, UNSEEN_SEED, UNSEEN_CLIPS = 6, 2_000_000, 18
@@ -70,7 +72,7 @@ def clips_of(source: Source, recipe: Recipe, data: Path, unseen: bool = False) -
     """The clips of one source, of frames at a size from which the recipe's crops are taken."""
     if source.folder.startswith("world:"):
         seeds = range(UNSEEN_SEED, UNSEEN_SEED + UNSEEN_WORLDS) if unseen else range(source.count)
-        recordings = [rendered(source, seed, recipe) for seed in seeds]
+        recordings = spread(partial(rendered, source, recipe), seeds)
     else:
         folder = open_folder(data / source.folder)
         last = len(folder) - len(folder) // PART
@@ -111,7 +113,7 @@ def moment(sample: Sample, recipe: Recipe) -> Moment:
     return Moment(image, labels, camera, sample.depth)
 
 
-def rendered(source: Source, seed: int, recipe: Recipe) -> list[Moment]:
+def rendered(source: Source, recipe: Recipe, seed: int) -> list[Moment]:
     """A short clip of the built-in world, rendered at the size that is needed."""
     from depth_ros.world import World, WorldSettings
 

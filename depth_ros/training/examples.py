@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baseline import MeanInverseDepth
 from depth_ros.geometry import rectify
 from depth_ros.planes import fit_planes
+from depth_ros.training.processors import spread
 from depth_ros.training.recipes import Source
 from depth_ros.world.pairs import Pairs
 
@@ -51,7 +53,7 @@ def load(sources: Iterable[Source], data: Path) -> list[Example]:
     """All examples of the sources, each as often as its source says."""
     examples: list[Example] = []
     for source in sources:
-        found = list(_rendered(source) if source.folder.startswith("world:") else _recorded(source, data))
+        found = _rendered(source) if source.folder.startswith("world:") else list(_recorded(source, data))
         examples += found * source.repeat
     if not examples:
         raise DepthRosError(f"nothing to train on below {data}")
@@ -162,23 +164,24 @@ def match(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where((disparity >= 1) & (cv2.blur(steps, (15, 15)) > TEXTURE), disparity, np.nan)
 
 
-def _rendered(source: Source) -> Iterator[Example]:
+def _rendered(source: Source) -> list[Example]:
+    return spread(partial(_scene, source.folder.partition(":")[2]), range(source.count))
+
+
+def _scene(kind: str, seed: int) -> Example:
+    """One image of a rendered street or room, with a focal length of its own."""
     from depth_ros.world import World, WorldSettings
 
-    kind = source.folder.partition(":")[2]
-    size = {"street": (640, 192), "room": (320, 240)}
-    width, height = size[kind]
-    for seed in range(source.count):
-        focal = width * float(np.random.default_rng(seed).uniform(0.5, 0.95))
-        settings = WorldSettings(kind=kind, seed=seed, width=width, height=height, frames=1, focal=focal)
-        world = World(settings)
-        sample = world[0]
-        assert sample.depth is not None
-        sky = ~np.isfinite(sample.depth)
-        depth = np.where(sky, SKY, sample.depth).astype(np.float32)
-        weight = np.where(sky, 0.3, 1.0).astype(np.float32)
-        right = None if sample.right is None else sample.right.image
-        yield Example(sample.left.image, sample.left.camera, depth, weight, right, planes=world.planes(0))
+    width, height = {"street": (640, 192), "room": (320, 240)}[kind]
+    focal = width * float(np.random.default_rng(seed).uniform(0.5, 0.95))
+    world = World(WorldSettings(kind=kind, seed=seed, width=width, height=height, frames=1, focal=focal))
+    sample = world[0]
+    assert sample.depth is not None
+    sky = ~np.isfinite(sample.depth)
+    depth = np.where(sky, SKY, sample.depth).astype(np.float32)
+    weight = np.where(sky, 0.3, 1.0).astype(np.float32)
+    right = None if sample.right is None else sample.right.image
+    return Example(sample.left.image, sample.left.camera, depth, weight, right, planes=world.planes(0))
 
 
 def typical(examples: Iterable[Example]) -> np.ndarray | None:
