@@ -23,9 +23,9 @@ def spread(work: Callable[[Thing], Result], things: Sequence[Thing]) -> list[Res
     if len(things) <= FEW or processors == 1:
         return [work(thing) for thing in things]
     with ProcessPoolExecutor(processors) as pool:
-        return list(pool.map(work, things, chunksize=max(FEW // 2, 1)))
+        return list(pool.map(work, things, chunksize=FEW // 2))
 
 
 def available() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    """How many processors the machine has."""
+    return os.cpu_count() or 1

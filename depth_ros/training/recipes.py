@@ -370,20 +370,18 @@ def struct2depth_street_still_start() -> Recipe:
 
 def struct2depth_street_still() -> Recipe:
     """The same without motions of objects, to see what they are worth."""
-    return replace(_still(struct2depth_street()), start="struct2depth_street_still_start")
+    return _still(struct2depth_street())
 
 
 def _still(moved: Recipe) -> Recipe:
-    return replace(
-        moved,
-        name=moved.name.replace("street", "street_still"),
-        loss={**moved.loss, "motion": False},
-    )
+    name, start = (each.replace("street", "street_still") for each in (moved.name, moved.start))
+    return replace(moved, name=name, start=start, loss={**moved.loss, "motion": False})
 
 
 def struct2depth_kitti() -> Recipe:
     """struct2depth_street, gone on with KITTI; there are no masks, so that nothing moves on its own."""
-    return _kitti(replace(struct2depth_street(), start="struct2depth_street"), 2500)
+    loss = struct2depth_street_start().loss
+    return _kitti(replace(struct2depth_street(), start="struct2depth_street", loss=loss), 2500)
 
 
 def stereo_start() -> Recipe:
