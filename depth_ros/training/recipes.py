@@ -241,8 +241,9 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
 
     SfMLearner and vid2depth smooth the disparity as it is, which starts near 5: with the published weights a wall at
     one distance costs less than the truth until, after very many steps, all disparities have shrunk. Weights that
-    make the truth the cheapest from the start reach it in few (measured on rendered depth at this size). The networks
-    are half as wide as published, which at this size takes less than half the time; but for vid2depth's.
+    make the truth the cheapest from the start reach it in few (measured on rendered depth at this size). Networks
+    of the published width learn more in 5000 steps than those of half of it in 12000 (sfmlearner and vid2depth); the
+    others are half as wide, which at this size takes less than half the time.
     """
     rendered = Recipe(
         name=name,
@@ -266,13 +267,14 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
     return replace(rendered, **changes)
 
 
-def _kitti(recipe: Recipe, steps: int) -> Recipe:
-    """The same from the frames of a car: the last fifth of each drive is kept out, and the whole of the jam. Since
-    these frames are few, and all fast, also from rendered streets, at two speeds."""
+def _kitti(recipe: Recipe, name: str, **changes: Any) -> Recipe:
+    """Goes on from a recipe with the frames of a car: the last fifth of each drive is kept out, and the whole of the
+    jam. Since these frames are few, and all fast, also with rendered streets, at two speeds."""
     return replace(
         recipe,
-        name=recipe.name.replace("street", "kitti"),
-        steps=steps,
+        name=name,
+        start=recipe.name,
+        learning_rate=3e-4,
         sources=(
             Source("kitti_raw_city"),
             Source("kitti_raw_road"),
@@ -284,6 +286,7 @@ def _kitti(recipe: Recipe, steps: int) -> Recipe:
         description=f"{recipe.family}, learned from the video of a car without depth truth",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012).",
+        **changes,
     )
 
 
@@ -292,25 +295,25 @@ def sfmlearner_street() -> Recipe:
     return _video(
         "sfmlearner_street",
         "sfmlearner",
-        settings={"explain": True},
+        settings={"narrow": 1, "explain": True},
         loss={"smoothness_weight": 0.005},
         sources=(Source("world:street", count=300),),
-        steps=10000,
+        learning_rate=1e-3,
+        steps=4500,
         moving=0,
     )
 
 
 def sfmlearner_kitti() -> Recipe:
-    """SfMLearner from KITTI."""
-    return _kitti(sfmlearner_street(), 4000)
+    """sfmlearner_street, gone on with KITTI."""
+    return _kitti(sfmlearner_street(), "sfmlearner_kitti", steps=1000)
 
 
 def vid2depth_street() -> Recipe:
     """vid2depth (Mahjourian et al. 2018) from rendered streets in which nothing moves, as it takes for granted.
 
     What the alignment leaves over counts as a share of depth: as a length, with the published weight, it makes depth
-    worse than the recipe without it, since what is far and blurred outweighs all else. Networks of the published
-    width learn more in 5000 steps than those of half of it in 12000.
+    worse than the recipe without it, since what is far and blurred outweighs all else.
     """
     loss = {"smoothness_weight": 0.006, "alignment_relative": True}
     return _video(
@@ -325,10 +328,14 @@ def vid2depth_street_unaligned() -> Recipe:
     return replace(aligned, name="vid2depth_street_unaligned", loss=loss)
 
 
+def vid2depth_street_narrow() -> Recipe:
+    """vid2depth_street with networks half as wide, in less than half the time."""
+    return replace(vid2depth_street(), name="vid2depth_street_narrow", settings={"narrow": 2})
+
+
 def vid2depth_kitti() -> Recipe:
-    """vid2depth from KITTI, half as wide, with the published alignment."""
-    loss = {"smoothness_weight": 0.006}
-    return _kitti(replace(vid2depth_street(), settings={"narrow": 2}, loss=loss, learning_rate=3e-4), 2000)
+    """vid2depth_street_narrow, gone on with KITTI."""
+    return _kitti(vid2depth_street_narrow(), "vid2depth_kitti", steps=2000)
 
 
 def struct2depth_street_start() -> Recipe:
@@ -380,8 +387,9 @@ def _still(moved: Recipe) -> Recipe:
 
 def struct2depth_kitti() -> Recipe:
     """struct2depth_street, gone on with KITTI; there are no masks, so that nothing moves on its own."""
-    loss = struct2depth_street_start().loss
-    return _kitti(replace(struct2depth_street(), start="struct2depth_street", loss=loss), 2500)
+    return _kitti(
+        struct2depth_street(), "struct2depth_kitti", loss=struct2depth_street_start().loss, steps=2500
+    )
 
 
 def stereo_start() -> Recipe:
@@ -431,7 +439,8 @@ def stereo() -> Recipe:
 
 _ALL = (
     mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
-    sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned, vid2depth_kitti,
+    sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned,
+    vid2depth_street_narrow, vid2depth_kitti,
     struct2depth_street_start, struct2depth_street, struct2depth_street_still_start, struct2depth_street_still,
     struct2depth_kitti, fcrn_indoor, mannequin_indoor,
 )  # fmt: skip
