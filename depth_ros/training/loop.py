@@ -178,8 +178,9 @@ def bfloat16_pays(device: str) -> bool:
 
 
 def begin(model: nn.Module, module: ModuleType, recipe: Recipe, out: Path) -> None:
-    """The weights to start from: the family's, or those that `recipe.start` left beside `out`; then parts of another
-    model, wherever names and shapes are the same. A model that is refined has its own already."""
+    """The weights to start from: the family's, and in their place those that `recipe.start` left beside `out` (a branch
+    may be new), or parts of another model, wherever names and shapes are the same. A model that is refined has its
+    own already."""
     if recipe.refines:
         return
     if not recipe.start:
@@ -194,7 +195,15 @@ def begin(model: nn.Module, module: ModuleType, recipe: Recipe, out: Path) -> No
         raise DepthRosError(f"{file} is missing: first `depth_ros train {recipe.start} --out {file.parent}`")
     average = torch.load(file, map_location="cpu", weights_only=True)["average"]
     prefix = "module."
-    model.load_state_dict({k[len(prefix) :]: v for k, v in average.items() if k.startswith(prefix)})
+    learned = {k[len(prefix) :]: v for k, v in average.items() if k.startswith(prefix)}
+    held = model.state_dict()
+    if surplus := sorted(learned.keys() - held.keys()):
+        raise DepthRosError(
+            f"'{recipe.name}' cannot begin with '{recipe.start}': that has '{surplus[0]}', which this has not"
+        )
+    if learned.keys() != held.keys():
+        module.initialise(model)
+    model.load_state_dict({**model.state_dict(), **learned})
 
 
 def checkpoint(file: Path, recipe: Recipe, parts: dict, step: int) -> None:

@@ -290,23 +290,41 @@ def _kitti(recipe: Recipe, name: str, **changes: Any) -> Recipe:
     )
 
 
-def sfmlearner_street() -> Recipe:
-    """SfMLearner (Zhou et al. 2017) from rendered streets in which nothing moves, as it takes for granted."""
+def sfmlearner_street_start() -> Recipe:
+    """What sfmlearner_street begins with: smooth depth, and no mask yet, which would say that all can be explained."""
     return _video(
-        "sfmlearner_street",
+        "sfmlearner_street_start",
         "sfmlearner",
-        settings={"narrow": 1, "explain": True},
+        settings={},
         loss={"smoothness_weight": 0.005},
         sources=(Source("world:street", count=300),),
         learning_rate=1e-3,
-        steps=4500,
+        steps=8000,
         moving=0,
+    )
+
+
+def sfmlearner_street() -> Recipe:
+    """SfMLearner (Zhou et al. 2017) from rendered streets in which nothing moves, as it takes for granted.
+
+    The published weight of the mask's regulariser belongs to images in -1..1; here they are in 0..1.
+    """
+    start = sfmlearner_street_start()
+    return replace(
+        start,
+        name="sfmlearner_street",
+        start=start.name,
+        settings={**start.settings, "explain": True},
+        loss={"smoothness_weight": 0.00125, "explain_weight": 0.1},
+        learning_rate=3e-4,
+        steps=2000,
     )
 
 
 def sfmlearner_kitti() -> Recipe:
     """sfmlearner_street, gone on with KITTI."""
-    return _kitti(sfmlearner_street(), "sfmlearner_kitti", steps=1000)
+    loss = {**sfmlearner_street().loss, "smoothness_weight": 0.005}
+    return _kitti(sfmlearner_street(), "sfmlearner_kitti", loss=loss, steps=2500)
 
 
 def vid2depth_street() -> Recipe:
@@ -439,7 +457,7 @@ def stereo() -> Recipe:
 
 _ALL = (
     mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
-    sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned,
+    sfmlearner_street_start, sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned,
     vid2depth_street_narrow, vid2depth_kitti,
     struct2depth_street_start, struct2depth_street, struct2depth_street_still_start, struct2depth_street_still,
     struct2depth_kitti, fcrn_indoor, mannequin_indoor,
