@@ -324,7 +324,7 @@ def sfmlearner_street() -> Recipe:
 def sfmlearner_kitti() -> Recipe:
     """sfmlearner_street, gone on with KITTI."""
     loss = {**sfmlearner_street().loss, "smoothness_weight": 0.005}
-    return _kitti(sfmlearner_street(), "sfmlearner_kitti", loss=loss, steps=2500)
+    return _kitti(sfmlearner_street(), "sfmlearner_kitti", loss=loss, steps=1500)
 
 
 def vid2depth_street() -> Recipe:
