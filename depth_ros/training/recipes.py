@@ -241,9 +241,9 @@ def _video(name: str, family: str, settings: dict[str, Any], **changes: Any) -> 
 
     SfMLearner and vid2depth smooth the disparity as it is, which starts near 5: with the published weights a wall at
     one distance costs less than the truth until, after very many steps, all disparities have shrunk. Weights that
-    make the truth the cheapest from the start reach it in few (measured on rendered depth at this size). Networks
-    of the published width learn more in 5000 steps than those of half of it in 12000 (sfmlearner and vid2depth); the
-    others are half as wide, which at this size takes less than half the time.
+    make the truth the cheapest from the start reach it in few (measured on rendered depth at this size). The networks
+    are half as wide as published, which at this size takes less than half the time; but for vid2depth's, which learn
+    more in 5000 steps than those of half the width in 12000.
     """
     rendered = Recipe(
         name=name,
