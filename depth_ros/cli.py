@@ -168,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("folder", type=Path)
     render.add_argument("--frames", type=int, default=40)
     render.add_argument("--seed", type=int, default=0)
+    render.add_argument("--rate", type=float, default=0.0, help="frames per second, 0 = usual for the kind")
     return top
 
 
@@ -524,7 +525,9 @@ def run_bag(arguments: argparse.Namespace) -> None:
 def run_render(arguments: argparse.Namespace) -> None:
     from depth_ros.world import World, WorldSettings, write_folder
 
-    settings = WorldSettings(kind=arguments.kind, frames=arguments.frames, seed=arguments.seed)
+    settings = WorldSettings(
+        kind=arguments.kind, frames=arguments.frames, seed=arguments.seed, rate=arguments.rate
+    )
     write_folder(World(settings), arguments.folder)
     print(f"folder: {arguments.folder}")
 

@@ -33,8 +33,12 @@ from depth_ros.networks.blocks.dense_crf import DenseCrf
 TASK = "planes"
 PLANES = 10
 """K of the paper."""
-WEIGHTS = {"plane": 10.0, "segmentation": 1.0, "depth": 20.0}
-"""Of the loss terms: those of the released code, a thousandth of them."""
+WEIGHTS = {"plane": 10.0, "segmentation": 1.0, "overlap": 1.0, "reach": 1.0, "depth": 20.0}
+"""Of the loss terms: those of the released code, a thousandth of them; of its own terms with matched masks too."""
+FITTED_WEIGHTS = {"plane": 1.0, "segmentation": 1.0, "overlap": 1.0, "reach": 1.0, "depth": 4.0, "branch": 4.0}
+"""The same with fitted planes."""
+REACH = 0.05
+"""m, the depth difference that plane recall is asked for."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Settings:
     fitted: bool = setting(
         False, "planes are fitted to the depth branch, those of their own branch are the prior"
     )
-    matching: str = setting("nearest", "of planes in training", choices=("nearest", "hungarian"))
+    matching: str = setting("nearest", "of planes in training", choices=("nearest", "hungarian", "masks"))
     max_depth: float = setting(10.0, "farther is unknown (NaN)", "m", 1.0, 1000.0)
     folded: bool = setting(False, "batch norms of `lite` are part of the convolutions")
 
@@ -410,16 +414,24 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     plane: squared distance of each true plane to its match. segmentation: cross entropy to the matched index.
     depth: the composition, sum over k of S_k (D_k - D)^2. With `fitted` planes their branch learns a prior, and
     depth is relative and also asked of the depth branch alone: |D_k / D - 1|, so that far planes do not rule.
+    Where masks are matched, two terms look at each plane alike, small or large, as plane recall does: overlap,
+    1 - IoU of mask and soft segment, and reach, ln(1 + |D_k - D| / 5 cm) of the mean over the mask.
     """
     settings = model.settings
     found = model.predict(batch["image"], batch["intrinsics"])
-    index, valid = geometry.match(found.prior, batch["planes"], settings.matching)
+    labels = batch["labels"].long()
+    masks = F.one_hot(labels + 1, batch["planes"].shape[1] + 1)[..., 1:].permute(0, 3, 1, 2).float()
+    area = masks.sum((2, 3)).clamp(min=1.0)
+    unlike = None
+    if settings.matching == "masks":
+        entropies = -found.logits.detach().log_softmax(1)[:, :-1]
+        unlike = geometry.over_masks(masks, entropies) / area[:, :, None]
+    index, valid = geometry.match(found.prior, batch["planes"], settings.matching, unlike)
     matched = found.prior.gather(1, index[..., None].expand(-1, -1, 3))
     square = torch.where(valid, (matched - batch["planes"].nan_to_num()).square().sum(2), 0.0)
     known = torch.isfinite(batch["depth"])
     weight = batch["weight"] * known
     total = weight.sum().clamp(min=1.0)
-    labels = batch["labels"].long()
     target = torch.where(
         labels >= 0, index.gather(1, labels.clamp(min=0).flatten(1)).view_as(labels), settings.planes
     )
@@ -431,15 +443,22 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         "plane": square.sum() / (len(labels) * settings.planes),
         "segmentation": (weight * entropy).sum() / total,
     }
-    if not settings.fitted:
+    if settings.matching == "masks":
+        count = valid.sum().clamp(min=1)
+        agreement = geometry.overlaps(masks, share[:, :-1]).gather(2, index[..., None])[..., 0]
+        terms["overlap"] = ((1 - agreement) * valid).sum() / count
+        own = (error.abs().gather(1, target[:, None]) * known[:, None]).clamp(max=5.0)
+        mean = geometry.over_masks(masks, own)[..., 0] / area
+        terms["reach"] = (torch.log1p(mean / REACH) * valid).sum() / count
+    if settings.fitted:
+        relative = (error / truth).abs().clamp(max=2.0)
+        alone = (torch.log(found.depth.clamp(min=1e-2)) - torch.log(truth[:, 0])).abs()
+        terms["depth"] = (weight * (share * relative).sum(1)).sum() / total
+        terms["branch"] = (weight * alone).sum() / total
+    else:
         terms["depth"] = (weight * (share * error.square()).sum(1)).sum() / total
-        terms["loss"] = sum(WEIGHTS[name] * term for name, term in terms.items())  # type: ignore[assignment]
-        return terms
-    relative = (error / truth).abs().clamp(max=2.0)
-    alone = (torch.log(found.depth.clamp(min=1e-2)) - torch.log(truth[:, 0])).abs()
-    terms["depth"] = (weight * (share * relative).sum(1)).sum() / total
-    terms["branch"] = (weight * alone).sum() / total
-    terms["loss"] = terms["plane"] + terms["segmentation"] + 2 * terms["depth"] + 2 * terms["branch"]
+    weights = FITTED_WEIGHTS if settings.fitted else WEIGHTS
+    terms["loss"] = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     return terms
 
 

@@ -69,28 +69,29 @@ def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[
     if planes is not None:
         labels = cv2.resize(planes.labels[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
         planes = replace(planes, labels=labels)
-    if random.random() < 0.5:
+    if recipe.mirror and random.random() < 0.5:
         image, depth, weight = image[:, ::-1], depth[:, ::-1], weight[:, ::-1]
         K[0, 2] = recipe.width - 1 - K[0, 2]
         if planes is not None:
             planes = Planes(planes.labels[:, ::-1], planes.equations * [-1, 1, 1, 1])
-    found = {"image": recolour(image, random), "depth": depth, "weight": weight, "intrinsics": K}
-    return found if recipe.supervision != "planes" else found | plane_truth(planes)
+    image = recolour(image, random) if recipe.recolour else image
+    found = {"image": image, "depth": depth, "weight": weight, "intrinsics": K}
+    return found if recipe.supervision != "planes" else found | plane_truth(planes, recipe.settings.get("planes", PLANES))
 
 
 PLANES, SMALLEST = 10, 0.01
-"""Most planes that an image teaches, and the smallest, as a share of it."""
+"""Most planes that an image teaches unless the model has other settings, and the smallest, as a share of it."""
 
 
-def plane_truth(planes: Planes | None) -> dict[str, np.ndarray]:
-    """labels (H, W) int32, -1 = none, and planes (PLANES, 3) float32: the normals away from the camera times their
+def plane_truth(planes: Planes | None, most: int) -> dict[str, np.ndarray]:
+    """labels (H, W) int32, -1 = none, and planes (most, 3) float32: the normals away from the camera times their
     distances, m, the largest first, NaN = none. What planes beyond those cover counts as no plane."""
     assert planes is not None, "recipes with supervision 'planes' need examples with planes"
     planes = seen(planes.labels, planes.equations, SMALLEST)
-    vectors = np.full((PLANES, 3), np.nan, np.float32)
-    first = planes.equations[:PLANES]
+    vectors = np.full((most, 3), np.nan, np.float32)
+    first = planes.equations[:most]
     vectors[: len(first)] = -first[:, :3] * first[:, 3:]
-    return {"labels": np.where(planes.labels < PLANES, planes.labels, -1), "planes": vectors}
+    return {"labels": np.where(planes.labels < most, planes.labels, -1), "planes": vectors}
 
 
 def rolled(example: Example, degrees: float) -> Example:

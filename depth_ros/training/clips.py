@@ -153,7 +153,7 @@ def clip_crop(clip: Clip, recipe: Recipe, random: np.random.Generator | None = N
         images, labels = ([frame[:, ::-1] for frame in frames] for frames in (images, labels))
         K[0, 2] = recipe.width - 1 - K[0, 2]
     stack = np.concatenate(images)  # one below the other: the same colours for all
-    stack = stack if random is None else recolour(stack, random)
+    stack = recolour(stack, random) if random is not None and recipe.recolour else stack
     return {"images": stack.reshape(len(clip), *images[0].shape), "labels": np.stack(labels), "intrinsics": K}
 
 

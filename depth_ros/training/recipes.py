@@ -47,7 +47,8 @@ class Recipe:
     supervision: "depth"; "planes" for depth and planes; "stereo" for families that learn from pairs alone;
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
     for families that learn from clips of `frames`. Clips between whose frames the image moves less than
-    least_motion, px, are left out; mirror: half are mirrored; moving: so many things drive about in rendered clips.
+    least_motion, px, are left out; moving: so many things drive about in rendered clips.
+    mirror: half of the images are mirrored. recolour: they get other brightness, colours and sharpness.
     deployed: width and height of the images that the model is for, where crops are smaller: whole images at the size
     of the crops are smaller in scale than any crop was.
     loss: what differs from the family's `LossSettings`.
@@ -80,6 +81,7 @@ class Recipe:
     frames: int = 3
     least_motion: float = 0.5
     mirror: bool = True
+    recolour: bool = True
     moving: int = 3
     loss: dict[str, Any] = field(default_factory=dict)
 
@@ -174,7 +176,8 @@ def planes_indoor() -> Recipe:
         settings={
             "network": "lite",
             "fitted": True,
-            "matching": "hungarian",
+            "planes": 20,
+            "matching": "masks",
             "crf_iterations": 0,
             "max_depth": 20.0,
             "folded": True,
@@ -182,6 +185,30 @@ def planes_indoor() -> Recipe:
         steps=700,
         learning_rate=5e-4,
         supervision="planes",
+    )
+
+
+def planes_room() -> Recipe:
+    """Planes of one room that the camera has seen, whose images are taken as they are: with --on, of one's own.
+
+    Where a plane's distance follows from what is seen there, and not from what rooms are like in general, five
+    centimetres are within reach.
+    """
+    return replace(
+        planes_indoor(),
+        name="planes_room",
+        width=256,
+        height=192,
+        deployed=None,
+        sources=(Source("hololens_office"),),
+        validation=("hololens_office",),
+        description="Planes and depth from one camera in the room where it learned",
+        steps=2400,
+        learning_rate=1e-3,
+        zoom=1.1,
+        roll=0.0,
+        mirror=False,
+        recolour=False,
     )
 
 
@@ -456,7 +483,7 @@ def stereo() -> Recipe:
 
 
 _ALL = (
-    mono_driving_start, mono_driving, mono_indoor, planes_indoor, monodepth_kitti, stereo_start, stereo,
+    mono_driving_start, mono_driving, mono_indoor, planes_indoor, planes_room, monodepth_kitti, stereo_start, stereo,
     sfmlearner_street_start, sfmlearner_street, sfmlearner_kitti, vid2depth_street, vid2depth_street_unaligned,
     vid2depth_street_narrow, vid2depth_kitti,
     struct2depth_street_start, struct2depth_street, struct2depth_street_still_start, struct2depth_street_still,

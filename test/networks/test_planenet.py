@@ -173,12 +173,14 @@ def perfect(batch, sharp=50.0):
     return planenet.Prediction(batch["planes"], logits, batch["depth"], batch["planes"])
 
 
-@pytest.mark.parametrize("matching", ["nearest", "hungarian"])
+@pytest.mark.parametrize("matching", ["nearest", "hungarian", "masks"])
 def test_loss_knows_no_order_and_is_zero_for_the_truth(room, matching):
     batch = batch_of(room)
     exact = perfect(batch)
     terms = planenet.loss(Given(exact, matching=matching, max_depth=20.0), batch)
     assert terms["plane"] == 0 and terms["segmentation"] < 1e-6 and terms["depth"] < 1e-8
+    assert terms.get("overlap", 0) < 1e-4 and terms.get("reach", 0) < 1e-2
+    assert ("overlap" in terms and "reach" in terms) == (matching == "masks")
     torch.manual_seed(1)
     off = exact._replace(
         prior=exact.prior + 0.02 * torch.randn(1, 6, 3),
@@ -220,6 +222,43 @@ def test_hungarian_is_the_best_of_all_assignments_and_nearest_may_share():
         torch.tensor([[[0.0, 0, 1], [0, 0, 9]]]), torch.tensor([[[0.0, 0, 2], [0, 0, 3]]]), "nearest"
     )
     assert near.tolist() == [[0, 0]]
+
+
+def test_masks_decide_where_planes_do_not():
+    """Two true planes one way off: by distance alone they would be exchanged; far planes all count alike."""
+    predicted, truth = torch.tensor([[[0.0, 0, 2], [0, 0, 3]]]), torch.tensor([[[0.0, 0, 2.9], [0, 0, 2.1]]])
+    assert geometry.match(predicted, truth, "hungarian")[0].tolist() == [[1, 0]]
+    assert geometry.match(predicted, truth, "masks", torch.zeros(1, 2, 2))[0].tolist() == [[1, 0]]
+    unlike = torch.tensor([[[0.1, 3.0], [3.0, 0.1]]])
+    assert geometry.match(predicted, truth, "masks", unlike)[0].tolist() == [[0, 1]]
+    far = torch.tensor([[[0.0, 0, 50], [0, 0, 90]]])
+    assert geometry.match(far, truth, "masks", 0.01 * unlike)[0].tolist() == [[0, 1]]
+
+
+def test_overlap_and_reach_count_a_small_plane_as_much_as_a_large_one(room):
+    batch = batch_of(room)
+    exact = perfect(batch)
+    sizes = torch.bincount(batch["labels"][batch["labels"] >= 0].long().flatten(), minlength=6)
+    large, small = int(sizes.argmax()), int(torch.where(sizes > 0, sizes, 10**9).argmin())
+    assert sizes[large] > 2 * sizes[small] > 0
+    terms = {}
+    for wrong in (large, small):
+        planes, logits = exact.planes.clone(), exact.logits.clone()
+        planes[:, wrong] *= 1.5
+        lost = logits[:, wrong].clone()
+        logits[:, wrong] = logits[:, -1]
+        logits[:, -1] = torch.maximum(lost, logits[:, -1])
+        found = exact._replace(planes=planes, logits=logits)
+        terms[wrong] = planenet.loss(Given(found, matching="masks", max_depth=20.0), batch)
+    valid = int(torch.isfinite(batch["planes"]).all(2).sum())
+    for term in terms.values():
+        assert term["overlap"].item() == pytest.approx(1 / valid, abs=0.01)
+        assert term["reach"] > 0.5 / valid
+    assert terms[large]["segmentation"] > 2 * terms[small]["segmentation"]
+    masks, share = torch.rand(2, 3, 4, 5).round(), torch.rand(2, 6, 4, 5)
+    common = (masks[1, 2] * share[1, 4]).sum()
+    together = (masks[1, 2] + share[1, 4] - masks[1, 2] * share[1, 4]).sum()
+    torch.testing.assert_close(geometry.overlaps(masks, share)[1, 2, 4], common / together)
 
 
 def test_gradient_reaches_planes_through_their_own_pixels_only(room):

@@ -27,7 +27,7 @@ def example():
 def test_depth_of_the_planes_is_the_depth_of_the_crop(example, seed):
     item = crop(example, SMALL, np.random.default_rng(seed))
     planes, labels = torch.from_numpy(item["planes"]), torch.from_numpy(np.ascontiguousarray(item["labels"]))
-    assert planes.shape == (10, 3) and labels.shape == (64, 128) and labels.max() < 10
+    assert planes.shape == (20, 3) and labels.shape == (64, 128) and labels.max() < 20
     valid = torch.isfinite(planes).all(1)
     assert set(labels.unique().tolist()) - {-1} == set(range(int(valid.sum()))) and valid.sum() >= 3
     directions = pixel_rays(torch.from_numpy(item["intrinsics"])[None], (64, 128))
@@ -43,8 +43,17 @@ def test_items_are_those_that_the_loss_takes(example):
     item = Crops([example], SMALL)[3]
     assert {key: tuple(value.shape) for key, value in item.items()} == {
         "image": (64, 128, 3), "depth": (64, 128), "weight": (64, 128), "intrinsics": (3, 3),
-        "labels": (64, 128), "planes": (10, 3),
+        "labels": (64, 128), "planes": (20, 3),
     }  # fmt: skip
+
+
+def test_a_known_room_is_seen_as_it_is(example):
+    """planes_room neither mirrors nor turns nor recolours: its crops are windows of the image."""
+    known = dataclasses.replace(recipe("planes_room"), width=320, height=240, zoom=1.0)
+    for seed in range(3):
+        item = crop(example, known, np.random.default_rng(seed))
+        np.testing.assert_array_equal(item["image"], example.image)
+        np.testing.assert_array_equal(item["intrinsics"], example.camera.K.astype(np.float32))
 
 
 def test_recorded_depth_gets_fitted_planes_if_it_is_planar(tmp_path):

@@ -13,6 +13,8 @@ from torch import Tensor
 
 NEAREST_SLOPE = 1e-4
 """|n . ray| below this counts as this: the plane is seen from its edge."""
+FARTHEST = 1.0
+"""m^2, squared distance of two planes from which on it counts no more where masks are matched."""
 
 
 def pixel_rays(intrinsics: Tensor, size: Sequence[int], step: int = 1) -> Tensor:
@@ -78,21 +80,39 @@ def fit(inverse_depth: Tensor, rays: Tensor, share: Tensor, prior: Tensor, trust
     return q / q.square().sum(2, keepdim=True).clamp(min=1e-6)
 
 
-def match(predicted: Tensor, truth: Tensor, how: str) -> tuple[Tensor, Tensor]:
+def match(
+    predicted: Tensor, truth: Tensor, how: str, unlike: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """For each true plane (B, P, 3), NaN = none, the index (B, P) of its prediction (B, K, 3), and what is valid.
 
-    how: "nearest" by distance of the vectors, as published, or "hungarian": one to one at least total squared
-    distance (true planes beyond K take the nearest).
+    how: "nearest" by distance of the vectors, as published; "hungarian": one to one at least total squared distance
+    (true planes beyond K take the nearest); or "masks": one to one too, but the distance counts for `FARTHEST` at
+    most, and `unlike` (B, P, K), how badly the masks agree, is added to it.
     """
     valid = torch.isfinite(truth).all(2)
-    square = (truth.nan_to_num()[:, :, None] - predicted[:, None]).square().sum(3)
-    index = square.argmin(2)
-    if how == "hungarian":
+    cost = (truth.nan_to_num()[:, :, None] - predicted[:, None]).square().sum(3)
+    if how == "masks":
+        assert unlike is not None, "to match masks, say how unlike they are"
+        cost = cost.clamp(max=FARTHEST) + unlike
+    index = cost.argmin(2)
+    if how != "nearest":
         from scipy.optimize import linear_sum_assignment
 
-        cost = square.detach().float().cpu().numpy()
-        for b in range(len(cost)):
+        costs = cost.detach().float().cpu().numpy()
+        for b in range(len(costs)):
             rows = valid[b].nonzero()[:, 0].cpu().numpy()
-            assigned, columns = linear_sum_assignment(cost[b, rows])
+            assigned, columns = linear_sum_assignment(costs[b, rows])
             index[b, rows[assigned]] = torch.as_tensor(columns, device=index.device)
     return index, valid
+
+
+def over_masks(masks: Tensor, values: Tensor) -> Tensor:
+    """(B, P, K) sums of values (B, K, H, W) over masks (B, P, H, W)."""
+    return masks.flatten(2) @ values.flatten(2).transpose(1, 2)
+
+
+def overlaps(masks: Tensor, share: Tensor) -> Tensor:
+    """(B, P, K) intersection over union of masks (B, P, H, W) and soft segments (B, K, H, W), in 0..1."""
+    common = over_masks(masks, share)
+    together = masks.sum((2, 3))[:, :, None] + share.sum((2, 3))[:, None] - common
+    return common / together.clamp(min=1e-6)
