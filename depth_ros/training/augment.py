@@ -76,7 +76,9 @@ def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[
             planes = Planes(planes.labels[:, ::-1], planes.equations * [-1, 1, 1, 1])
     image = recolour(image, random) if recipe.recolour else image
     found = {"image": image, "depth": depth, "weight": weight, "intrinsics": K}
-    return found if recipe.supervision != "planes" else found | plane_truth(planes, recipe.settings.get("planes", PLANES))
+    if recipe.supervision == "planes":
+        found |= plane_truth(planes, recipe.settings.get("planes", PLANES))
+    return found
 
 
 PLANES, SMALLEST = 10, 0.01
