@@ -35,7 +35,14 @@ PLANES = 10
 """K of the paper."""
 WEIGHTS = {"plane": 10.0, "segmentation": 1.0, "overlap": 1.0, "reach": 1.0, "depth": 20.0}
 """Of the loss terms: those of the released code, a thousandth of them; of its own terms with matched masks too."""
-FITTED_WEIGHTS = {"plane": 1.0, "segmentation": 1.0, "overlap": 1.0, "reach": 1.0, "depth": 4.0, "branch": 4.0}
+FITTED_WEIGHTS = {
+    "plane": 1.0,
+    "segmentation": 1.0,
+    "overlap": 1.0,
+    "reach": 1.0,
+    "depth": 4.0,
+    "branch": 4.0,
+}
 """The same with fitted planes."""
 REACH = 0.05
 """m, the depth difference that plane recall is asked for."""

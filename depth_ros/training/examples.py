@@ -62,7 +62,7 @@ def load(sources: Iterable[Source], data: Path) -> list[Example]:
 
 def load_planes(sources: Iterable[Source], data: Path) -> list[Example]:
     """The examples that have planes, with them."""
-    return [each for each in map(with_planes, load(sources, data)) if each.planes is not None]
+    return [each for each in spread(with_planes, load(sources, data)) if each.planes is not None]
 
 
 def with_planes(example: Example) -> Example:

@@ -80,9 +80,7 @@ def fit(inverse_depth: Tensor, rays: Tensor, share: Tensor, prior: Tensor, trust
     return q / q.square().sum(2, keepdim=True).clamp(min=1e-6)
 
 
-def match(
-    predicted: Tensor, truth: Tensor, how: str, unlike: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def match(predicted: Tensor, truth: Tensor, how: str, unlike: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """For each true plane (B, P, 3), NaN = none, the index (B, P) of its prediction (B, K, 3), and what is valid.
 
     how: "nearest" by distance of the vectors, as published; "hungarian": one to one at least total squared distance
