@@ -446,8 +446,9 @@ def run_train(arguments: argparse.Namespace) -> None:
     if arguments.steps:
         chosen = shortened(chosen, arguments.steps)
     path = train(chosen, arguments.data, arguments.out or Path("runs") / chosen.name)
+    what = "planes" if chosen.supervision == "planes" else "depth"
     print(
-        f"model: {path}; measure it: depth_ros evaluate depth --model {path} --data FOLDER --split held_out"
+        f"model: {path}; measure it: depth_ros evaluate {what} --model {path} --data FOLDER --split held_out"
     )
 
 
