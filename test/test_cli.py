@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import yaml
 
 from depth_ros import __version__
 from depth_ros.cli import main, parser
+from depth_ros.datasets import open_folder
 from depth_ros.networks import families
 
 
@@ -48,7 +50,8 @@ def test_unknown_model_is_one_line(capsys):
 def test_render_bag_replay_evaluate(capsys, tmp_path):
     """A folder, a bag of it, the bag replayed, the folder measured: the way of a new user."""
     clip, bag = str(tmp_path / "clip"), str(tmp_path / "bag")
-    assert main(["render", "room", clip, "--frames", "3"]) == 0
+    assert main(["render", "room", clip, "--frames", "3", "--rate", "5"]) == 0
+    assert open_folder(Path(clip)).rate == 5
     assert main(["bag", clip, bag]) == 0
     assert (
         main(["replay", bag, "--model", "small", "--backend", "eager", "--out", str(tmp_path / "out")]) == 0

@@ -422,15 +422,17 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     depth: the composition, sum over k of S_k (D_k - D)^2. With `fitted` planes their branch learns a prior, and
     depth is relative and also asked of the depth branch alone: |D_k / D - 1|, so that far planes do not rule.
     Where masks are matched, two terms look at each plane alike, small or large, as plane recall does: overlap,
-    1 - IoU of mask and soft segment, and reach, ln(1 + |D_k - D| / 5 cm) of the mean over the mask.
+    1 - IoU of mask and soft segment, and reach, ln(1 + e / 5 cm), e the mean of |D_k - D|, at most 5 m, over the mask.
     """
     settings = model.settings
     found = model.predict(batch["image"], batch["intrinsics"])
     labels = batch["labels"].long()
-    masks = F.one_hot(labels + 1, batch["planes"].shape[1] + 1)[..., 1:].permute(0, 3, 1, 2).float()
-    area = masks.sum((2, 3)).clamp(min=1.0)
     unlike = None
     if settings.matching == "masks":
+        masks = (
+            labels[:, None] == torch.arange(batch["planes"].shape[1], device=labels.device)[:, None, None]
+        ).float()
+        area = masks.sum((2, 3)).clamp(min=1.0)
         entropies = -found.logits.detach().log_softmax(1)[:, :-1]
         unlike = geometry.over_masks(masks, entropies) / area[:, :, None]
     index, valid = geometry.match(found.prior, batch["planes"], settings.matching, unlike)

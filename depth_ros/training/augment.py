@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from depth_ros.datatypes import Planes
+from depth_ros.networks.planenet import PLANES
 from depth_ros.planes import seen
 from depth_ros.training.examples import Example
 from depth_ros.training.recipes import Recipe
@@ -81,8 +82,8 @@ def crop(example: Example, recipe: Recipe, random: np.random.Generator) -> dict[
     return found
 
 
-PLANES, SMALLEST = 10, 0.01
-"""Most planes that an image teaches unless the model has other settings, and the smallest, as a share of it."""
+SMALLEST = 0.01
+"""Smallest plane that an image teaches, as a share of it."""
 
 
 def plane_truth(planes: Planes | None, most: int) -> dict[str, np.ndarray]:

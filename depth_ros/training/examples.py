@@ -62,17 +62,19 @@ def load(sources: Iterable[Source], data: Path) -> list[Example]:
 
 def load_planes(sources: Iterable[Source], data: Path) -> list[Example]:
     """The examples that have planes, with them."""
-    return [each for each in spread(with_planes, load(sources, data)) if each.planes is not None]
+    examples = load(sources, data)
+    found = zip(examples, spread(planes_of, examples), strict=True)
+    return [replace(example, planes=planes) for example, planes in found if planes is not None]
 
 
-def with_planes(example: Example) -> Example:
-    """The example with planes fitted to its depth, unless it has some; None where too little of it is planar."""
+def planes_of(example: Example) -> Planes | None:
+    """The planes that the example has, else those fitted to its depth; None where too little of it is planar."""
     if example.planes is not None:
-        return example
+        return example.planes
     found = fit_planes(example.depth, example.camera)
     known = np.isfinite(example.depth).sum()
     enough = (found.labels >= 0).sum() >= COVERAGE * max(known, 1)
-    return replace(example, planes=found if enough else None)
+    return found if enough else None
 
 
 def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:

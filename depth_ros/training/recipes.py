@@ -48,7 +48,7 @@ class Recipe:
     "disparity" for pairs with truth: then sources with one eye lend only the textures of "world:pairs"; or "video"
     for families that learn from clips of `frames`. Clips between whose frames the image moves less than
     least_motion, px, are left out; moving: so many things drive about in rendered clips.
-    mirror: half of the images are mirrored. recolour: they get other brightness, colours and sharpness.
+    Of single images and clips: mirror: half are mirrored; recolour: they get other brightness, colours, sharpness.
     deployed: width and height of the images that the model is for, where crops are smaller: whole images at the size
     of the crops are smaller in scale than any crop was.
     loss: what differs from the family's `LossSettings`.
@@ -191,8 +191,7 @@ def planes_indoor() -> Recipe:
 def planes_room() -> Recipe:
     """Planes of one room that the camera has seen, whose images are taken as they are: with --on, of one's own.
 
-    Where a plane's distance follows from what is seen there, and not from what rooms are like in general, five
-    centimetres are within reach.
+    There a plane's distance follows from what is seen, and not from what rooms are like in general.
     """
     return replace(
         planes_indoor(),

@@ -255,6 +255,12 @@ def test_overlap_and_reach_count_a_small_plane_as_much_as_a_large_one(room):
         assert term["overlap"].item() == pytest.approx(1 / valid, abs=0.01)
         assert term["reach"] > 0.5 / valid
     assert terms[large]["segmentation"] > 2 * terms[small]["segmentation"]
+    planes, logits = (1.1 * exact.planes).requires_grad_(), torch.randn(1, 7, 96, 128, requires_grad=True)
+    found = exact._replace(planes=planes, logits=logits)
+    learned = planenet.loss(Given(found, matching="masks", max_depth=20.0), batch)
+    for term, value in (("overlap", logits), ("reach", planes)):
+        (gradient,) = torch.autograd.grad(learned[term], value, retain_graph=True)
+        assert (gradient.abs().flatten(2).sum(2) > 0).sum() >= valid
     masks, share = torch.rand(2, 3, 4, 5).round(), torch.rand(2, 6, 4, 5)
     common = (masks[1, 2] * share[1, 4]).sum()
     together = (masks[1, 2] + share[1, 4] - masks[1, 2] * share[1, 4]).sum()

@@ -8,7 +8,7 @@ import torch
 
 from depth_ros.networks.blocks.planes import pixel_rays, plane_depths
 from depth_ros.training.augment import Crops, crop
-from depth_ros.training.examples import Example, load_planes, with_planes
+from depth_ros.training.examples import Example, load_planes, planes_of
 from depth_ros.training.recipes import Source, recipe
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -61,4 +61,4 @@ def test_recorded_depth_gets_fitted_planes_if_it_is_planar(tmp_path):
     (found, *_) = load_planes((Source("clip", part="all"),), tmp_path)
     assert len(found.planes.equations) >= 3 and (found.planes.labels >= 0).mean() > 0.5
     rough = found.depth + np.random.default_rng(0).normal(0, 1, found.depth.shape).astype(np.float32)
-    assert with_planes(Example(found.image, found.camera, rough, found.weight)).planes is None
+    assert planes_of(Example(found.image, found.camera, rough, found.weight)) is None
