@@ -15,7 +15,7 @@ from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.files import Trajectory, images_in
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.depth import resized
+from depth_ros.evaluation.metrics.depth import resized
 from depth_ros.geometry import rectify
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from depth_ros.card import Card, find_card, load_model
 from depth_ros.effects.clip import Moment, posed, read_clip
 from depth_ros.effects.parallax import Parallax, channels, scale_of, two_view
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.depth import PROTOCOLS, Tally
+from depth_ros.evaluation.metrics.depth import PROTOCOLS, Tally
 
 UNITS = 1000
 """Stored units of depth per unit of the poses: mm."""

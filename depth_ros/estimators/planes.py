@@ -5,7 +5,7 @@ from __future__ import annotations
 from depth_ros.datatypes import Depth, Frame, Planes
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.depth import DepthEstimator
-from depth_ros.planes import PlaneFitSettings, fit_planes, seen
+from depth_ros.plane_fitting import PlaneFitSettings, fit_planes, seen
 
 
 class PlanesEstimator:

@@ -1,329 +1,248 @@
-"""Depth figures and the protocols under which they are comparable.
-
-With prediction d and truth g (m) on the valid pixels and e = ln d - ln g, the figures are those of Eigen et
-al. (NIPS 2014, section 4.2) and the KITTI benchmarks. Shares (delta, D1, coverage) are numbers from 0 to 1.
-"""
+"""A model on a recorded folder: figures beside the baseline, latencies, and what the page needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
 
+from depth_ros import geometry
+from depth_ros.card import Card, find_card
+from depth_ros.datasets import Folder, open_folder
+from depth_ros.datatypes import Depth, Frame
+from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.metrics.depth import Protocol as DepthProtocol
+from depth_ros.evaluation.metrics.depth import Tally, as_measured
+from depth_ros.evaluation.metrics.latency import summarise
+from depth_ros.evaluation.report.depth import Report, Strip, write_report
+from depth_ros.evaluation.setup import Plan, choose, other_folder, plan
 
-@dataclass(frozen=True)
-class Figure:
-    """How one figure is read. lower: whether lower is better."""
+if TYPE_CHECKING:
+    from depth_ros.engine import EngineSettings
 
-    name: str
-    unit: str
-    lower: bool
-    text: str
-
-
-FIGURES = {
-    "abs_rel": Figure("AbsRel", "", True, "mean of |d - g| / g"),
-    "sq_rel": Figure("SqRel", "m", True, "mean of (d - g)^2 / g"),
-    "rmse": Figure("RMSE", "m", True, "root of the mean of (d - g)^2"),
-    "rmse_log": Figure("RMSE log", "", True, "root of the mean of e^2, natural logarithm"),
-    "log10": Figure("log10", "", True, "mean of |log10 d - log10 g|"),
-    "delta1": Figure("\u03b4 < 1.25", "", False, "share of pixels with max(d/g, g/d) < 1.25"),
-    "delta2": Figure("\u03b4 < 1.25\u00b2", "", False, "the same below 1.25^2"),
-    "delta3": Figure("\u03b4 < 1.25\u00b3", "", False, "the same below 1.25^3"),
-    "silog": Figure("SILog", "", True, "100 times the standard deviation of e: blind to scale"),
-    "irmse": Figure("iRMSE", "1/km", True, "root of the mean of (1000/d - 1000/g)^2"),
-    "d1_all": Figure("D1-all", "", True, "share of pixels whose disparity is off by more than 3 px and 5 %"),
-    "epe": Figure("EPE", "px", True, "mean of the absolute disparity error"),
-    "si_full": Figure(
-        "si-RMSE", "", True, "root of the mean of (e_p - e_q)^2 over all pairs: blind to scale"
-    ),
-    "si_env": Figure("si-RMSE env", "", True, "the same, both of a pair outside of people"),
-    "si_hum": Figure("si-RMSE hum", "", True, "the same, p of a person, q any"),
-    "si_intra": Figure("si-RMSE intra", "", True, "the same, both of people"),
-    "si_inter": Figure("si-RMSE inter", "", True, "the same, p of a person, q outside"),
-    "coverage": Figure("Coverage", "", False, "share of the valid pixels that the prediction knows"),
-}
-"""Every figure, in the order of tables."""
+STEPS = {"typical": 0.5, "best": 0.0, "worst": 1.0, "better half": 0.25, "worse half": 0.75}
+"""The images of the page, by their place in the ranking."""
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What is compared with what. Everything is in metres and at the size of the truth.
-
-    Order: resize the prediction bilinearly (`resize` names the quantity that is interpolated), take the valid
-    pixels (crop, truth in (truth_min, truth_max)), scale by the median or least squares over them (or scale and
-    shift inverse depth by least squares), clamp prediction and truth to [min_depth, max_depth], measure.
-    Disparity figures use both before the clamp. Inverse depth is interpolated by default because it is linear in
-    the image on any plane, so that resizing keeps planes; depth itself bends them.
-
-    view: (width, height, border x, border y) px: the model gets the image resized by nearest pixel to width x
-    height, without its border, and what it says is stretched over all of it. truth_size: (width, height) px
-    that the truth is resized to by nearest pixel before all else. Empty = as they are.
-
-    Pixels that the prediction does not know (NaN, infinite, not positive) are left out of all figures and
-    counted in `coverage`: a low coverage makes the other figures worthless. They are left unknown, together
-    with the pixels that would be interpolated from them.
-    """
-
-    name: str
-    crop: str = "none"  # of CROPS
-    truth_min: float = 0.0
-    truth_max: float = np.inf
-    min_depth: float = 1e-3
-    max_depth: float = np.inf
-    scaling: str = "none"  # of SCALINGS
-    averaging: str = "image"  # image: mean over images of their figures | pooled: all pixels as one image
-    resize: str = "inverse_depth"  # inverse_depth | depth
-    view: tuple[int, ...] = ()
-    truth_size: tuple[int, ...] = ()
-    people: bool = False  # also the si-RMSE figures, apart for people (moving instances of the recording)
+class Stamped(Protocol):
+    """What a stamp, ns, belongs to."""
 
     @property
-    def text(self) -> str:
-        """One line that tells a reader all of it."""
-        cap = "" if np.isinf(self.truth_max) else f" < {self.truth_max:g} m"
-        average = "figures per image, then their mean" if self.averaging == "image" else "all pixels pooled"
-        size = "resized by nearest pixel to {}x{}, ".format(*self.truth_size) if self.truth_size else ""
-        view = (
-            "the model sees the image resized by nearest pixel to {}x{} less {}, {} px on every side, stretched over "
-            "all of it; ".format(*self.view)
-            if self.view
-            else ""
+    def stamp(self) -> int: ...
+
+
+S = TypeVar("S", bound=Stamped)
+
+
+class Recorded(Protocol):
+    """A depth that was recorded. stamp: ns of its frame. depth: (H, W) m. latency: s until it was there."""
+
+    @property
+    def stamp(self) -> int: ...
+
+    @property
+    def depth(self) -> np.ndarray: ...
+
+    @property
+    def latency(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predictions against the truth of a folder.
+
+    images: how many had truth. ranking: (AbsRel, index) of those, best first. latencies: ms, of all frames.
+    """
+
+    figures: dict[str, float | None]
+    baseline: dict[str, float | None]
+    images: int
+    latencies: tuple[float, ...]
+    ranking: tuple[tuple[float, int], ...]
+
+
+def evaluate_depth(
+    model: str,
+    data: Path,
+    *,
+    split: str = "all",
+    protocol: str = "auto",
+    changes: Mapping[str, Any] | None = None,
+    images: Path | None = None,
+    lidar_x: bool = False,
+    baseline_data: Path | None = None,
+    engine_settings: EngineSettings | None = None,
+    limit: int = 0,
+    report: Path | None = None,
+    command: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Measure a model on a folder and return what `depth_ros evaluate depth --json` writes.
+
+    split: `all` images, or only the `held_out` part of a folder that the model was trained on.
+    protocol: a name of `PROTOCOLS` or `auto`; changes: fields of it with other values. images, lidar_x: see
+    `depth_ros.datasets.open_folder`. baseline_data: folder whose training part the baseline is made
+    of, where it is not `data`. limit: at most so many images, evenly spread; 0 = no limit.
+    report: file of the page to write. command: what the user typed, for the page.
+    """
+    from depth_ros.engine import EngineSettings
+    from depth_ros.estimators.depth import DepthEstimator
+
+    estimator = DepthEstimator(model, engine_settings or EngineSettings())
+    folder = open_folder(data, images, lidar_x)
+    indices, words = choose(folder, split, limit)
+    scale, source = estimator.card.scale, other_folder(baseline_data, folder, split)
+    typical = estimator.card.typical
+    planned = plan(folder, indices, words, protocol, scale, source, typical, changes)
+    if indices:
+        estimator.estimate(folder[indices[0]].left)  # builds the engine, which is no latency
+    comparison = compare(estimator.estimate, planned, progress)
+    result = _result(estimator.card.name, data, planned, comparison, estimator.engine_name)
+    if report is not None:
+        facts = card_facts(estimator.card) | {"why this engine": estimator.reason, "command": command}
+        write_report(
+            report, _page(result, comparison, estimator.estimate, planned, facts), estimator.card.curves
         )
-        return view + "; ".join((
-            f"{self.name}: truth g {size}with {self.truth_min:g} < g{cap}, crop {self.crop}",
-            f"prediction resized bilinearly in {self.resize.replace('_', ' ')} to the truth's size, "
-            f"scaling {self.scaling}, both clamped to [{self.min_depth:g}, {self.max_depth:g}] m",
-            average,
-            "disparity figures before the clamp",
-            "unknown predictions left out and counted in coverage",
-        ))  # fmt: skip
+    return result
 
 
-PLAIN = Protocol("plain")
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        PLAIN,
-        # 200 training pairs of Menze and Geiger 2015 as Godard et al. (CVPR 2017) use them
-        Protocol("kitti2015", max_depth=80.0),
-        # lidar truth, Garg et al. (ECCV 2016); median scaling for networks without metric scale
-        Protocol("eigen", crop="garg", truth_min=1e-3, truth_max=80.0, max_depth=80.0),
-        Protocol(
-            "eigen_median", crop="garg", truth_min=1e-3, truth_max=80.0, max_depth=80.0, scaling="median"
-        ),
-        # Casser et al. (CVPR-W 2019): without sky, bonnet and what only one eye sees
-        Protocol(
-            "cityscapes", crop="cityscapes", truth_min=1e-3, truth_max=80.0, max_depth=80.0, scaling="median"
-        ),
-        # depth cameras: what they report beyond 0.1 to 10 m is no measurement
-        Protocol("indoor", truth_min=0.1, truth_max=10.0, min_depth=0.1, max_depth=10.0),
-        # Laina et al. (3DV 2016), 654 images of NYU v2: full frame, nothing masked, capped or scaled; their code
-        # predicts from the middle of the image and compares with all of it; nyu_whole lets the model see all
-        Protocol("nyu_fcrn", averaging="pooled", resize="depth", view=(320, 240, 8, 6)),
-        Protocol("nyu_whole", averaging="pooled", resize="depth"),
-        # the same authors on Make3D, criterion C1: up to 70 m
-        Protocol("make3d", truth_max=70.0, averaging="pooled", resize="depth", truth_size=(345, 460)),
-        # Li et al. (CVPR 2019): moving people, one factor an image
-        Protocol("mannequin", scaling="least_squares", people=True),
-    )
-}
-"""The named protocols."""
+def evaluate_recorded(
+    recorded: Sequence[Recorded], model: str, folder: Folder, data: Path, *, report: Path | None = None
+) -> dict[str, Any]:
+    """The same for depth that `model` made elsewhere, say in a node: images are matched by their stamps.
 
-SCALINGS = ("none", "median", "least_squares", "affine_inverse")
-CROPS = {  # rows and columns as shares of height and width
-    "none": (0.0, 1.0, 0.0, 1.0),
-    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
-    "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
-    "cityscapes": (0.25, 0.75, 0.09375, 0.90625),
-}
-
-
-def crop(name: str, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that a crop keeps; bounds are cut to whole pixels, as all published code does."""
-    top, bottom, left, right = CROPS[name]
-    return slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
-
-
-def resized(depth: np.ndarray, height: int, width: int, quantity: str = "inverse_depth") -> np.ndarray:
-    """Depth (h, w) at height x width: bilinear in `quantity`; pixels that touch an unknown one are NaN."""
-    depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
-    if depth.shape == (height, width):
-        return depth
-    if quantity == "depth":
-        return cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
-    return 1 / cv2.resize(1 / depth, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-class Tally:
-    """Figures of a set of images under one protocol."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        self.protocol = protocol
-        self._means: list[dict[str, float]] = []  # of each image, over its pixels
-        self._known: list[int] = []
-        self._valid: list[int] = []
-
-    def __len__(self) -> int:
-        """Images that had truth to compare with."""
-        return len(self._valid)
-
-    def add(
-        self,
-        depth: np.ndarray,
-        truth: np.ndarray,
-        fx_baseline: float = 0.0,
-        people: np.ndarray | None = None,
-    ) -> dict[str, float | None]:
-        """Compare one image and return its figures.
-
-        depth: (h, w) m of any size. truth: (H, W) m, NaN or 0 = unknown. fx_baseline: m px, at the size of
-        the truth, turns depth into disparity; 0 = there is no second eye, and d1_all and epe are None.
-        people: (H, W) bool, for protocols that measure them apart; None = nobody.
-        """
-        p = self.protocol
-        if p.truth_size:
-            truth = cv2.resize(truth, p.truth_size, interpolation=cv2.INTER_NEAREST)
-        height, width = truth.shape
-        window = crop(p.crop, height, width)
-        g = truth[window].astype(np.float64)
-        d = resized(depth.astype(np.float64), height, width, p.resize)[window]
-        valid = (g > p.truth_min) & (g < p.truth_max)
-        known = valid & np.isfinite(d)
-        if not valid.any():
-            return _finish({}, None)
-        d, g = d[known], g[known]
-        if len(d):
-            d = alignment(d, g, p.scaling)(d)
-        means = _means(*(np.clip(each, p.min_depth, p.max_depth) for each in (d, g)))
-        if fx_baseline:
-            means |= _disparity_means(fx_baseline / d, fx_baseline / g)
-        if p.people and len(d):
-            where = np.zeros_like(valid) if people is None else people[window]
-            means |= _scale_invariant(np.log(d) - np.log(g), where[known])
-        self._means.append(means if len(d) else {})
-        self._known.append(len(d))
-        self._valid.append(int(valid.sum()))
-        return _finish(self._means[-1], len(d) / self._valid[-1])
-
-    def figures(self) -> dict[str, float | None]:
-        """The figures of all images so far; None where there was nothing to measure."""
-        if not self._valid:
-            return _finish({}, None)
-        if self.protocol.averaging == "pooled":
-            weights = [n for n in self._known if n]
-            rows = [means for means in self._means if means]
-            shared = [key for key in (rows[0] if rows else ()) if all(key in row for row in rows)]
-            shared = [key for key in shared if not key.startswith("si_")]  # roots: no mean over images
-            pooled = {key: float(np.average([row[key] for row in rows], weights=weights)) for key in shared}
-            return _finish(pooled, sum(self._known) / sum(self._valid))
-        pixels = zip(self._means, self._known, self._valid, strict=True)
-        images = [_finish(means, known / valid) for means, known, valid in pixels]
-        columns = {key: [v for row in images if (v := row[key]) is not None] for key in FIGURES}
-        return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
-
-
-def figures(
-    depth: np.ndarray, truth: np.ndarray, protocol: Protocol = PLAIN, fx_baseline: float = 0.0
-) -> dict[str, float | None]:
-    """The figures of one image, by default of every pixel with truth; all as in `Tally.add`."""
-    return Tally(protocol).add(depth, truth, fx_baseline)
-
-
-def alignment(d: np.ndarray, g: np.ndarray, scaling: str) -> Callable[[np.ndarray], np.ndarray]:
-    """What gives a prediction, known at N pixels as d (N,), what it leaves open, from the truth g (N,), m, there, as
-    `Protocol.scaling` says; of any pixels of it.
-
-    affine_inverse: 1 / d times a factor plus a shift is nearest to 1 / g; where that is not positive, it is far.
+    Latencies are those recorded. Raises DepthRosError if no stamp is one of the folder's.
     """
-    if scaling == "affine_inverse":
-        A = np.stack([1 / d, np.ones_like(d)], 1)
-        factor, shift = np.linalg.lstsq(A, 1 / g, rcond=None)[0]
-        return lambda x: 1 / np.maximum(factor / x + shift, 1e-6)
-    factor = 1.0
-    if scaling == "median":
-        factor = np.median(g) / np.median(d)
-    elif scaling == "least_squares":
-        factor = np.sum(d * g) / np.sum(d * d)
-    return lambda x: x * factor
+    found = matched(recorded, folder, data, "depth images")
+    by_stamp = {each.stamp: each for each in found.values()}
+
+    def estimate(frame: Frame) -> Depth:
+        return as_depth(by_stamp[frame.stamp].depth, frame)
+
+    card = find_card(model)
+    words = f"{len(found)} of {len(folder)}, those for which depth came back"
+    planned = plan(folder, list(found), words, scale=card.scale, typical=card.typical)
+    latencies = tuple(1000 * each.latency for each in found.values())
+    comparison = dataclasses.replace(compare(estimate, planned), latencies=latencies)
+    result = _result(card.name, data, planned, comparison, "depth_node over DDS, image to depth")
+    if report is not None:
+        write_report(report, _page(result, comparison, estimate, planned, card_facts(card)), card.curves)
+    return result
 
 
-def as_measured(depth: np.ndarray, truth: np.ndarray | None, protocol: Protocol) -> np.ndarray:
-    """Depth (h, w) m as its figures take it: aligned with the truth (H, W) m on the pixels that they are of, if the
-    protocol aligns at all."""
-    if truth is None or protocol.scaling == "none":
-        return depth
-    height, width = truth.shape
-    window = crop(protocol.crop, height, width)
-    g = truth[window].astype(np.float64)
-    d = resized(depth.astype(np.float64), height, width, protocol.resize)[window]
-    known = (g > protocol.truth_min) & (g < protocol.truth_max) & np.isfinite(d)
-    if not known.any():
-        return depth
-    return alignment(d[known], g[known], protocol.scaling)(depth).astype(np.float32)
+def matched(recorded: Iterable[S], folder: Folder, data: Path, what: str) -> dict[int, S]:
+    """What was recorded, each by the index in the folder of the image that has its stamp, in order.
 
-
-def _scale_invariant(e: np.ndarray, people: np.ndarray) -> dict[str, float]:
-    """The si-RMSE family of Li et al. 2019 of e = ln d - ln g (N,); those of people only where there are any.
-
-    The mean of (e_p - e_q)^2 over p in A and q in B is Var_A + Var_B + (mean_A - mean_B)^2.
+    Raises DepthRosError if none has one; what: its name there.
     """
-
-    def pairs(a: np.ndarray, b: np.ndarray) -> float:
-        return float(np.sqrt(a.var() + b.var() + (a.mean() - b.mean()) ** 2))
-
-    hum, env = e[people], e[~people]
-    found = {"si_full": pairs(e, e)}
-    if len(env):
-        found["si_env"] = pairs(env, env)
-    if len(hum):
-        found |= {"si_hum": pairs(hum, e), "si_intra": pairs(hum, hum)}
-    if len(env) and len(hum):
-        found["si_inter"] = pairs(hum, env)
+    by_stamp = {each.stamp: each for each in recorded}
+    stamps = (folder[index].left.stamp for index in range(len(folder)))
+    found = {index: by_stamp[stamp] for index, stamp in enumerate(stamps) if stamp in by_stamp}
+    if not found:
+        raise DepthRosError(f"none of {len(by_stamp)} {what} has a stamp of {data}: is it that recording?")
     return found
 
 
-def _means(d: np.ndarray, g: np.ndarray) -> dict[str, float]:
-    """The means over pixels (N,) that the figures are made of; they can be averaged over images."""
-    if not len(d):
-        return {}
-    e = np.log(d) - np.log(g)
-    ratio = np.exp(np.abs(e))
-    terms = {
-        "abs_rel": np.abs(d - g) / g,
-        "sq_rel": (d - g) ** 2 / g,
-        "square": (d - g) ** 2,
-        "log": e,
-        "log_square": e**2,
-        "log10": np.abs(e) / np.log(10),
-        "delta1": ratio < 1.25,
-        "delta2": ratio < 1.25**2,
-        "delta3": ratio < 1.25**3,
-        "inverse_square": (1000 / d - 1000 / g) ** 2,
+def compare(
+    estimate: Callable[[Frame], Depth],
+    planned: Plan,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Comparison:
+    """Run `estimate` on the planned samples and measure it, and the baseline, against their truth."""
+    ours, theirs = Tally(planned.protocol), Tally(planned.protocol)
+    latencies, ranking = [], []
+    for done, index in enumerate(planned.indices, 1):
+        sample = planned.folder[index]
+        frame = seen(sample.left, planned.protocol)
+        start = time.perf_counter()
+        result = estimate(frame)
+        latencies.append(1000 * (time.perf_counter() - start))
+        g = planned.truth_of(sample)
+        if g is not None:
+            people = None if sample.moving is None else sample.moving > 0
+            found = ours.add(result.depth, g, sample.fx_baseline, people)
+            guess = planned.baseline(g)
+            if guess is not None:
+                theirs.add(guess, g, sample.fx_baseline, people)
+            if found["abs_rel"] is not None:
+                ranking.append((found["abs_rel"], index))
+        progress(done, len(planned.indices))
+    return Comparison(ours.figures(), theirs.figures(), len(ours), tuple(latencies), tuple(sorted(ranking)))
+
+
+def seen(frame: Frame, protocol: DepthProtocol) -> Frame:
+    """What a model gets to see of a frame under a protocol."""
+    if not protocol.view:
+        return frame
+    width, height, x, y = protocol.view
+    image, camera = geometry.rectify(frame.image, frame.camera)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)[y : height - y, x : width - x]
+    camera = camera.resized(width, height).cropped(x, y, width - 2 * x, height - 2 * y)
+    return dataclasses.replace(frame, image=np.ascontiguousarray(image), camera=camera)
+
+
+def _result(model: str, data: Path, planned: Plan, comparison: Comparison, engine: str) -> dict[str, Any]:
+    latency = summarise(comparison.latencies)
+    return {
+        "model": model,
+        "data": str(data),
+        "protocol": planned.text,
+        "images": comparison.images,
+        "figures": comparison.figures,
+        "baseline": comparison.baseline,
+        "engine": engine,
+        "ms_per_image": latency.median if latency else None,
     }
-    return {key: float(term.mean()) for key, term in terms.items()}
 
 
-def _disparity_means(d: np.ndarray, g: np.ndarray) -> dict[str, float]:
-    """Means over pixels (N,) of disparities, px: outliers by the rule of the KITTI 2015 devkit, and error."""
-    if not len(d):
-        return {}
-    error = np.abs(d - g)
-    return {"d1_all": float(((error > 3) & (error > 0.05 * g)).mean()), "epe": float(error.mean())}
+def card_facts(card: Card) -> dict[str, str]:
+    """What a page says of the model."""
+    return {
+        "model": f"{card.name}, family {card.family}, scale {card.scale.replace('_', ' ')}",
+        "licence of the weights": f"{card.licence}. {card.terms}".strip(". "),
+        "trained on": "; ".join(card.training_data) or "not stated",
+    }
 
 
-def _finish(means: dict[str, float], coverage: float | None) -> dict[str, float | None]:
-    """Figures, in the order of FIGURES, from means over pixels."""
-    found: dict[str, float | None] = dict.fromkeys(FIGURES)
-    found["coverage"] = coverage
-    if not means:
-        return found
-    found |= {key: mean for key, mean in means.items() if key in FIGURES}
-    variance = max(means["log_square"] - means["log"] ** 2, 0.0)  # rounding may leave it below zero
-    found["rmse"] = means["square"] ** 0.5
-    found["rmse_log"] = means["log_square"] ** 0.5
-    found["silog"] = 100 * variance**0.5
-    found["irmse"] = means["inverse_square"] ** 0.5
-    return found
+def as_depth(depth: np.ndarray, frame: Frame) -> Depth:
+    """A recorded depth (h, w) with the camera and the pixels that belong to it."""
+    height, width = depth.shape
+    image, camera = geometry.rectify(frame.image, frame.camera)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return Depth(frame.stamp, frame.frame_id, depth, camera.resized(width, height), small)
+
+
+def places(ranked: Sequence[int]) -> dict[int, str]:
+    """The images that a page shows, of indices from the best to the worst: {index: which it is}, the typical one
+    first. Each image once, also where there are few."""
+    named = {ranked[round(share * (len(ranked) - 1))]: step for step, share in reversed(STEPS.items())}
+    return dict(reversed(named.items()))
+
+
+def _page(
+    result: dict[str, Any],
+    comparison: Comparison,
+    estimate: Callable[[Frame], Depth],
+    planned: Plan,
+    facts: dict[str, str],
+) -> Report:
+    """The page's content: a typical image, the range from the best to the worst, the typical one's cloud."""
+    ranked = [index for _, index in comparison.ranking] or list(planned.indices)
+    error_of = {index: error for error, index in comparison.ranking}
+    strips, depths = [], []
+    for index, step in places(ranked).items():
+        sample = planned.folder[index]
+        depths.append(estimate(sample.left))
+        image, _ = geometry.rectify(sample.left.image, sample.left.camera)
+        title = f"{step}: {sample.name}" if error_of else sample.name
+        g = planned.truth_of(sample)
+        shown = as_measured(depths[-1].depth, g, planned.protocol)
+        strips.append(Strip(title, image, shown, g, error_of.get(index)))
+    name = "stereo matching" if planned.truth == "stereo" else "truth"
+    return Report(result, tuple(strips), comparison.latencies, depths[0], facts, name)

@@ -10,7 +10,7 @@ from depth_ros.card import find_card
 from depth_ros.datasets import Folder, Sample
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.folder import as_depth
+from depth_ros.evaluation.depth import as_depth
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
@@ -32,7 +32,7 @@ class DepthSource:
 
 def usual_source(folder: Folder) -> str:
     """Two eyes where there are two, recorded depth where there is one of each image, else one image."""
-    from depth_ros.estimators.stereo import SEMI_GLOBAL
+    from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL
 
     first, last = folder[0], folder[len(folder) - 1]
     if first.right is not None:
@@ -42,7 +42,7 @@ def usual_source(folder: Folder) -> str:
 
 def depth_source(model: str, folder: Folder, settings: EngineSettings) -> DepthSource:
     """The source of that name. Raises DepthRosError where the folder, or the model, cannot serve."""
-    from depth_ros.estimators.stereo import SEMI_GLOBAL
+    from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL
 
     if model == RECORDED:
         return DepthSource(RECORDED, "metric", lambda: "recorded depth", _recorded)
@@ -62,7 +62,7 @@ def _recorded(sample: Sample) -> Depth:
 
 
 def _stereo(model: str, settings: EngineSettings) -> DepthSource:
-    from depth_ros.estimators.stereo import StereoEstimator, rectified_pair
+    from depth_ros.estimators.stereo.estimator import StereoEstimator, rectified_pair
 
     estimator = StereoEstimator(model, settings)
 

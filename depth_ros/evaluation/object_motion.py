@@ -13,10 +13,10 @@ import numpy as np
 from depth_ros.datasets import Folder, Sample, open_folder
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.object_motion import ObjectMotionEstimator, ObjectMotionSettings
+from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator, ObjectMotionSettings
 from depth_ros.evaluation.depth_source import RECORDED, depth_source, usual_source
-from depth_ros.evaluation.object_motion_page import Frame, write_object_motion_page
 from depth_ros.evaluation.odometry import usual_settings
+from depth_ros.evaluation.report.object_motion import Frame, write_object_motion_page
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
@@ -127,7 +127,7 @@ def evaluate_object_motion(
     frame and what was found in it.
     """
     from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.odometry import OdometryEstimator
+    from depth_ros.estimators.odometry.estimator import OdometryEstimator
 
     folder = open_folder(data)
     source = depth_source(model or usual_source(folder), folder, engine_settings or EngineSettings())

@@ -15,13 +15,13 @@ from depth_ros.datasets import Folder, Sample, open_folder
 from depth_ros.datatypes import Motion
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.depth_source import RECORDED, depth_source, usual_source
-from depth_ros.evaluation.latency import summarise
-from depth_ros.evaluation.trajectory import figures, nees_bounds, write_tum
-from depth_ros.evaluation.trajectory_page import write_trajectory_page
+from depth_ros.evaluation.metrics.latency import summarise
+from depth_ros.evaluation.metrics.trajectory import figures, nees_bounds, write_tum
+from depth_ros.evaluation.report.odometry import write_trajectory_page
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.odometry_settings import OdometrySettings
+    from depth_ros.estimators.odometry.settings import OdometrySettings
 
 Estimate = Callable[[Sample], Motion | None]
 """The motion that led to a sample, in order of time; None for the first, and where it is lost."""
@@ -98,7 +98,7 @@ def evaluate_odometry(
 
 def usual_settings(folder: Folder) -> OdometrySettings:
     """Settings for a folder: the defaults, as nodes have them, unless no real camera took it."""
-    from depth_ros.estimators.odometry_settings import OdometrySettings, ideal
+    from depth_ros.estimators.odometry.settings import OdometrySettings, ideal
 
     return ideal(OdometrySettings()) if getattr(folder, "rendered", False) else OdometrySettings()
 
@@ -116,7 +116,7 @@ class Method:
 
 
 def _network(model: str, settings: EngineSettings) -> Method:
-    from depth_ros.estimators.pose_network import PoseNetwork
+    from depth_ros.estimators.odometry.pose_network import PoseNetwork
 
     network = PoseNetwork(model, settings)
     card = network.card
@@ -129,7 +129,7 @@ def _network(model: str, settings: EngineSettings) -> Method:
 def _aligned(
     model: str, folder: Folder, settings: EngineSettings, odometry: OdometrySettings | None
 ) -> Method:
-    from depth_ros.estimators.odometry import OdometryEstimator
+    from depth_ros.estimators.odometry.estimator import OdometryEstimator
 
     source = depth_source(model, folder, settings)
     estimator = OdometryEstimator(odometry or usual_settings(folder))

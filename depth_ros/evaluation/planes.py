@@ -18,12 +18,12 @@ import numpy as np
 
 from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Frame, Planes
-from depth_ros.evaluation.depth import PROTOCOLS, Tally, resized
-from depth_ros.evaluation.page import document, picture
-from depth_ros.evaluation.pictures import depth_picture, depth_range, plane_picture
-from depth_ros.evaluation.plan import choose
+from depth_ros.evaluation.metrics.depth import PROTOCOLS, Tally, resized
+from depth_ros.evaluation.report.html import document, picture
+from depth_ros.evaluation.report.plots import depth_picture, depth_range, plane_picture
+from depth_ros.evaluation.setup import choose
 from depth_ros.geometry import rectify
-from depth_ros.planes import fit_planes, largest
+from depth_ros.plane_fitting import fit_planes, largest
 from depth_ros.world import World, WorldSettings
 
 if TYPE_CHECKING:

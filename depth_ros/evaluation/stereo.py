@@ -1,128 +1,287 @@
-"""Figures of disparity, and of what a model says about its own errors.
-
-Every pixel with truth counts, in the left image at its full size; figures are per image, then their mean.
-Shares (D1, bad-N, density, coverage) are numbers from 0 to 1.
-"""
+"""A stereo model on a recorded folder: figures with semi-global matching always beside them, and the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-import cv2
 import numpy as np
-import torch
-from torch import nn
 
-from depth_ros.datasets import Sample
-from depth_ros.evaluation.depth import Figure
-
-FIGURES = {
-    "epe": Figure("EPE", "px", True, "mean of the absolute error"),
-    "d1_all": Figure("D1-all", "%", True, "share of pixels off by more than 3 px and 5 %"),
-    "bad_1": Figure("bad 1", "%", True, "share of pixels off by more than 1 px"),
-    "bad_2": Figure("bad 2", "%", True, "share of pixels off by more than 2 px"),
-    "density": Figure("Density", "%", False, "share of the pixels with truth that are known"),
-    "abs_rel": Figure("AbsRel", "", True, "of depth: mean of |d - g| / g"),
-    "rmse": Figure("RMSE", "m", True, "of depth: root of the mean of (d - g)^2"),
-    "delta1": Figure("\u03b4 < 1.25", "%", False, "of depth: share of pixels with max(d/g, g/d) < 1.25"),
-}
-"""Those that a reader compares, in the order of tables."""
-STATED = (0.5, 1.0, 2.0)
-"""px: at these standard deviations coverage is also measured by itself."""
-PROTOCOL = (
-    "all pixels with truth, at full size, unscaled; epe px, d1_all > 3 px and > 5 % (KITTI 2015), bad_N > N px "
-    "(Middlebury), over the pixels that are known; density the share that is known; coverage the share with "
-    "|error| <= std, coverage_at_S of the pixels whose std is within 25 % of S; figures per image, then their mean"
+from depth_ros.card import find_card
+from depth_ros.datasets import Folder, Sample, open_folder
+from depth_ros.datatypes import Disparity, StereoFrame
+from depth_ros.errors import DepthRosError
+from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
+from depth_ros.evaluation.baselines.semi_global import stereo_reference
+from depth_ros.evaluation.depth import card_facts, matched, places
+from depth_ros.evaluation.metrics.depth import figures as depth_figures
+from depth_ros.evaluation.metrics.latency import summarise
+from depth_ros.evaluation.metrics.stereo import (
+    PROTOCOL,
+    Coverage,
+    disparity_figures,
+    mean_figures,
+    true_disparity,
 )
+from depth_ros.evaluation.report.stereo import StereoReport, StereoStrip, write_stereo_report
+from depth_ros.evaluation.setup import choose, truth_kind
+
+if TYPE_CHECKING:
+    from depth_ros.engine import EngineSettings
+    from depth_ros.estimators.stereo.estimator import StereoSettings
+
+Estimate = Callable[[StereoFrame], Disparity]
+OURS, FILLED = "ours", "semi_global_filled"
+CERTAIN, UNSAID = 0.05, 0.5
+"""The cloud shows pixels whose depth is said to be known within this share of it; px, the standard deviation where
+none is said."""
+NO_TRUTH = "NO GROUND TRUTH: compared with strict semi-global matching; "
 
 
-def disparity_figures(
-    disparity: np.ndarray, truth: np.ndarray, std: np.ndarray | None = None
-) -> dict[str, float | None]:
-    """Figures of a disparity (H, W) px against the truth (H, W), NaN = unknown in both; see `PROTOCOL`.
+class RecordedDisparity(Protocol):
+    """A disparity that was recorded. stamp: ns of the pair. disparity: (H, W) px, NaN = unknown, 0 = infinitely
+    far. latency: s until it was there."""
 
-    None where there is nothing to measure.
+    @property
+    def stamp(self) -> int: ...
+
+    @property
+    def disparity(self) -> np.ndarray: ...
+
+    @property
+    def latency(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: pairs of a folder. words: which they are. reference: there is no truth, and strict
+    semi-global matching stands for it."""
+
+    folder: Folder
+    indices: tuple[int, ...]
+    words: str
+    reference: bool
+
+    @staticmethod
+    def of(folder: Folder, indices: Sequence[int], words: str) -> Subject:
+        return Subject(folder, tuple(indices), words, truth_kind(folder, indices) == "stereo")
+
+    def truth_of(self, sample: Sample) -> np.ndarray | None:
+        """(H, W) px of the left image, NaN = unknown; None where this sample has no truth."""
+        if not self.reference:
+            return true_disparity(sample)
+        matched = stereo_reference(sample)
+        return None if matched is None else np.float32(sample.fx_baseline) / matched
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """Estimators on the same pairs. figures, latencies (ms): by estimator. ranking: (D1, index) of the pairs with
+    truth by the first of them, best first. coverage: of its standard deviations, if it has any."""
+
+    figures: dict[str, dict[str, float | None]]
+    latencies: dict[str, tuple[float, ...]]
+    ranking: tuple[tuple[float, int], ...]
+    coverage: Coverage
+
+
+def evaluate_stereo(
+    model: str,
+    data: Path,
+    *,
+    split: str = "all",
+    engine_settings: EngineSettings | None = None,
+    stereo: StereoSettings | None = None,
+    limit: int = 0,
+    report: Path | None = None,
+    command: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Measure a stereo model, or `semi_global`, on a folder of pairs: what `evaluate depth --json` writes.
+
+    `figures` are the model's, with the depth figures that one camera is measured by; `baseline` those of
+    semi-global matching with its holes filled, so that both know every pixel; `baselines` also without.
+    report: file of the page to write. command: what the user typed, for the page.
+    Raises DepthRosError where the folder has no pairs with truth.
     """
-    true = np.isfinite(truth)
-    known = true & np.isfinite(disparity)
-    error, g = np.abs(disparity[known] - truth[known]), truth[known]
+    from depth_ros.engine import EngineSettings
+    from depth_ros.estimators.stereo.estimator import StereoEstimator, StereoSettings
 
-    def share(of: np.ndarray) -> float | None:
-        return float(of.mean()) if of.size else None
+    stereo = stereo or StereoSettings()
+    ours = StereoEstimator(model, engine_settings or EngineSettings(), stereo)
+    folder = open_folder(data)
+    subject = Subject.of(folder, *choose(folder, split, limit))
+    estimates = {OURS: ours.estimate} | _classical(stereo, subject)
+    comparison = compare_pairs(estimates, subject, progress)
+    result = _result(model, data, subject, comparison, ours.engine_name)
+    if report is not None:
+        facts = _facts(model) | {"why this engine": ours.reason, "command": command}
+        curves = ours.card.curves if ours.card else None
+        write_stereo_report(report, _page(result, comparison, estimates, subject, facts), curves)
+    return result
 
-    found = {
-        "epe": share(error),
-        "d1_all": share((error > 3) & (error > 0.05 * g)),
-        "bad_1": share(error > 1),
-        "bad_2": share(error > 2),
-        "density": float(known.sum() / true.sum()) if true.any() else None,
+
+def evaluate_recorded_pairs(
+    recorded: Sequence[RecordedDisparity],
+    model: str,
+    folder: Folder,
+    data: Path,
+    *,
+    report: Path | None = None,
+) -> dict[str, Any]:
+    """The same for disparities that `model` made elsewhere, say in a node: pairs are matched by their stamps.
+
+    Latencies are those recorded. Raises DepthRosError if no stamp is one of the folder's.
+    """
+    from depth_ros.estimators.stereo.estimator import StereoSettings
+
+    found = matched(recorded, folder, data, "disparities")
+    by_stamp = {each.stamp: each for each in found.values()}
+
+    def estimate(pair: StereoFrame) -> Disparity:
+        return as_disparity(by_stamp[pair.left.stamp].disparity, pair)
+
+    words = f"{len(found)} of {len(folder)}, those for which disparity came back"
+    subject = Subject.of(folder, list(found), words)
+    estimates = {OURS: estimate} | _classical(StereoSettings(), subject)
+    comparison = compare_pairs(estimates, subject)
+    latencies = tuple(1000 * each.latency for each in found.values())
+    comparison = dataclasses.replace(comparison, latencies={**comparison.latencies, OURS: latencies})
+    result = _result(model, data, subject, comparison, "stereo_depth_node over DDS, pair to disparity")
+    if report is not None:
+        write_stereo_report(report, _page(result, comparison, estimates, subject, _facts(model)))
+    return result
+
+
+def as_disparity(disparity: np.ndarray, pair: StereoFrame) -> Disparity:
+    """A recorded disparity (H, W) px, 0 = infinitely far, as the pair's."""
+    left, offset = pair.left, pair.left.camera.cx - pair.right.camera.cx
+    return Disparity(
+        left.stamp,
+        left.frame_id,
+        disparity + np.float32(offset),
+        left.camera,
+        left.image,
+        pair.baseline,
+        offset,
+    )
+
+
+def compare_pairs(
+    estimates: Mapping[str, Estimate],
+    subject: Subject,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PairComparison:
+    """Run every estimator on the pairs that have truth, and measure it."""
+    from depth_ros.estimators.stereo.estimator import rectified_pair
+
+    rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in estimates}
+    latencies: dict[str, list[float]] = {name: [] for name in estimates}
+    ranking, coverage = [], Coverage()
+    for done, index in enumerate(subject.indices, 1):
+        sample = subject.folder[index]
+        if sample.right is None:
+            raise DepthRosError(f"'{sample.name}' has no right eye: a stereo model is measured on pairs")
+        truth = subject.truth_of(sample)
+        if truth is not None:
+            pair = rectified_pair(sample.left, sample.right)
+            for name, estimate in estimates.items():
+                if not rows[name]:
+                    estimate(pair)  # builds the engine, which is no latency
+                start = time.perf_counter()
+                found = estimate(pair)
+                latencies[name].append(1000 * (time.perf_counter() - start))
+                figures = disparity_figures(found.disparity, truth, found.std)
+                rows[name].append(figures | _depth(found, sample))
+                if name == OURS:
+                    ranking.append((figures["d1_all"] or 0.0, index))
+                    coverage.add(found.disparity, truth, found.std)
+        progress(done, len(subject.indices))
+    if not ranking:
+        raise DepthRosError(f"there is no pair with truth among {subject.words} of the images")
+    means = {name: mean_figures(found) for name, found in rows.items()}
+    taken = {name: tuple(found) for name, found in latencies.items()}
+    return PairComparison(means, taken, tuple(sorted(ranking)), coverage)
+
+
+def _classical(stereo: StereoSettings, subject: Subject) -> dict[str, Estimate]:
+    """Semi-global matching as it is, and with its holes filled; none where it stands for the truth itself."""
+    from depth_ros.estimators.stereo.estimator import RANGE, StereoEstimator
+
+    if subject.reference:
+        return {}
+    of = stereo.disparity_range or RANGE
+    settings = dataclasses.replace(stereo, disparity_range=of, scale=1.0, fill=False)
+    filled = dataclasses.replace(settings, fill=True)
+    return {
+        SEMI_GLOBAL: StereoEstimator(SEMI_GLOBAL, stereo=settings).estimate,
+        FILLED: StereoEstimator(SEMI_GLOBAL, stereo=filled).estimate,
     }
-    if std is not None:
-        said = std[known]
-        found["coverage"] = share(error <= said)
-        for s in STATED:
-            found[f"coverage_at_{s:g}"] = share(error[(said > s / 1.25) & (said < 1.25 * s)] <= s)
-    return found
 
 
-def mean_figures(rows: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each figure over the images that have it."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    columns = {key: [v for row in rows if (v := row.get(key)) is not None] for key in keys}
-    return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
+def _result(
+    model: str, data: Path, subject: Subject, comparison: PairComparison, engine: str
+) -> dict[str, Any]:
+    note, baseline = (NO_TRUTH, "") if subject.reference else ("", "; baseline: semi-global matching, filled")
+    ours, theirs = (summarise(comparison.latencies.get(name, ())) for name in (OURS, SEMI_GLOBAL))
+    figures = comparison.figures
+    unknown: dict[str, float | None] = dict.fromkeys(figures[OURS])
+    return {
+        "model": model,
+        "data": str(data),
+        "protocol": f"{note}stereo: {PROTOCOL}; images: {subject.words}{baseline}",
+        "images": len(comparison.ranking),
+        "figures": figures[OURS],
+        "baseline": figures.get(FILLED, unknown),
+        "baselines": {name: figures.get(name, unknown) for name in (SEMI_GLOBAL, FILLED)},
+        "coverage_by_std": comparison.coverage.rows(),
+        "engine": engine,
+        "ms_per_image": ours.median if ours else None,
+        "ms_per_image_baseline": theirs.median if theirs else None,
+    }
 
 
-def true_disparity(sample: Sample) -> np.ndarray | None:
-    """(H, W) px of the left image, NaN = unknown; None where the sample has no depth or no right eye."""
-    if sample.depth is None or sample.right is None:
-        return None
-    offset = sample.left.camera.cx - sample.right.camera.cx
-    return np.float32(sample.fx_baseline) / sample.depth + np.float32(offset)
+def _depth(found: Disparity, sample: Sample) -> dict[str, float | None]:
+    """The figures of depth, of recordings whose depth is known."""
+    if sample.depth is None:
+        return {}
+    measured = depth_figures(found.depth().depth, sample.depth)
+    return {key: measured[key] for key in ("abs_rel", "rmse", "delta1", "silog")}
 
 
-class Coverage:
-    """Pooled over pixels: of those that claim a standard deviation, how many keep to it. Bins of equal ratios."""
-
-    def __init__(self) -> None:
-        self.edges = np.geomspace(0.125, 16.0, 15)
-        self.count, self.within = np.zeros(len(self.edges) - 1), np.zeros(len(self.edges) - 1)
-
-    def add(self, disparity: np.ndarray, truth: np.ndarray, std: np.ndarray | None) -> None:
-        """One image: disparity, truth and its standard deviation (H, W) px, NaN = unknown."""
-        if std is None:
-            return
-        known = np.isfinite(truth) & np.isfinite(disparity)
-        said, error = std[known], np.abs(disparity[known] - truth[known])
-        self.count += np.histogram(said, self.edges)[0]
-        self.within += np.histogram(said[error <= said], self.edges)[0]
-
-    def rows(self, least: float = 0.005) -> list[dict[str, float]]:
-        """{std px, coverage, share of all pixels} of each bin that holds at least that share of the pixels."""
-        total = max(self.count.sum(), 1.0)
-        centres = np.sqrt(self.edges[:-1] * self.edges[1:])
-        return [
-            {"std": float(s), "coverage": float(w / n), "share": float(n / total)}
-            for s, n, w in zip(centres, self.count, self.within, strict=True)
-            if n and n / total >= least
-        ]
+def _facts(model: str) -> dict[str, str]:
+    return {"model": "OpenCV"} if model == SEMI_GLOBAL else card_facts(find_card(model))
 
 
-@torch.inference_mode()
-def validate_pairs(model: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-    """Mean figures of a module over rectified samples with truth, at full size, for the log of training."""
-    rows = []
-    for sample in samples:
-        truth = true_disparity(sample)
-        if truth is None or sample.right is None:
-            continue
-        height, width = truth.shape
-        step = int(model.size_multiple)  # type: ignore[arg-type]
-        device = next(model.parameters()).device
-        pair = []
-        for image in (sample.left.image, sample.right.image):
-            padded = cv2.copyMakeBorder(image, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
-            pair.append(torch.from_numpy(padded)[None].to(device))
-        disparity, std = (x[0, :height, :width].cpu().numpy() for x in model(*pair))
-        rows.append(disparity_figures(disparity, truth, std))
-    means = mean_figures(rows)
-    return {key: value for key in ("epe", "d1_all", "bad_1", "coverage") if (value := means[key]) is not None}
+def _page(
+    result: dict[str, Any],
+    comparison: PairComparison,
+    estimates: Mapping[str, Estimate],
+    subject: Subject,
+    facts: dict[str, str],
+) -> StereoReport:
+    """The page's content: a typical pair, the range from the best to the worst, the typical one's cloud."""
+    from depth_ros.estimators.stereo.estimator import FLYING, between_surfaces, rectified_pair
+
+    strips, clouds = [], []
+    of = {index: d1 for d1, index in comparison.ranking}
+    for index, step in places([index for _, index in comparison.ranking]).items():
+        sample = subject.folder[index]
+        assert sample.right is not None
+        pair = rectified_pair(sample.left, sample.right)
+        found = estimates[OURS](pair)
+        classical = estimates[FILLED](pair).disparity if FILLED in estimates else None
+        truth = subject.truth_of(sample)
+        assert truth is not None
+        title = f"{step}: {sample.name}, D1 {100 * of[index]:.1f} %"
+        image = found.image
+        strips.append(StereoStrip(title, image, found.disparity, truth, found.std, classical))
+        std = UNSAID if found.std is None else found.std
+        keep = ~between_surfaces(found.disparity, FLYING) & (std < CERTAIN * found.disparity)
+        clouds.append(dataclasses.replace(found, disparity=np.where(keep, found.disparity, np.nan)).depth())
+    truth_name = "stereo matching" if subject.reference else "truth"
+    return StereoReport(result, tuple(strips), comparison.latencies[OURS], clouds[0], facts, truth_name)

@@ -10,16 +10,14 @@ import numpy as np
 from rclpy.node import Node
 
 from depth_ros.datatypes import Depth, Odometry
-from depth_ros.estimators.pose_solver import Known
-from depth_ros.estimators.scale import Scale, ScaleSettings
-from depth_ros.nodes.base_track import BaseState, BaseTrack
-from depth_ros.nodes.imu_input import ImuInput
+from depth_ros.estimators.object_motion.pending_pairs import MAX_REORDERING
+from depth_ros.estimators.odometry.base_frame import BaseState, BaseTrack
+from depth_ros.estimators.odometry.pose_solver import Known
+from depth_ros.estimators.odometry.scale import Scale, ScaleSettings
+from depth_ros.nodes.inputs.imu import ImuInput
+from depth_ros.nodes.inputs.scale import ScaleInput
+from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
-from depth_ros.nodes.scale_input import ScaleInput
-from depth_ros.nodes.transforms import Transforms
-
-REORDERED = 0.5
-"""s; a frame that is older than the last one by less came late, by more: time was set back, or a bag loops."""
 
 
 class BaseOdometry:
@@ -114,7 +112,7 @@ class BaseOdometry:
         gap = 1e-9 * (stamp - self._stamp)
         if not self._stamp or 0 < gap <= self._settings.longest_gap:
             return True
-        if -REORDERED < gap <= 0:
+        if -MAX_REORDERING < gap <= 0:
             self.reject(f"a frame came {-1000 * gap:.0f} ms after a newer one, or twice: left out")
             return False
         if gap < 0:

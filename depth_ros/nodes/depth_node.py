@@ -18,9 +18,9 @@ from depth_ros.datatypes import Depth
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes import life_cycle
-from depth_ros.nodes.camera_input import CameraInput
 from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.followers import Follower, hand_on, wanted
+from depth_ros.nodes.downstream import Follower, hand_on, wanted
+from depth_ros.nodes.inputs.camera import CameraInput
 from depth_ros.nodes.parameters import Parameters
 
 

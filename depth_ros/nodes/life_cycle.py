@@ -17,8 +17,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from depth_ros.errors import DepthRosError
-from depth_ros.nodes.camera_input import incompatible_text
 from depth_ros.nodes.diagnostics import Diagnostics
+from depth_ros.nodes.inputs.camera import incompatible_text
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks

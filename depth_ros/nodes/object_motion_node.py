@@ -18,14 +18,14 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Odometry
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.object_motion import ObjectMotionSettings
+from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
+from depth_ros.estimators.object_motion.pending_pairs import WaitingPairs
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.motion_output import MotionOutput
-from depth_ros.nodes.odom_input import OdomInput
+from depth_ros.nodes.inputs.odometry import OdomInput
+from depth_ros.nodes.inputs.rgbd import RgbdInput
+from depth_ros.nodes.outputs.object_motion import MotionOutput
 from depth_ros.nodes.parameters import Parameters
-from depth_ros.nodes.rgbd_input import RgbdInput
-from depth_ros.nodes.waiting_pairs import WaitingPairs
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class ObjectMotionNode(LifecycleNode):
                 f"motion_model '{settings.motion_model}' needs to be told what is one object: set use_labels, and "
                 "publish `labels`"
             )
-        from depth_ros.estimators.object_motion_network import ObjectMotionNetwork
+        from depth_ros.estimators.object_motion.network import ObjectMotionNetwork
 
         return ObjectMotionNetwork(settings.motion_model, motion, self.parameters.read(EngineSettings))
 
@@ -258,8 +258,8 @@ class ObjectMotionNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
-    from depth_ros.estimators.object_motion import ObjectMotionEstimator
-    from depth_ros.estimators.odometry import OdometryEstimator
+    from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
+    from depth_ros.estimators.odometry.estimator import OdometryEstimator
 
     return life_cycle.run(
         "object_motion_node", lambda: [ObjectMotionNode(ObjectMotionEstimator, OdometryEstimator)], args

@@ -17,19 +17,19 @@ from tf2_msgs.msg import TFMessage
 
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.odometry_settings import OdometrySettings
-from depth_ros.estimators.scale import Scale, ScaleSettings, in_metres
+from depth_ros.estimators.odometry.base_frame import BaseTrack
+from depth_ros.estimators.odometry.scale import Scale, ScaleSettings, in_metres
+from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.base_odometry import BaseOdometry
-from depth_ros.nodes.base_track import BaseTrack
 from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.followers import Follower, hand_on, wanted
-from depth_ros.nodes.odometry_output import OdometryOutput, PathMessage
+from depth_ros.nodes.downstream import Follower, hand_on, wanted
+from depth_ros.nodes.inputs.rgbd import RgbdInput
+from depth_ros.nodes.inputs.set_pose import SetPose
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
+from depth_ros.nodes.outputs.odometry import OdometryOutput, PathMessage
 from depth_ros.nodes.parameters import Parameters
-from depth_ros.nodes.rgbd_input import RgbdInput
-from depth_ros.nodes.set_pose import SetPose
 
 
 class OdometryNode(LifecycleNode):
@@ -266,7 +266,7 @@ class OdometryNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
-    from depth_ros.estimators.odometry import OdometryEstimator
+    from depth_ros.estimators.odometry.estimator import OdometryEstimator
 
     return life_cycle.run("odometry_node", lambda: [OdometryNode(OdometryEstimator)], args)
 

@@ -11,10 +11,10 @@ import rclpy
 from rclpy.parameter import Parameter
 
 from depth_ros.card import find_card
-from depth_ros.estimators.object_motion import ObjectMotionSettings
-from depth_ros.estimators.odometry_settings import OdometrySettings
-from depth_ros.estimators.scale import ScaleSettings
-from depth_ros.estimators.stereo import SEMI_GLOBAL, is_stereo
+from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
+from depth_ros.estimators.odometry.scale import ScaleSettings
+from depth_ros.estimators.odometry.settings import OdometrySettings
+from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, is_stereo
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_node import DepthNode
 from depth_ros.nodes.object_motion_node import ObjectMotionNode, ObjectMotionNodeSettings
@@ -40,9 +40,9 @@ def nodes() -> Nodes:
     Raises DepthRosError where there is no such model or a parameter's start value is not allowed.
     """
     from depth_ros.estimators.depth import DepthEstimator
-    from depth_ros.estimators.object_motion import ObjectMotionEstimator
-    from depth_ros.estimators.odometry import OdometryEstimator
-    from depth_ros.estimators.stereo import StereoEstimator
+    from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
+    from depth_ros.estimators.odometry.estimator import OdometryEstimator
+    from depth_ros.estimators.stereo.estimator import StereoEstimator
 
     model = chosen_model()
     of_odometry = names_of(OdometryNodeSettings, OdometrySettings, ScaleSettings)

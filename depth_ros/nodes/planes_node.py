@@ -18,11 +18,11 @@ from depth_ros.datatypes import Depth, Planes
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes import life_cycle
-from depth_ros.nodes.camera_input import CameraInput
 from depth_ros.nodes.diagnostics import Diagnostics
+from depth_ros.nodes.inputs.camera import CameraInput
+from depth_ros.nodes.outputs.plane_markers import plane_markers
 from depth_ros.nodes.parameters import Parameters
-from depth_ros.nodes.plane_markers import plane_markers
-from depth_ros.planes import PlaneFitSettings, fit_planes
+from depth_ros.plane_fitting import PlaneFitSettings, fit_planes
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,20 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.pair_check import misfit
-from depth_ros.estimators.stereo import (
+from depth_ros.estimators.stereo.estimator import (
     FLYING,
     StereoSettings,
     between_surfaces,
     confidence,
     rectified_pair,
 )
+from depth_ros.estimators.stereo.rectification import misfit
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.followers import Follower, hand_on, wanted
+from depth_ros.nodes.downstream import Follower, hand_on, wanted
+from depth_ros.nodes.inputs.static_transforms import StaticTransforms
+from depth_ros.nodes.inputs.stereo import StereoInput
 from depth_ros.nodes.parameters import Parameters
-from depth_ros.nodes.static_transforms import StaticTransforms
-from depth_ros.nodes.stereo_input import StereoInput
 
 CHECK_EVERY = 0.7
 """Seconds between two looks at whether the images are a pair, some 20 ms each."""
@@ -276,7 +276,7 @@ class StereoDepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
-    from depth_ros.estimators.stereo import StereoEstimator
+    from depth_ros.estimators.stereo.estimator import StereoEstimator
 
     return life_cycle.run("stereo_depth_node", lambda: [StereoDepthNode(StereoEstimator)], args)
 

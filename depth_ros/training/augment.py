@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from depth_ros.datatypes import Planes
 from depth_ros.networks.planenet import PLANES
-from depth_ros.planes import seen
+from depth_ros.plane_fitting import seen
 from depth_ros.training.examples import Example
 from depth_ros.training.recipes import Recipe
 from depth_ros.world.pairs import Pairs, eyes, misrectified

@@ -19,7 +19,7 @@ from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.training.augment import recolour
-from depth_ros.training.processors import spread
+from depth_ros.training.parallel import spread
 from depth_ros.training.recipes import Recipe, Source
 
 UNSEEN_WORLDS, UNSEEN_SEED, UNSEEN_CLIPS = 6, 2_000_000, 18

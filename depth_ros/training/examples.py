@@ -14,10 +14,10 @@ from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.split import training
 from depth_ros.datatypes import Camera, Planes
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.baseline import MeanInverseDepth
+from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.geometry import rectify
-from depth_ros.planes import fit_planes
-from depth_ros.training.processors import spread
+from depth_ros.plane_fitting import fit_planes
+from depth_ros.training.parallel import spread
 from depth_ros.training.recipes import Source
 from depth_ros.world.pairs import Pairs
 

@@ -243,8 +243,8 @@ def validation_samples(recipe: Recipe, data: Path) -> dict[str, list[Sample]]:
 def validate(model: nn.Module, unseen: dict[str, list[Sample]], recipe: Recipe) -> dict[str, float]:
     """abs_rel and delta1 of each validation folder at the recipe's size, scaled only where
     the model has no scale; of pairs epe and d1_all."""
-    from depth_ros.evaluation.depth import Protocol, figures
-    from depth_ros.evaluation.stereo import validate_pairs
+    from depth_ros.evaluation.metrics.depth import Protocol, figures
+    from depth_ros.evaluation.metrics.stereo import validate_pairs
 
     model.eval()
     protocol = Protocol("validation", scaling="none" if recipe.scale == "metric" else "median")

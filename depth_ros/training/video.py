@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_ros.evaluation.depth import PROTOCOLS, Tally, resized
+from depth_ros.evaluation.metrics.depth import PROTOCOLS, Tally, resized
 from depth_ros.networks.blocks.synthesis import inverse, warp
 from depth_ros.training.clips import Clip, Moment, clip_crop, window
 from depth_ros.training.recipes import Recipe

@@ -11,7 +11,7 @@ from depth_ros.engine import EngineSettings
 from depth_ros.estimators.depth import DepthEstimator
 from depth_ros.estimators.planes import PlanesEstimator
 from depth_ros.networks import planenet
-from depth_ros.planes import PlaneFitSettings, fit_planes
+from depth_ros.plane_fitting import PlaneFitSettings, fit_planes
 from depth_ros.training.export import export
 from depth_ros.training.recipes import recipe
 from depth_ros.world import World, WorldSettings

@@ -20,7 +20,7 @@ from depth_ros.estimators.refinement import (
     photometric_error,
 )
 from depth_ros.networks import family
-from depth_ros.replay import replay
+from depth_ros.playback.replay import replay
 from depth_ros.training.export import export
 from depth_ros.training.recipes import Recipe, Source
 from depth_ros.world import World, WorldSettings

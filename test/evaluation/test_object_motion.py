@@ -12,7 +12,7 @@ from depth_ros.cli import main
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Depth, Frame, ObjectMotion
 from depth_ros.evaluation.object_motion import Tally, velocity_errors
-from depth_ros.evaluation.object_motion_page import motion_picture
+from depth_ros.evaluation.report.object_motion import motion_picture
 from depth_ros.world import World, WorldSettings, write_folder
 
 

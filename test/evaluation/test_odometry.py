@@ -13,9 +13,9 @@ from depth_ros.cli import main
 from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Motion
 from depth_ros.engine import EngineSettings
-from depth_ros.estimators.pose_network import PoseNetwork
+from depth_ros.estimators.odometry.pose_network import PoseNetwork
+from depth_ros.evaluation.metrics.trajectory import figures, read_tum
 from depth_ros.evaluation.odometry import run
-from depth_ros.evaluation.trajectory import figures, read_tum
 from depth_ros.geometry import inverse
 from depth_ros.networks import sfmlearner
 from depth_ros.training.export import save

@@ -27,7 +27,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of the real DepthNode, which has an estimator of known results and a process of its own."""
     from node_client import Client
 
-    from depth_ros.nodes.play import node_process
+    from depth_ros.playback.play import node_process
 
     log = tmp_path_factory.mktemp("node") / "estimates.txt"
     log.touch()

@@ -25,7 +25,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros import messages
 from depth_ros.bags import BagReader
 from depth_ros.geometry import T_BODY_OPTICAL
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 LINE = 10.0
 WARM = 120.0

@@ -10,7 +10,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_client import Client
 
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 COMMAND = ["-m", "depth_ros.nodes.depth_node", "--ros-args"]
 

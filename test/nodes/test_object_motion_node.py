@@ -18,7 +18,7 @@ from depth_ros import messages
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Pose
 from depth_ros.geometry import T_BODY_OPTICAL, inverse
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 from depth_ros.world import World, WorldSettings
 
 COMMAND = ["-m", "depth_ros.nodes.object_motion_node", "--ros-args"]

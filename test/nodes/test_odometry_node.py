@@ -13,7 +13,7 @@ from std_srvs.srv import Trigger
 
 from depth_ros import messages
 from depth_ros.geometry import exponential, inverse
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 TOPICS = ("odom", "odometry/status", "path")
 

@@ -24,7 +24,7 @@ from tf2_msgs.msg import TFMessage
 
 from depth_ros import messages
 from depth_ros.geometry import T_BODY_OPTICAL, exponential, inverse
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 
 def test_transform_and_its_rivals():

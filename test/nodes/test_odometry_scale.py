@@ -11,7 +11,7 @@ from sensor_msgs.msg import Imu
 from depth_ros import messages
 from depth_ros.datatypes import Pose
 from depth_ros.geometry import inverse
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 UNIT = 0.4
 """m, of the depth that the robot gives."""

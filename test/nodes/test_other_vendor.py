@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_perception_node import COMMAND, SIZE, PairClient
 
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 pytest.importorskip("cyclonedds", reason="no Cyclone DDS: pip install cyclonedds")
 

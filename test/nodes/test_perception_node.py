@@ -16,16 +16,16 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_ros import messages
 from depth_ros.engine import EngineSettings
-from depth_ros.estimators.object_motion import ObjectMotionSettings
-from depth_ros.estimators.odometry_settings import OdometrySettings
-from depth_ros.estimators.scale import ScaleSettings
-from depth_ros.estimators.stereo import StereoSettings
+from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
+from depth_ros.estimators.odometry.scale import ScaleSettings
+from depth_ros.estimators.odometry.settings import OdometrySettings
+from depth_ros.estimators.stereo.estimator import StereoSettings
 from depth_ros.geometry import inverse
 from depth_ros.nodes.depth_node import DepthNodeSettings
 from depth_ros.nodes.object_motion_node import ObjectMotionNodeSettings
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
-from depth_ros.nodes.play import node_process
 from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
+from depth_ros.playback.play import node_process
 from depth_ros.world.render import look, paint
 
 OBJECT = 7

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from depth_ros import messages
 from depth_ros.geometry import matrix_from_quaternion, rays
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 SIZE = camera(64, 48)
 

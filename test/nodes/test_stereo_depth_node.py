@@ -15,7 +15,7 @@ from stereo_client import BASELINE, StereoClient, cameras, scene
 from tf2_msgs.msg import TFMessage
 
 from depth_ros import messages
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 SOON = 2.0
 """Seconds within which a fault is named; a machine that does other work may take longer by `SLACK`."""

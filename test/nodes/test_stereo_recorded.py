@@ -11,7 +11,7 @@ from stereo_client import StereoClient
 
 from depth_ros import messages
 from depth_ros.datasets import Sample, open_folder
-from depth_ros.nodes.play import node_process
+from depth_ros.playback.play import node_process
 
 COMMAND = ["-m", "depth_ros.nodes.stereo_depth_node", "--ros-args", "-p", "model:=semi_global"]
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from depth_ros.datasets import Folder, open_folder
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.stereo import SEMI_GLOBAL, StereoEstimator, rectified_pair
+from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoEstimator, rectified_pair
+from depth_ros.evaluation.metrics.trajectory import figures
 from depth_ros.evaluation.odometry import evaluate_odometry
-from depth_ros.evaluation.trajectory import figures
 from depth_ros.geometry import rectify
 
 PEERS = ("orb_slam3", "open3d", "klt_pnp")

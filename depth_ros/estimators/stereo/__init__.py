@@ -1,0 +1,1 @@
+"""Disparity and depth from rectified stereo pairs."""

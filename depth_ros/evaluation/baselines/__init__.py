@@ -1,0 +1,1 @@
+"""The simplest predictors that have seen the data, reported beside every model."""

@@ -1,0 +1,1 @@
+"""ROS inputs of the nodes: subscriptions that decode and pair messages."""

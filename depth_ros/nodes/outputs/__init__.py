@@ -1,0 +1,1 @@
+"""ROS outputs of the nodes: publishers that fill messages from values."""

@@ -1,0 +1,1 @@
+"""Recordings through the estimators offline, or through the real nodes over DDS."""

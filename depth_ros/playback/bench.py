@@ -1,0 +1,171 @@
+"""`depth_ros bench`: every backend interleaved in one run, and the node over real DDS; the forms of a family.
+
+Machines are noisy, so the figures to compare are ratios within one run: all engines take turns, some calls
+each, and each engine's median is divided by that of eager float32.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from typing import Any
+
+import numpy as np
+
+from depth_ros.card import Card, find_card
+from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_engine, pick_device
+from depth_ros.engine.cache import device_name
+from depth_ros.engine.check import check_inputs
+from depth_ros.errors import DepthRosError
+from depth_ros.estimators.stereo.semi_global import MODES, SemiGlobal
+from depth_ros.networks import families, family
+
+WARM_UP = 3
+BLOCK = 10
+"""Calls of one engine in a row: the idle threads of the one before spin for a while and would slow a single call."""
+
+
+def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
+    """{"model", "device", "size", "engines": [{backend, precision, ms_*, speedup, difference}], "node": [...]}.
+
+    speedup: times eager float32. difference: median relative difference of the depth from its, on the check
+    image.
+    """
+    card, device = find_card(model), pick_device("auto")
+    pairs = card.task == "stereo_depth"
+    result: dict[str, Any] = {
+        "model": card.name,
+        "device": device_name(device),
+        "size": f"{card.width}x{card.height}",
+        "engines": engine_rows(card, [*engines_of(card, device), *(classical() if pairs else [])], rounds),
+    }
+    if ros and card.task == "depth" and importlib.util.find_spec("rclpy") is not None:
+        result["node"] = node_rows(model)
+    return result
+
+
+def bench_forms(name: str, rounds: int) -> dict[str, Any]:
+    """{"family", "device", "size", "forms": [{form, ms_*, speedup, difference}]} of a family's equivalent forms.
+
+    Eager float32 with random weights, one image, in turns; the first form is the one compared with. difference:
+    the largest of any output value, relative to the largest output.
+    """
+    import torch
+
+    module = family(name)
+    if not hasattr(module, "forms"):
+        having = ", ".join(each for each in families() if hasattr(family(each), "forms"))
+        raise DepthRosError(f"family '{name}' has no equivalent forms to time; those that have: {having}")
+    device = pick_device("auto")
+    networks, x = module.forms()
+    networks, x = {key: network.to(device).eval() for key, network in networks.items()}, x.to(device)
+    times: dict[str, list[float]] = {key: [] for key in networks}
+    with torch.inference_mode():
+        outputs = {key: network(x) for key, network in networks.items()}
+        for _ in range(rounds):
+            for key, network in networks.items():
+                start = time.perf_counter()
+                network(x).sum().item()  # waits for the device
+                times[key].append(1000 * (time.perf_counter() - start))
+    first, *_ = networks
+    rows = [
+        {
+            "form": key,
+            "ms_median": float(np.median(taken)),
+            "ms_min": float(np.min(taken)),
+            "speedup": float(np.median(times[first]) / np.median(taken)),
+            "difference": float((outputs[key] - outputs[first]).abs().max() / outputs[first].abs().max()),
+        }
+        for key, taken in times.items()
+    ]
+    return {
+        "family": name,
+        "device": device_name(device),
+        "size": f"{x.shape[3]}x{x.shape[2]}",
+        "forms": rows,
+    }
+
+
+def engines_of(card: Card, device: str) -> list[Engine]:
+    """Every engine that this machine can run and that passes the check; eager float32 is the first."""
+    engines = []
+    for name in reversed(BACKENDS):
+        module = backend(name)
+        for precision in [] if module.unavailable(device) else module.precisions(device):
+            wish = EngineSettings(backend=name, precision=precision, device=device)
+            engine = open_engine(card, card.width, card.height, wish)
+            if (engine.backend, engine.precision) == (name, precision):  # else it failed the check
+                engines.append(engine)
+    return engines
+
+
+def classical() -> list[Engine]:
+    """Semi-global matching of OpenCV in all its modes, to be timed beside stereo networks."""
+    modes = ((mode, SemiGlobal(mode=mode)) for mode in MODES)
+    return [Matching("OpenCV SGM", mode, "cpu", 0, 0, "", run) for mode, run in modes]
+
+
+class Matching(Engine):
+    """What takes and returns arrays where an engine has tensors."""
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Disparity (H, W)."""
+        return self.run(*inputs)
+
+
+def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str, Any]]:
+    """Time the engines in turns, fastest first. The first of `engines` is the one that others are compared with."""
+    inputs = [each[0].numpy() for each in check_inputs(card, card.width, card.height, "cpu")]
+    depths = [engine(*inputs) for engine in engines]
+    times: list[list[float]] = [[] for _ in engines]
+    for _ in range(max(1, rounds // BLOCK)):
+        for engine, taken in zip(engines, times, strict=True):
+            for turn in range(WARM_UP + min(BLOCK, rounds)):
+                start = time.perf_counter()
+                engine(*inputs)
+                if turn >= WARM_UP:
+                    taken.append(1000 * (time.perf_counter() - start))
+    rows: list[dict[str, Any]] = [
+        {
+            "backend": engine.backend,
+            "precision": engine.precision,
+            "ms_median": float(np.median(taken)),
+            "ms_min": float(np.min(taken)),
+            "ms_p95": float(np.percentile(taken, 95)),
+            "speedup": float(np.median(times[0]) / np.median(taken)),
+            "difference": float(np.nanmedian(np.abs(depth - depths[0]) / depths[0])),
+        }
+        for engine, taken, depth in zip(engines, times, depths, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row["ms_median"])
+
+
+def node_rows(model: str) -> list[dict[str, Any]]:
+    """1280x720 at 30 Hz through the real node: with the model, and with inference made to take 200 ms."""
+    from depth_ros.playback.latency import node_latency
+
+    return [
+        {"case": "the model", **node_latency(model=model)},
+        {"case": "200 ms of inference", **node_latency(inference_ms=200.0)},
+    ]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result for a person."""
+    lines = [f"{result.get('model') or result['family']} {result['size']} on {result['device']}"]
+    for row in result.get("forms", []):
+        lines.append(
+            "  {form:<14} {ms_median:7.1f} ms  {speedup:5.2f} times the first, differs by {difference:.0e} of the "
+            "largest value".format(**row)
+        )
+    for row in result.get("engines", []):
+        lines.append(
+            "  {backend:<14} {precision:<9} {ms_median:7.1f} ms  {speedup:5.1f} times eager float32, "
+            "the result differs by {percent:.2f} % (median)".format(**row, percent=100 * row["difference"])
+        )
+    for row in result.get("node", []):
+        lines.append(
+            "  node, 1280x720 at 30 Hz, {case}: {processed} of {sent} processed, {stale} stale, backlog {backlog}, "
+            "own share of the latency {own_median:.1f} ms (p95 {own_p95:.1f})".format(**row)
+        )
+    return "\n".join(lines)

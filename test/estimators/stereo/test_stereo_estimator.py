@@ -1,0 +1,175 @@
+"""Stereo estimators: the classical one and the network's on images whose disparity is known; what makes a pair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_ros.datatypes import Camera, Disparity, Frame
+from depth_ros.engine import EngineSettings
+from depth_ros.errors import DepthRosError
+from depth_ros.estimators.stereo.estimator import (
+    StereoEstimator,
+    StereoSettings,
+    between_surfaces,
+    confidence,
+    rectified_pair,
+)
+from depth_ros.estimators.stereo.rectification import misfit
+from depth_ros.estimators.stereo.semi_global import SemiGlobal, fill
+
+EAGER = EngineSettings(backend="eager", precision="float32")
+WIDTH, HEIGHT, SHIFT = 300, 120, 17
+
+
+def eyes(shift: int = SHIFT, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    noise = np.random.default_rng(seed).random((HEIGHT // 2, (WIDTH + 100) // 2, 3), np.float32)
+    wide = cv2.resize(noise, (WIDTH + 100, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    wide = (255 * wide).clip(0, 255).astype(np.uint8)
+    return wide[:, :WIDTH].copy(), wide[:, shift : shift + WIDTH].copy()
+
+
+def frames(shift: int = SHIFT, baseline: float = 0.2, offset: float = 0.0) -> tuple[Frame, Frame]:
+    left, right = (
+        Camera.pinhole(WIDTH, HEIGHT, 250.0, 250.0, cx, 60.0, b)
+        for cx, b in ((150.0, 0.0), (150.0 - offset, baseline))
+    )
+    images = eyes(shift)
+    return Frame(7, "left", images[0], left), Frame(7, "right", images[1], right)
+
+
+def test_semi_global_matching_knows_the_left_edge_too():
+    disparity = SemiGlobal(64)(*eyes())
+    assert np.allclose(disparity[5:-5, SHIFT + 5 : -5], SHIFT, atol=0.2)
+    known = np.isfinite(disparity)
+    assert known[:, SHIFT + 5 :].mean() > 0.98  # without padding the first 64 columns are unknown
+
+
+def test_holes_take_what_lies_behind():
+    nan = np.nan
+    found = fill(np.array([[nan, 8, nan, 3, nan], [nan] * 5, [nan, nan, 5, nan, nan]], np.float32))
+    assert found.tolist() == [[8, 8, 3, 3, 3], [8, 8, 3, 3, 3], [5, 5, 5, 5, 5]]
+    assert np.isnan(fill(np.full((2, 3), nan, np.float32))).all()
+
+
+def test_disparity_becomes_depth_with_its_deviation():
+    pair = rectified_pair(*frames(offset=4.0))
+    found = StereoEstimator("semi_global", stereo=StereoSettings(disparity_range=64)).estimate(pair)
+    depth = found.depth()
+    assert depth.baseline == found.baseline > 0
+    assert (found.offset, found.baseline, depth.stamp) == (4.0, 0.2, 7)
+    assert np.nanmedian(depth.depth) == pytest.approx(250 * 0.2 / (SHIFT - 4), rel=1e-3)
+    sure = replace(found, std=np.full((HEIGHT, WIDTH), 0.5, np.float32)).depth()
+    z = 250 * 0.2 / (SHIFT - 4)
+    assert np.nanmedian(sure.std) == pytest.approx(z * z / 50 * 0.5, rel=1e-3)
+
+
+def test_what_is_infinitely_far_has_no_depth():
+    camera = Camera.pinhole(3, 1, 100, 100, 1, 0)
+    found = Disparity(
+        0, "", np.array([[2, 1, 0]], np.float32), camera, np.zeros((1, 3, 3), np.uint8), 0.5, 1.0
+    )
+    assert found.depth().depth[0, 0] == 50.0 and np.isnan(found.depth().depth[0, 1:]).all()
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_another_size_gives_the_same_disparity(scale: float):
+    pair = rectified_pair(*frames(shift=20))
+    settings = StereoSettings(disparity_range=32, scale=scale)
+    found = StereoEstimator("semi_global", stereo=settings).estimate(pair)
+    assert found.disparity.shape == (HEIGHT, WIDTH)
+    assert np.nanmedian(found.disparity) == pytest.approx(20, abs=0.3)
+
+
+@pytest.fixture(scope="module")
+def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a `stereo` model with random weights."""
+    from depth_ros.networks import stereo
+    from depth_ros.training.export import export
+    from depth_ros.training.recipes import recipe
+
+    torch.manual_seed(0)
+    small = replace(recipe("stereo_start"), name="small_stereo", deployed=(128, 64))
+    model = stereo.Model(stereo.Settings(disparity_range=64))
+    return export(model, small, tmp_path_factory.mktemp("models") / "small_stereo")
+
+
+def test_a_network_takes_images_of_any_size(stereo_model: Path):
+    estimator = StereoEstimator(str(stereo_model), EAGER)
+    found = estimator.estimate(rectified_pair(*frames()))
+    assert found.disparity.shape == found.std.shape == (HEIGHT, WIDTH)
+    assert np.isfinite(found.disparity).all() and (found.std > 0).all()
+    assert estimator.engine_name == "eager float32 320x128" and estimator.disparity_range == 64
+
+
+def test_another_range_needs_no_other_weights(stereo_model: Path):
+    estimator = StereoEstimator(str(stereo_model), EAGER, StereoSettings(disparity_range=96))
+    assert estimator.disparity_range == 96 and estimator.card.settings["disparity_range"] == 96
+    assert np.isfinite(estimator.estimate(rectified_pair(*frames())).disparity).all()
+    with pytest.raises(DepthRosError, match="must be a multiple of 32"):
+        StereoEstimator(str(stereo_model), EAGER, StereoSettings(disparity_range=50))
+
+
+def test_a_depth_model_is_refused(small_model: Path):
+    with pytest.raises(
+        DepthRosError, match="does 'depth'; a 'stereo_depth' model or 'semi_global' is needed"
+    ):
+        StereoEstimator(str(small_model), EAGER)
+
+
+def changed(frame: Frame, **fields: object) -> Frame:
+    return replace(frame, camera=replace(frame.camera, **fields))
+
+
+def test_what_is_no_pair_is_named():
+    left, right = frames()
+    with pytest.raises(DepthRosError, match=r"the baseline is -0.200 m .* the eyes are swapped"):
+        rectified_pair(right, left)
+    with pytest.raises(DepthRosError, match=r"P\[3\] of the right camera_info is 0"):
+        rectified_pair(left, replace(right, camera=left.camera))
+    with pytest.raises(DepthRosError, match="unequal sizes, 300x120 left and 300x100 right"):
+        rectified_pair(left, replace(right, image=right.image[:100]))
+    P = right.camera.P.copy()
+    P[1, 2] += 9
+    with pytest.raises(DepthRosError, match=r"cy 60.0 and 69.0; calibrate them as a pair"):
+        rectified_pair(left, changed(right, K=P[:, :3], P=P))
+
+
+def test_raw_images_are_rectified():
+    left, right = frames()
+    lens = (0.1, -0.05, 0.0, 0.0)
+    pair = rectified_pair(changed(left, distortion=lens), changed(right, distortion=lens))
+    assert pair.left.camera.is_rectified and not np.array_equal(pair.left.image, left.image)
+
+
+def test_confidence_is_the_probability_of_an_error_below_a_pixel():
+    assert confidence(np.array([1.0], np.float32))[0] == pytest.approx(0.68, abs=1e-6)
+    errors = np.random.default_rng(0).exponential(1.0, 100_000)
+    std = np.quantile(errors, 0.68)
+    assert confidence(np.array([std], np.float32))[0] == pytest.approx((errors < 1).mean(), abs=0.01)
+
+
+def test_pixels_between_two_surfaces():
+    disparity = np.full((9, 12), 10.0, np.float32)
+    disparity[:, 6:] = 30
+    disparity[:, 5] = 20  # smeared
+    assert between_surfaces(disparity, 3.0).sum() == 9 and between_surfaces(disparity, 3.0)[:, 5].all()
+    slope = np.tile(np.arange(12, dtype=np.float32), (9, 1))
+    assert not between_surfaces(slope, 3.0).any()
+    disparity[:, 5] = np.nan
+    assert not between_surfaces(disparity, 3.0).any()
+
+
+def test_pairs_that_are_none_are_seen():
+    left, right = (cv2.GaussianBlur(x, (0, 0), 1.0) for x in eyes())
+    assert misfit(left, right) == ""
+    assert "the eyes are swapped: -17 px" in misfit(right, left)
+    turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 3.0, 1.0)
+    assert "not rectified" in misfit(left, cv2.warpAffine(right, turn, (WIDTH, HEIGHT)))
+    flat = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    assert misfit(flat, flat) == ""  # nothing to see, nothing to say
