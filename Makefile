@@ -1,8 +1,8 @@
-# make demo [DATA=folder] [MODEL=stereo]   a clip through the real node over DDS, and a page of figures
-# make test [ARGS=...]      every test, or what ARGS gives to pytest
-# make lint                 style, spelling, types, import contracts
-# make setup                all of them begin with it; quick when nothing has changed
-# With JAZZY=1 each works on the Jazzy wheels, in .venv-jazzy. Where a ROS distribution is sourced, on that one.
+# make demo [DATA=folder] [MODEL=stereo]   play a clip through the node over DDS and write a report
+# make test [ARGS=...]      run all tests, or pytest with the arguments ARGS
+# make lint                 check style, spelling, types and import contracts
+# make setup                create the environment; run by all other targets, quick if nothing has changed
+# JAZZY=1 uses the Jazzy wheels, in .venv-jazzy. If a ROS distribution is sourced, that one is used.
 PYTHON ?= python3
 VENV := .venv$(if $(JAZZY),-jazzy)
 BIN := $(VENV)/bin
@@ -23,8 +23,8 @@ $(READY): .ci/environment.py $(wildcard .ci/tf2_msgs/* .ci/tf2_msgs/msg/*) setup
 demo: setup
 	@$(BIN)/depth_ros demo $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
-# Training has a process of its own: behind every compiler and DDS in one process, Python 3.11 crashed there.
-# A domain of its own, so that no robot or second run is heard; the transport that carries large images.
+# Training tests run in a separate process: after all compilers and DDS in one process, Python 3.11 crashed in them.
+# A random domain isolates the tests from robots and other runs; LARGE_DATA is the transport for large images.
 test: export ROS_DOMAIN_ID := $(shell echo $$(($$$$ % 100 + 1)))
 test: export ROS_LOG_DIR := $(CURDIR)/build/ros_log
 test: export FASTDDS_BUILTIN_TRANSPORTS := LARGE_DATA

@@ -1,4 +1,4 @@
-"""Packaging. Name, version, description and licence are read from package.xml, where ROS tools need them."""
+"""Packaging. Name, version, description and licence come from package.xml, which ROS tools require."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +11,7 @@ NAME = PACKAGE.findtext("name")
 
 
 def shared(folder: str, pattern: str) -> list[tuple[str, list[str]]]:
-    """What `folder` holds, as (destination under the prefix, files), one entry a sub-folder."""
+    """`data_files` entries of a folder: (destination below the prefix, files), one per subfolder."""
     files = sorted(path.relative_to(ROOT) for path in (ROOT / folder).glob(pattern) if path.is_file())
     parents = sorted({file.parent for file in files})
     return [(f"share/{NAME}/{parent}", [str(f) for f in files if f.parent == parent]) for parent in parents]

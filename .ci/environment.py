@@ -1,8 +1,8 @@
-"""Make the environment that everything here runs in: `environment.py FOLDER kilted|jazzy|distribution`.
+"""Create the virtual environment of the repository: `environment.py FOLDER kilted|jazzy|distribution`.
 
-`kilted` and `jazzy` install that ROS 2 from PyPI wheels and compile tf2_msgs, which PyPI lacks, beside them.
-`distribution` builds on the ROS distribution that is sourced. Make calls this when an input has changed; it ends
-by writing FOLDER/.ready-ROS. What pip and the compiler say goes to FOLDER/setup.log; people see one line a step.
+`kilted` and `jazzy` install that ROS 2 distribution from PyPI wheels and compile tf2_msgs, which is not on PyPI.
+`distribution` uses the sourced ROS distribution. Make runs this script when one of its inputs has changed; at the
+end it writes FOLDER/.ready-ROS. The output of pip and the compiler goes to FOLDER/setup.log.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ OFFLINE = (
 
 def main(folder: Path, ros: str) -> None:
     check_machine(ros)
-    made = list(folder.glob(".ready-*"))
-    if made and made != [folder / f".ready-{ros}"]:
-        shutil.rmtree(folder)  # made for another ROS
-    for stamp in made:
+    stamps = list(folder.glob(".ready-*"))
+    if stamps and stamps != [folder / f".ready-{ros}"]:
+        shutil.rmtree(folder)  # created for another ROS distribution
+    for stamp in stamps:
         stamp.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "setup.log").write_text("")
@@ -50,26 +50,26 @@ def main(folder: Path, ros: str) -> None:
 
 
 def check_machine(ros: str) -> None:
-    """End with one line when something is missing that pip cannot bring."""
+    """Exit with one line if something is missing that pip cannot install."""
     sourced = os.environ.get("ROS_DISTRO")
     headers = Path(sysconfig.get_paths()["include"], "Python.h")
-    if sys.version_info < (3, 10):  # noqa: UP036 - whatever `python3` is runs this
-        stop(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...")
+    if sys.version_info < (3, 10):  # noqa: UP036 - run by any `python3`
+        stop(f"Python is {sys.version.split()[0]}; 3.10 or newer is required: make PYTHON=python3.11 ...")
     if ros != "distribution" and sourced and "AMENT_PREFIX_PATH" in os.environ:
-        stop(f"ROS {sourced} is sourced and would mix with the {ros} wheels: use a shell without it")
+        stop(f"ROS {sourced} is sourced and conflicts with the {ros} wheels: use a shell without it")
     if ros != "distribution" and not (shutil.which("c++") and shutil.which("make") and headers.is_file()):
-        stop("a C++ compiler and Python's headers are needed: sudo apt install g++ make python3-dev")
+        stop("a C++ compiler and the Python headers are required: sudo apt install g++ make python3-dev")
     if subprocess.run([base_python(), "-c", "import ensurepip, venv"], capture_output=True).returncode:
-        stop("Python's venv module is needed: sudo apt install python3-venv")
+        stop("the Python module venv is required: sudo apt install python3-venv")
 
 
 def base_python() -> str:
-    """The interpreter itself, also where the caller runs in a virtual environment."""
+    """The base interpreter, even if this script runs in a virtual environment."""
     return getattr(sys, "_base_executable", sys.executable)
 
 
 def prefix_file(folder: Path) -> Path:
-    """Run by Python at start: makes the environment, where ROS wheels put `share/` and `lib/`, an ament prefix."""
+    """A .pth file, run by Python at startup: it makes the environment, which has the files of the wheels, a prefix."""
     return next(folder.glob("lib/python3.*/site-packages")) / "depth_ros_ament_prefix.pth"
 
 
@@ -79,11 +79,11 @@ def compile_tf2_msgs(folder: Path) -> None:
     query = "import numpy, sysconfig; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
     headers, numpy_headers = subprocess.check_output([python, "-c", query], text=True).split()
     for file in folder.glob("share/*/cmake/*.cmake"):
-        text = file.read_text()  # names the headers of the machine that built the wheels
-        mended = re.sub(r'/opt/python/[^;"]*/numpy/_core/include', numpy_headers, text)
-        mended = re.sub(r'/opt/python/[^;"]*/include/python3[.\d]*', headers, mended)
-        if mended != text:
-            file.write_text(mended)
+        text = file.read_text()  # has header paths of the machine that built the wheels
+        fixed = re.sub(r'/opt/python/[^;"]*/numpy/_core/include', numpy_headers, text)
+        fixed = re.sub(r'/opt/python/[^;"]*/include/python3[.\d]*', headers, fixed)
+        if fixed != text:
+            file.write_text(fixed)
     build, cmake = str(folder / "build/tf2_msgs"), str(folder / "bin/cmake")
     environment = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -98,15 +98,15 @@ def compile_tf2_msgs(folder: Path) -> None:
 
 
 def link_shared(folder: Path) -> None:
-    """Show `ros2 run`, `ros2 launch` and ament_index this checkout: an editable install leaves such files out."""
+    """Link this checkout into the prefix for `ros2 run`, `ros2 launch` and ament_index; editable installs do not."""
     links = {folder / "share/ament_index/resource_index/packages/depth_ros": ROOT / "resource/depth_ros"}
     for name in ("package.xml", "models"):
         links[folder / "share/depth_ros" / name] = ROOT / name
-    for name in ("launch", "config"):  # file by file: `ros2 launch` does not look into linked folders
-        place = folder / "share/depth_ros" / name
-        if place.is_symlink():
-            place.unlink()
-        links |= {place / file.name: file for file in (ROOT / name).iterdir()}
+    for name in ("launch", "config"):  # file by file: `ros2 launch` does not follow linked folders
+        target_folder = folder / "share/depth_ros" / name
+        if target_folder.is_symlink():
+            target_folder.unlink()
+        links |= {target_folder / file.name: file for file in (ROOT / name).iterdir()}
     scripts = configparser.ConfigParser()
     scripts.read(folder.glob("lib/python3.*/site-packages/depth_ros-*.dist-info/entry_points.txt"))
     for name in scripts["console_scripts"]:
@@ -118,7 +118,7 @@ def link_shared(folder: Path) -> None:
 
 
 def step(folder: Path, title: str, command: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run `command`, its output to FOLDER/setup.log; on failure end with one line that says what to do."""
+    """Run `command` with its output in FOLDER/setup.log. On failure, exit with one line."""
     print(f"{folder.name}: {title} ...", end="", flush=True)
     start, log = time.monotonic(), folder / "setup.log"
     with log.open("a+b") as output:
@@ -129,7 +129,9 @@ def step(folder: Path, title: str, command: list[str], environment: dict[str, st
         text = output.read().decode(errors="replace")
     print(f" {time.monotonic() - start:.0f} s", flush=True)
     if code and "pip" in command and re.search(OFFLINE, text):
-        stop(f"PyPI cannot be reached: check the network, PIP_INDEX_URL and https_proxy, then repeat ({log})")
+        stop(
+            f"PyPI cannot be reached: check the network, PIP_INDEX_URL and https_proxy, and try again ({log})"
+        )
     if code:
         lines = [line for line in text.splitlines() if "error" in line.lower()] or [f"{command[0]} failed"]
         stop(f"{lines[0].strip()} ({log})")

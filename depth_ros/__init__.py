@@ -1,3 +1,3 @@
-"""depth_ros: metric depth, point clouds and odometry from the cameras a robot already has."""
+"""Metric depth, point clouds and odometry from a robot's cameras."""
 
 __version__ = "0.1.0"

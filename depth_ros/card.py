@@ -1,7 +1,7 @@
 """A model on disk: a folder with `card.yaml`, `weights.safetensors` and `check.png`.
 
-The card states what a user must know before trusting a model: task, family, size, scale, training data,
-licence, measured figures with the command that repeats each, and the checksum of the weights.
+The card documents the model: task, family, input size, scale, training data, licence, measured metrics with the command
+that reproduces them, and the checksum of the weights.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ SCALES = ("metric", "up_to_scale", "affine_inverse")
 
 @dataclass(frozen=True)
 class Card:
-    """What `card.yaml` holds. width, height: px of the images that it was trained on.
+    """Content of `card.yaml`.
 
-    figures: list of {data, protocol, command, and measured values}. sha256: of weights.safetensors.
+    width, height: px, size of the training images. frames: number of input images. settings: of the family's networks.
+    metrics: list of {data, protocol, command, engine, metrics, baseline}. sha256: of weights.safetensors.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Card:
     training_data: list[str] = field(default_factory=list)
     terms: str = ""
     recipe: str = ""
-    figures: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
     path: Path = Path()
 
     @property
@@ -56,23 +57,23 @@ class Card:
 
     @property
     def check_image(self) -> Path:
-        """A stored input: engines must reproduce the eager result on it."""
+        """Stored input on which an engine must reproduce the eager result."""
         return self.path / "check.png"
 
     @property
-    def typical(self) -> Path:
-        """What the measured training images look like on average, the baseline where nothing else is known:
-        mean of 1 / (Z / f), px/m, of every pixel of a small image, as a .npy file. Not every model has one."""
-        return self.path / "typical.npy"
+    def mean_inverse_depth(self) -> Path:
+        """Mean f / Z of the training images, px/m, per pixel of a small image (.npy): the baseline prediction for data
+        without training images. Not every model has one."""
+        return self.path / "mean_inverse_depth.npy"
 
     @property
     def curves(self) -> Path:
-        """Losses and figures over the steps of the training, an SVG picture. Not every model has one."""
+        """Plot of losses and metrics over the training steps (SVG). Not every model has one."""
         return self.path / "training.svg"
 
 
 def model_roots() -> list[Path]:
-    """Folders that may hold models, first match wins: $DEPTH_ROS_MODELS, checkout, ament, Python prefix."""
+    """Folders searched for models, in order: $DEPTH_ROS_MODELS, checkout, ament prefixes, Python prefix."""
     roots = [Path(entry) for entry in os.environ.get("DEPTH_ROS_MODELS", "").split(os.pathsep) if entry]
     roots.append(Path(__file__).resolve().parent.parent / "models")
     prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
@@ -81,7 +82,7 @@ def model_roots() -> list[Path]:
 
 
 def cards() -> list[Card]:
-    """Every model that can be named, sorted; of two with one name the first root wins."""
+    """All available models, sorted by name; of models with the same name the first root's is taken."""
     found: dict[str, Card] = {}
     for root in model_roots():
         for file in sorted(root.glob("*/card.yaml")):
@@ -90,30 +91,32 @@ def cards() -> list[Card]:
 
 
 def find_card(model: str) -> Card:
-    """The card of a model given by name or by the path of its folder. DepthRosError says what exists."""
+    """The card of a model, given by name or by the path of its folder. Raises DepthRosError if there is none."""
     if (Path(model) / "card.yaml").is_file():
         return read_card(Path(model))
     for root in model_roots():
         if model and (root / model / "card.yaml").is_file():
             return read_card(root / model)
-    known = ", ".join(card.name for card in cards()) or "none"
-    raise DepthRosError(f"no model '{model}'; known are {known}; or give the path of a folder with card.yaml")
+    available = ", ".join(card.name for card in cards()) or "none"
+    raise DepthRosError(
+        f"no model '{model}'; available models: {available}; the path of a folder with card.yaml is allowed, too"
+    )
 
 
 def read_card(folder: Path) -> Card:
-    """Read and check `folder`/card.yaml."""
+    """Read and validate `folder`/card.yaml."""
     file = folder / "card.yaml"
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise DepthRosError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise DepthRosError(f"{file} is no card: a mapping of keys to values is needed")
+        raise DepthRosError(f"{file} is not a model card: it must be a mapping of keys to values")
     missing = [f.name for f in dataclasses.fields(Card)
                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
                and f.name not in content]  # fmt: skip
     if missing:
-        raise DepthRosError(f"{file} lacks '{missing[0]}'")
+        raise DepthRosError(f"{file}: key '{missing[0]}' is missing")
     card = settings_from(Card, content, str(file))
     for key, value, allowed in (("task", card.task, TASKS), ("scale", card.scale, SCALES)):
         if value not in allowed:
@@ -122,37 +125,50 @@ def read_card(folder: Path) -> Card:
 
 
 def write_card(card: Card) -> None:
-    """Write `card.path`/card.yaml; the path itself is not stored."""
+    """Write `card.path`/card.yaml, without the path itself."""
     content = {key: value for key, value in dataclasses.asdict(card).items() if key != "path"}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
     (card.path / "card.yaml").write_text(text)
 
 
 def checksum(file: Path) -> str:
-    """sha256 of a file, hex."""
+    """SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def build(card: Card) -> torch.nn.Module:
-    """The module of a card, with the weights that its constructor gives it."""
+    """The module of a card with the initial weights of its constructor."""
     from depth_ros.networks import family, model_class
 
     settings = settings_from(family(card.family).Settings, card.settings, f"{card.path}/card.yaml, settings")
     return model_class(card.family, card.task)(settings)
 
 
-def size_multiple(card: Card) -> int:
-    """Width and height of what the model takes are multiples of so many px."""
+@dataclass(frozen=True)
+class ModelTraits:
+    """Facts about a model that its weights do not change.
+
+    size_multiple: px, input width and height must be multiples of it. int8: whether precision `auto` includes int8,
+    because its metrics were measured that way.
+    """
+
+    size_multiple: int
+    int8: bool
+
+
+def model_traits(card: Card) -> ModelTraits:
+    """The traits of a model, determined without allocating its weights."""
     import torch
 
     with torch.device("meta"):
-        return int(build(card).size_multiple)  # type: ignore[arg-type]
+        model = build(card)
+    return ModelTraits(int(model.size_multiple), bool(getattr(model, "int8", False)))  # type: ignore[arg-type]
 
 
 def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
-    """The eager float32 module of a card, in evaluation mode.
+    """The eager float32 module of a card with its weights, in evaluation mode.
 
-    Raises DepthRosError if the weights are missing, damaged or of another architecture.
+    Raises DepthRosError if the weights are missing, damaged or do not fit the family.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -161,7 +177,7 @@ def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
         raise DepthRosError(f"{card.weights} is missing: restore it (git checkout, or reinstall the package)")
     if checksum(card.weights) != card.sha256:
         raise DepthRosError(
-            f"{card.weights} is damaged: its sha256 is not the card's {card.sha256[:12]}...; "
+            f"{card.weights} is damaged: its sha256 does not match that of the card ({card.sha256[:12]}...); "
             "restore it (git checkout, or reinstall the package)"
         )
     model = build(card)

@@ -1,7 +1,7 @@
-"""Settings: frozen dataclasses that hold every default once, with text, unit and range beside it.
+"""Settings: frozen dataclasses whose fields declare default, description, unit and range in one place.
 
-`setting(...)` declares a field; `settings_from(cls, mapping)` fills a dataclass from YAML, the command
-line or ROS parameters and refuses what it does not know.
+`setting(...)` declares a field; `settings_from(cls, mapping)` creates an instance from YAML, the command line or ROS
+parameters and rejects unknown keys and invalid values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def setting(
     choices: tuple[str, ...] = (),
     dynamic: bool = False,
 ) -> Any:
-    """A dataclass field with its description, unit, allowed values and whether it may change at run time."""
+    """A dataclass field with description, unit and allowed values. dynamic: may change at run time."""
     metadata = {
         "text": text,
         "unit": unit,
@@ -36,13 +36,13 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def problem_with(field: dataclasses.Field, value: Any) -> str:
-    """Why `value` is not allowed in `field`, naming value, range and unit; empty if it is."""
+def value_problem(field: dataclasses.Field, value: Any) -> str:
+    """Why `value` is not allowed for `field`, with value, range and unit; empty if it is allowed."""
     kind = type(field.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        return f"'{field.name}' is {value!r}; it must be a {kind.__name__}"
+        return f"'{field.name}' is {value!r}; it must be of type {kind.__name__}"
     choices = field.metadata["choices"]
     if choices and value not in choices:
         return f"'{field.name}' is {value!r}; allowed: {', '.join(map(repr, choices))}"
@@ -63,16 +63,16 @@ def problem_with(field: dataclasses.Field, value: Any) -> str:
 
 
 def settings_from(cls: type[T], mapping: Mapping[str, Any], source: str) -> T:
-    """An instance of the settings dataclass `cls` from `mapping`; `source` names it in errors.
+    """An instance of the settings dataclass `cls` from `mapping`. source: where it comes from, for error messages.
 
-    Raises DepthRosError on an unknown key or a value that `problem_with` refuses.
+    Raises DepthRosError for an unknown key or a value that is not allowed.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(mapping) - set(fields))
     if unknown:
-        raise DepthRosError(f"{source}: unknown key '{unknown[0]}'; known are {', '.join(fields)}")
+        raise DepthRosError(f"{source}: unknown key '{unknown[0]}'; allowed keys: {', '.join(fields)}")
     for name, value in mapping.items():
-        problem = problem_with(fields[name], value) if fields[name].metadata else ""
+        problem = value_problem(fields[name], value) if fields[name].metadata else ""
         if problem:
             raise DepthRosError(f"{source}: {problem}")
     return cls(**{k: float(v) if isinstance(fields[k].default, float) else v for k, v in mapping.items()})

@@ -1,8 +1,8 @@
-"""Values that cross rooms.
+"""Data types shared by estimators, nodes, training and evaluation.
 
-Metres, integer nanoseconds, radians, RGB. Optical frames: x right, y down, z forward (REP-103).
-`T_a_b` is a 4x4 matrix that takes points from frame b to frame a. Pixel centres are integers.
-Depth is measured along the optical axis; NaN means unknown.
+Units: metres, integer nanoseconds, radians; images are RGB. Optical frames: x right, y down, z forward (REP-103).
+`T_a_b` is a 4x4 matrix that transforms points from frame b to frame a. Pixel centres have integer coordinates.
+Depth is measured along the optical axis; NaN = invalid.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with optional lens distortion, as `sensor_msgs/CameraInfo` describes it.
+    """A pinhole camera with optional lens distortion, as described by `sensor_msgs/CameraInfo`.
 
-    K: (3, 3) intrinsics of the image as it is, px. distortion: coefficients of `distortion_model`
-    (`plumb_bob`, `rational_polynomial` or `equidistant`); empty or all zero = none.
-    R: (3, 3) rectifying rotation. P: (3, 4) projection of the rectified image, P[0, 3] = -fx * baseline
-    in the right eye of a stereo pair. `Camera.pinhole` makes a rectified one.
+    K: (3, 3) intrinsics of the raw image, px. distortion: coefficients of `distortion_model` (`plumb_bob`,
+    `rational_polynomial` or `equidistant`); empty or all zero = none. R: (3, 3) rectification rotation. P: (3, 4)
+    projection matrix of the rectified image, P[0, 3] = -fx * baseline in the right camera of a stereo pair.
+    `Camera.pinhole` creates a rectified camera.
     """
 
     width: int
@@ -36,7 +36,7 @@ class Camera:
     def pinhole(
         width: int, height: int, fx: float, fy: float, cx: float, cy: float, baseline: float = 0.0
     ) -> Camera:
-        """A camera without distortion; `baseline` (m) is its distance to the right of the left eye."""
+        """A camera without distortion. baseline: m, its distance to the right of the left camera of a stereo pair."""
         K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
         P = np.hstack([K, [[-fx * baseline], [0.0], [0.0]]])
         return Camera(width, height, K, P)
@@ -59,12 +59,12 @@ class Camera:
 
     @property
     def baseline(self) -> float:
-        """Metres that this eye lies to the right of the left one; 0 for a left or single camera."""
+        """Distance to the right of the left camera of a stereo pair, m; 0 for a left or single camera."""
         return float(-self.P[0, 3] / self.P[0, 0]) if self.P[0, 0] else 0.0
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the image needs no undistortion and no rotation: K is then the left part of P."""
+        """Whether the image needs neither undistortion nor rotation; K then equals P[:, :3]."""
         return (
             not np.any(self.distortion)
             and np.allclose(self.R, np.eye(3), atol=1e-9)
@@ -72,24 +72,24 @@ class Camera:
         )
 
     def rectified(self) -> Camera:
-        """The camera of the image after rectification: K from P, no distortion, no rotation."""
+        """Camera of the rectified image: K from P, no distortion, no rotation."""
         return replace(self, K=self.P[:, :3].copy(), R=np.eye(3), distortion=())
 
     def resized(self, width: int, height: int) -> Camera:
-        """The camera of this image resized to width x height (pixel centres at integers, as cv2.resize)."""
+        """Camera of the image resized to width x height px, with pixel centres as in cv2.resize."""
         sx, sy = width / self.width, height / self.height
         scale = np.array([[sx, 0.0, 0.5 * (sx - 1)], [0.0, sy, 0.5 * (sy - 1)], [0.0, 0.0, 1.0]])
         return replace(self, width=width, height=height, K=scale @ self.K, P=scale @ self.P)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
-        """The camera of the window of width x height px whose first pixel is (left, top)."""
+        """Camera of the image cropped to width x height px from the pixel (left, top)."""
         shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
         return replace(self, width=width, height=height, K=shift @ self.K, P=shift @ self.P)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image. stamp: ns of exposure. image: (H, W, 3) uint8 RGB. frame_id: its optical frame."""
+    """One image. stamp: time of exposure, ns. frame_id: optical frame of the camera. image: (H, W, 3) uint8 RGB."""
 
     stamp: int
     frame_id: str
@@ -99,7 +99,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class StereoFrame:
-    """A rectified pair taken at one moment. baseline: m from the left to the right optical centre."""
+    """A synchronised, rectified stereo pair. baseline: m, from the left to the right optical centre."""
 
     left: Frame
     right: Frame
@@ -108,10 +108,10 @@ class StereoFrame:
 
 @dataclass(frozen=True)
 class Depth:
-    """Metric depth of one frame. depth: (H, W) float32 m along the optical axis, NaN = unknown.
+    """Metric depth of one frame. depth: (H, W) float32 m along the optical axis, NaN = invalid.
 
-    camera: rectified, of exactly this size. image: (H, W, 3) uint8 RGB, the pixels the depth belongs to.
-    std: (H, W) float32 m, one standard deviation, or None. baseline: m, of the pair that was matched; 0 = of no pair.
+    camera: rectified, of the size of `depth`. image: (H, W, 3) uint8 RGB, registered with `depth`. std: (H, W) float32
+    m, standard deviation, or None. baseline: m, of the matched stereo pair; 0 if the depth is not from stereo.
     """
 
     stamp: int
@@ -124,17 +124,17 @@ class Depth:
 
     @functools.cached_property
     def grey(self) -> np.ndarray:
-        """(H, W) uint8, the image in grey, for all who look at it."""
+        """The image in grey, (H, W) uint8; computed once."""
         return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY)
 
 
 @dataclass(frozen=True)
 class Disparity:
-    """What a rectified pair shows. disparity: (H, W) float32, x left - x right in px, NaN = unknown.
+    """Disparity of a rectified stereo pair. disparity: (H, W) float32 px, x left - x right, NaN = invalid.
 
-    camera: of the left eye, of exactly this size. image: (H, W, 3) uint8 RGB of the left eye. baseline: m.
-    offset: px, cx left - cx right, the disparity of what is infinitely far. std: (H, W) px within which about
-    68 % of the errors lie, or None.
+    camera: left camera, of the size of `disparity`. image: (H, W, 3) uint8 RGB of the left camera. baseline: m.
+    offset: px, cx left - cx right, the disparity of a point at infinity. std: (H, W) px, about 68 % of the errors are
+    smaller, or None.
     """
 
     stamp: int
@@ -147,7 +147,7 @@ class Disparity:
     std: np.ndarray | None = None
 
     def depth(self) -> Depth:
-        """Z = f baseline / (disparity - offset); what is infinitely far or farther is unknown."""
+        """Z = fx * baseline / (disparity - offset); invalid where the disparity is not above the offset."""
         near = self.disparity - np.float32(self.offset)
         fx_baseline = np.float32(self.camera.fx * self.baseline)
         z = np.full_like(near, np.nan)
@@ -158,9 +158,10 @@ class Disparity:
 
 @dataclass(frozen=True)
 class Pose:
-    """A pose at a time. T: (4, 4) from the child to the parent frame, m.
+    """A pose with covariance. T: (4, 4), transforms points from the child to the parent frame, m.
 
-    covariance: (6, 6) of x y z (m) and rotation about x y z (rad), in the parent frame (REP-103 order).
+    covariance: (6, 6) of x y z (m) and rotation about x y z (rad), in the parent frame, in the order of
+    geometry_msgs/PoseWithCovariance.
     """
 
     stamp: int
@@ -170,7 +171,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Motion:
-    """Ego-motion between two frames. T_old_new: (4, 4), the newer camera expressed in the older."""
+    """Ego-motion between two frames. T_old_new: (4, 4), pose of the newer camera in the older. covariance: see Pose."""
 
     stamp_old: int
     stamp_new: int
@@ -180,29 +181,29 @@ class Motion:
 
 @dataclass(frozen=True)
 class Odometry:
-    """Where the camera is, after one frame.
+    """Pose of the camera after one frame.
 
-    state: "starting" (no motion is known yet), "tracking", or "lost".
-    pose: from this camera's optical frame to that of the camera when tracking began (or to what a reset said), with
-    the covariance gathered on the way. motion: from the frame before to this one, None where it is unknown.
-    inliers: share of the pixels looked at that agree with the motion. milliseconds: time of each stage, by name.
+    state: "starting" (no motion yet), "tracking" or "lost". pose: of this camera's optical frame in that of the first
+    tracked frame (or in the frame of the last reset), with accumulated covariance. motion: since the previous frame,
+    None if unknown. inlier_ratio: fraction of the evaluated pixels that agree with the motion. milliseconds: run time
+    of each stage, by name.
     """
 
     stamp: int
     state: str
     pose: Pose
     motion: Motion | None
-    inliers: float = 0.0
+    inlier_ratio: float = 0.0
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ObjectMotion:
-    """Motion of one rigid object. mask: (H, W) bool in the newer image. T: (4, 4) moves the object's
-    points from where they were to where they are, in the newer camera's frame, ego-motion removed.
+    """Motion of one rigid object between two images, in the frame of the newer camera with the ego-motion removed.
 
-    centre: (3,) m, where the object is in the newer camera's frame. velocity: (3,) m/s of its centre, in the same
-    frame. covariance: (3, 3) of the velocity.
+    label: id of the object. mask: (H, W) bool in the newer image. T: (4, 4), moves the object's points from their
+    earlier to their current position. centre: (3,) m, current position. velocity: (3,) m/s of the centre; covariance:
+    (3, 3).
     """
 
     label: int
@@ -215,9 +216,9 @@ class ObjectMotion:
 
 @dataclass(frozen=True)
 class Planes:
-    """Planes seen in one frame. labels: (H, W) int32, -1 = none, else a row of `equations`.
+    """Planes of one frame. labels: (H, W) int32, row in `equations`, -1 = no plane.
 
-    equations: (N, 4) unit normal n towards the camera and offset d, with n . X + d = 0, d >= 0 m.
+    equations: (N, 4), unit normal n towards the camera and offset d >= 0 m, with n . X + d = 0.
     """
 
     labels: np.ndarray

@@ -1,8 +1,8 @@
-"""The one error a caller may catch: bad input, named, with what to do about it."""
+"""The error that depth_ros raises for invalid input."""
 
 
 class DepthRosError(Exception):
-    """Something the user can mend: the message says what came, what is allowed and what to do.
+    """An error that the user can fix. The message states the actual value, the allowed values and the remedy.
 
-    The command line prints it as one line; a node logs it. Anything else that is raised is a bug.
+    The command line prints it as one line; a node logs it. Any other exception is a bug.
     """

@@ -1,6 +1,7 @@
-"""SE(3), projection and warping conventions. numpy for single frames, torch for batches.
+"""SE(3), quaternions, projection and rectification of single frames, in numpy.
 
-Optical frames (x right, y down, z forward), integer pixel centres, `T_a_b` takes points from b to a.
+Optical frames (x right, y down, z forward), integer pixel centres; `T_a_b` transforms points from b to a. The versions
+for batches of tensors are in `networks/blocks`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from depth_ros.errors import DepthRosError
 T_BODY_OPTICAL = np.array(
     [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 )
-"""REP-103: takes points from an optical frame to a body-like frame (x forward, y left, z up)."""
+"""Transforms points from an optical frame to a body frame (x forward, y left, z up; REP-103)."""
 
 
 def inverse(T: np.ndarray) -> np.ndarray:
-    """Inverse of a rigid transform (..., 4, 4), exact to rounding, without a general inversion."""
+    """Inverse of rigid transforms (..., 4, 4), from transposed rotations."""
     R, t = T[..., :3, :3], T[..., :3, 3:]
     out = np.zeros_like(T)
     out[..., :3, :3] = np.swapaxes(R, -1, -2)
@@ -30,24 +31,24 @@ def inverse(T: np.ndarray) -> np.ndarray:
 
 
 def orthonormal(T: np.ndarray) -> np.ndarray:
-    """T (4, 4) with the nearest rotation: products of many motions need it, as rounding grows in `inverse`."""
+    """T (4, 4) with the nearest rotation matrix; removes the rounding errors of long products of transforms."""
     out = T.copy()
     U, _, Vt = np.linalg.svd(T[:3, :3])
     out[:3, :3] = U @ Vt
     return out
 
 
-def cross(v: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) with cross(v) @ u = v x u, of v (..., 3)."""
+def skew(v: np.ndarray) -> np.ndarray:
+    """Skew-symmetric matrices (..., 3, 3) of vectors v (..., 3): skew(v) @ u = v x u."""
     zero = np.zeros_like(v[..., 0])
     x, y, z = v[..., 0], v[..., 1], v[..., 2]
     rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def exponential(twist: np.ndarray) -> np.ndarray:
-    """(4, 4) motion of a constant body twist (6,), m and rad, over its unit of time."""
-    W, angle = cross(twist[3:]), float(np.linalg.norm(twist[3:]))
+def se3_exp(twist: np.ndarray) -> np.ndarray:
+    """Exponential map of SE(3): transform (4, 4) of a twist (6,), linear (m) and angular (rad)."""
+    W, angle = skew(twist[3:]), float(np.linalg.norm(twist[3:]))
     T = np.eye(4)
     T[:3, :3] = cv2.Rodrigues(np.asarray(twist[3:], float))[0]
     a, b = (
@@ -57,16 +58,16 @@ def exponential(twist: np.ndarray) -> np.ndarray:
     return T
 
 
-def logarithm(T: np.ndarray) -> np.ndarray:
-    """The constant body twist (6,), m and rad, whose motion over its unit of time is T (4, 4)."""
+def se3_log(T: np.ndarray) -> np.ndarray:
+    """Logarithm map of SE(3): twist (6,), linear (m) and angular (rad), of a transform (4, 4)."""
     rotation = cv2.Rodrigues(T[:3, :3])[0][:, 0]
-    W, angle = cross(rotation), float(np.linalg.norm(rotation))
+    W, angle = skew(rotation), float(np.linalg.norm(rotation))
     c = 1 / 12 if angle < 1e-4 else (1 - angle / 2 / np.tan(angle / 2)) / angle**2
     return np.concatenate([(np.eye(3) - W / 2 + c * W @ W) @ T[:3, 3], rotation])
 
 
 def matrix_from_quaternion(q_xyzw: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) of a quaternion in x y z w order (ROS); it is normalised first."""
+    """Rotation matrix (3, 3) of a quaternion in x y z w order (ROS), which need not be normalised."""
     x, y, z, w = np.asarray(q_xyzw, float) / np.linalg.norm(q_xyzw)
     return np.array(
         [
@@ -78,7 +79,7 @@ def matrix_from_quaternion(q_xyzw: np.ndarray) -> np.ndarray:
 
 
 def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
-    """Quaternion x y z w (w >= 0) of a rotation (3, 3), by its largest component (Shepperd 1978)."""
+    """Quaternion x y z w with w >= 0 of a rotation matrix (3, 3), from its largest component (Shepperd 1978)."""
     squares = np.array([R[0, 0], R[1, 1], R[2, 2], R[0, 0] + R[1, 1] + R[2, 2]])
     i = int(np.argmax(squares))
     if i == 3:
@@ -94,7 +95,7 @@ def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
 
 
 def pose_from(translation: np.ndarray, q_xyzw: np.ndarray) -> np.ndarray:
-    """(4, 4) of a translation (3,) m and a quaternion x y z w."""
+    """Transform (4, 4) of a translation (3,) m and a quaternion x y z w."""
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = matrix_from_quaternion(q_xyzw), translation
     return T
@@ -109,17 +110,17 @@ def _rays(width: int, height: int, fx: float, fy: float, cx: float, cy: float) -
 
 
 def rays(camera: Camera) -> np.ndarray:
-    """(H, W, 3) float32 directions with z = 1 of every pixel of a rectified camera; cached, read-only."""
+    """Viewing rays (H, W, 3) float32 of all pixels of a rectified camera, with z = 1; cached, read-only."""
     return _rays(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
 
 
 def back_project(depth: np.ndarray, camera: Camera) -> np.ndarray:
-    """(H, W, 3) float32 points in the optical frame, m, of a depth image (H, W); NaN stays NaN."""
+    """Points (H, W, 3) float32 m in the optical frame, of a depth image (H, W) m; NaN stays NaN."""
     return rays(camera) * depth[..., None]
 
 
 def project(points: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (..., 2) and depths (...) of points (..., 3) in the optical frame."""
+    """Pixels (..., 2) px and depths (...) m of points (..., 3) m in the optical frame; K (3, 3) px."""
     image = points @ np.asarray(K).T
     with np.errstate(divide="ignore", invalid="ignore"):
         return image[..., :2] / image[..., 2:], points[..., 2]
@@ -138,15 +139,15 @@ def _rectify_maps(key: tuple) -> tuple[np.ndarray, np.ndarray]:
             K, np.array(distortion), R, P[:, :3], (width, height), cv2.CV_16SC2
         )
     raise DepthRosError(
-        f"camera_info has distortion_model '{model}'; known are plumb_bob, rational_polynomial and "
-        "equidistant: recalibrate with one of these or rectify the image before depth_ros"
+        f"distortion_model '{model}' of camera_info is not supported; supported are plumb_bob, rational_polynomial and "
+        "equidistant: recalibrate with one of them, or rectify the image upstream"
     )
 
 
 def rectify(image: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
-    """The image (H, W, C) as an ideal pinhole would see it, and that pinhole. Maps are cached by camera.
+    """The rectified image (H, W, C) and its camera; the arguments themselves if the camera is rectified already.
 
-    Returns the arguments unchanged where there is nothing to rectify.
+    The maps are cached per camera. Raises DepthRosError for an unsupported distortion model.
     """
     if camera.is_rectified:
         return image, camera

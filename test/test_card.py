@@ -1,4 +1,4 @@
-"""Cards: every shipped one is whole and true to its files; damaged ones are named."""
+"""Model cards: the shipped ones are complete and match their files; damaged ones are reported."""
 
 import dataclasses
 import shutil
@@ -15,12 +15,12 @@ SHIPPED = [card.name for card in cards()]
 
 
 @pytest.fixture()
-def copy(small_model, tmp_path):
+def copied_model(small_model, tmp_path):
     return shutil.copytree(small_model, tmp_path / "small")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_model_is_whole(name):
+def test_shipped_model_is_complete_and_loads(name):
     card = find_card(name)
     assert card.path.name == card.name
     assert card.weights.stat().st_size <= 15e6
@@ -30,37 +30,37 @@ def test_shipped_model_is_whole(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_figures_come_with_their_command(name):
-    figures = find_card(name).figures
-    assert figures, "a shipped model states what it measured"
-    for row in figures:
-        assert row["command"].startswith("depth_ros ") and row["data"] and row["protocol"]
+def test_shipped_metrics_include_the_command_that_reproduces_them(name):
+    metrics = find_card(name).metrics
+    assert metrics, "a shipped model must state its metrics"
+    for row in metrics:
+        assert row["command"].startswith("depth_ros ") and row["data"] and row["protocol"] and row["metrics"]
 
 
-def test_round_trip(copy):
-    card = read_card(copy)
+def test_written_card_is_read_back_unchanged(copied_model):
+    card = read_card(copied_model)
     write_card(dataclasses.replace(card, description="another"))
-    assert read_card(copy) == dataclasses.replace(card, description="another")
+    assert read_card(copied_model) == dataclasses.replace(card, description="another")
 
 
-def test_a_folder_is_a_name_too(copy):
-    assert find_card(str(copy)).name == "small"
+def test_model_is_found_by_the_path_of_its_folder(copied_model):
+    assert find_card(str(copied_model)).name == "small"
 
 
-def test_model_computes(copy):
-    model = load_model(read_card(copy))
+def test_model_returns_float32_depth_of_the_image_size(copied_model):
+    model = load_model(read_card(copied_model))
     K = torch.tensor([[[77.0, 0, 63.5], [0, 77, 31.5], [0, 0, 1]]])
     depth = model(torch.full((1, 64, 128, 3), 127, dtype=torch.uint8), K)
     assert depth.shape == (1, 64, 128) and depth.dtype == torch.float32
 
 
-def test_unknown_name_lists_the_known(monkeypatch, small_model):
+def test_unknown_name_lists_the_available_models(monkeypatch, small_model):
     monkeypatch.setenv("DEPTH_ROS_MODELS", str(small_model.parent))
-    with pytest.raises(DepthRosError, match=r"no model 'smal'; known are .*small"):
+    with pytest.raises(DepthRosError, match=r"no model 'smal'; available models: .*small"):
         find_card("smal")
 
 
-def edited(path, **changes):
+def edit_card(path, **changes):
     content = yaml.safe_load((path / "card.yaml").read_text())
     for key, value in changes.items():
         content.pop(key) if value is None else content.update({key: value})
@@ -68,55 +68,55 @@ def edited(path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
-        ({"family": None}, "lacks 'family'"),
+        ({"family": None}, "key 'family' is missing"),
         ({"scale": "metres"}, "scale is 'metres'; allowed: metric, up_to_scale, affine_inverse"),
         ({"task": "segmentation"}, "task is 'segmentation'"),
         ({"colour": "blue"}, "unknown key 'colour'"),
     ],
 )
-def test_bad_cards_are_explained(copy, changes, words):
-    edited(copy, **changes)
+def test_invalid_card_is_rejected(copied_model, changes, message):
+    edit_card(copied_model, **changes)
     with pytest.raises(DepthRosError) as error:
-        read_card(copy)
-    assert words in str(error.value) and "card.yaml" in str(error.value)
+        read_card(copied_model)
+    assert message in str(error.value) and "card.yaml" in str(error.value)
 
 
-def test_card_that_is_no_yaml(copy):
-    (copy / "card.yaml").write_text("{")
+def test_card_with_invalid_yaml_is_rejected(copied_model):
+    (copied_model / "card.yaml").write_text("{")
     with pytest.raises(DepthRosError, match=r"card\.yaml cannot be read"):
-        read_card(copy)
+        read_card(copied_model)
 
 
-def test_truncated_weights(copy):
-    content = (copy / "weights.safetensors").read_bytes()
-    (copy / "weights.safetensors").write_bytes(content[: len(content) // 2])
+def test_truncated_weights_are_rejected_by_their_checksum(copied_model):
+    content = (copied_model / "weights.safetensors").read_bytes()
+    (copied_model / "weights.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(DepthRosError, match=r"weights\.safetensors is damaged.*restore"):
-        load_model(read_card(copy))
+        load_model(read_card(copied_model))
 
 
-def test_truncated_weights_with_a_matching_checksum(copy):
-    content = (copy / "weights.safetensors").read_bytes()
-    (copy / "weights.safetensors").write_bytes(content[: len(content) // 2])
-    edited(copy, sha256=checksum(copy / "weights.safetensors"))
+def test_truncated_weights_with_a_matching_checksum_are_rejected(copied_model):
+    content = (copied_model / "weights.safetensors").read_bytes()
+    (copied_model / "weights.safetensors").write_bytes(content[: len(content) // 2])
+    edit_card(copied_model, sha256=checksum(copied_model / "weights.safetensors"))
     with pytest.raises(DepthRosError, match="does not fit family 'compact'"):
-        load_model(read_card(copy))
+        load_model(read_card(copied_model))
 
 
-def test_missing_weights(copy):
-    (copy / "weights.safetensors").unlink()
+def test_missing_weights_are_reported(copied_model):
+    (copied_model / "weights.safetensors").unlink()
     with pytest.raises(DepthRosError, match="missing: restore it"):
-        load_model(read_card(copy))
+        load_model(read_card(copied_model))
 
 
-def test_weights_of_another_architecture(copy):
-    edited(copy, family="monodepth", settings={})
+def test_weights_of_another_architecture_are_rejected(copied_model):
+    edit_card(copied_model, family="monodepth", settings={})
     with pytest.raises(DepthRosError, match="does not fit family 'monodepth'"):
-        load_model(read_card(copy))
+        load_model(read_card(copied_model))
 
 
-def test_readme_repeats_the_licence_note_of_monodepth():
+def test_readme_contains_the_licence_note_of_monodepth():
     from depth_ros.networks.monodepth import LICENCE_NOTE
 
     readme = (Path(__file__).parents[1] / "README.md").read_text()

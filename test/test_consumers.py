@@ -1,92 +1,96 @@
-"""The configurations for Nav2 and MoveIt against what those packages read and what our nodes publish. No ROS."""
+"""Configurations for Nav2 and MoveIt, against the parameters of those packages and the topics of the nodes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
-from test_launch import settings_of, topics_of
+from node_tables import ROOT, table_of
 
-CONFIG = Path(__file__).resolve().parent.parent / "config"
-NAV2 = yaml.safe_load((CONFIG / "nav2_voxel_layer.yaml").read_text())
+NAV2 = yaml.safe_load((ROOT / "config/nav2_voxel_layer.yaml").read_text())
 COSTMAP = NAV2["local_costmap"]["local_costmap"]["ros__parameters"]
 LAYER = COSTMAP["voxel_layer"]
-MOVEIT = yaml.safe_load((CONFIG / "moveit_sensors_3d.yaml").read_text())
+MOVEIT = yaml.safe_load((ROOT / "config/moveit_sensors_3d.yaml").read_text())
+DEPTH_NODES = ("depth_node", "stereo_depth_node")
 
-OF_LAYER = {
+LAYER_PARAMETERS = {
     "plugin": str, "enabled": bool, "footprint_clearing_enabled": bool, "min_obstacle_height": float,
     "max_obstacle_height": float, "z_voxels": int, "origin_z": float, "z_resolution": float,
     "unknown_threshold": int, "mark_threshold": int, "combination_method": int, "publish_voxel_map": bool,
     "observation_sources": str, "tf_filter_tolerance": float,
 }  # fmt: skip
-"""What nav2_costmap_2d::VoxelLayer and ObstacleLayer declare (voxel_layer.cpp, obstacle_layer.cpp)."""
-OF_SOURCE = {
+"""Parameters that nav2_costmap_2d::VoxelLayer and ObstacleLayer declare (voxel_layer.cpp, obstacle_layer.cpp)."""
+SOURCE_PARAMETERS = {
     "topic": str, "sensor_frame": str, "observation_persistence": float, "expected_update_rate": float,
     "data_type": str, "min_obstacle_height": float, "max_obstacle_height": float, "inf_is_valid": bool,
     "marking": bool, "clearing": bool, "obstacle_max_range": float, "obstacle_min_range": float,
     "raytrace_max_range": float, "raytrace_min_range": float,
 }  # fmt: skip
-"""What ObstacleLayer declares for each source."""
-OF_UPDATER = {
+"""Parameters that ObstacleLayer declares for each observation source."""
+UPDATER_PARAMETERS = {
     "image_topic": str, "queue_size": int, "near_clipping_plane_distance": float, "far_clipping_plane_distance": float,
     "shadow_threshold": float, "padding_scale": float, "padding_offset": float, "max_update_rate": float,
     "skip_vertical_pixels": int, "skip_horizontal_pixels": int, "filtered_cloud_topic": str, "ns": str,
 }  # fmt: skip
-"""What DepthImageOctomapUpdater::setParams reads, one after the other as long as they are there."""
+"""Parameters that DepthImageOctomapUpdater::setParams reads in turn, until one is missing."""
 
 
 def check(given: dict[str, object], known: dict[str, type]) -> None:
-    """Names exist and have their type: Nav2 refuses a whole number where it declares a real one."""
+    """Names and types are those declared: Nav2 rejects an integer for a floating-point parameter."""
     for name, value in given.items():
         assert name in known and type(value) is known[name], name
 
 
-def test_nav2_knows_every_parameter():
+def test_nav2_declares_every_parameter():
     sources = LAYER["observation_sources"].split()
-    check({name: value for name, value in LAYER.items() if name not in sources}, OF_LAYER)
+    check({name: value for name, value in LAYER.items() if name not in sources}, LAYER_PARAMETERS)
     assert sources and all(name in LAYER for name in sources)
     for name in sources:
-        check(LAYER[name], OF_SOURCE)
+        check(LAYER[name], SOURCE_PARAMETERS)
     assert set(COSTMAP["plugins"]) == {"voxel_layer", "inflation_layer"} <= set(COSTMAP)
 
 
-def test_nav2_source_is_our_cloud():
+@pytest.mark.parametrize("node", DEPTH_NODES)
+def test_nav2_observation_source_is_the_point_cloud_of_the_node(node: str):
     source = LAYER["depth_ros"]
-    assert source["topic"].removeprefix("/camera/") in topics_of("depth_node") & topics_of(
-        "stereo_depth_node"
-    )
-    assert source["data_type"] == "PointCloud2" and source["marking"] and source["clearing"]
-    assert (
-        source["obstacle_max_range"] < source["raytrace_max_range"] < settings_of("depth_node")["max_depth"]
-    )
-    assert source["obstacle_max_range"] > COSTMAP["width"] / 2 > LAYER["z_resolution"]
-    assert (
-        LAYER["z_voxels"] <= 16 and LAYER["z_voxels"] * LAYER["z_resolution"] >= LAYER["max_obstacle_height"]
-    )
-    assert COSTMAP["global_frame"] == settings_of("odometry_node")["odom_frame"]
-    assert COSTMAP["robot_base_frame"] == settings_of("odometry_node")["base_frame"]
+    topic = table_of(node).published(source["topic"].removeprefix("/camera/"))
+    assert topic.type.__name__ == source["data_type"] == "PointCloud2"
+    assert source["marking"] and source["clearing"]
+    (max_depth,) = table_of(node).defaults("max_depth")
+    assert source["obstacle_max_range"] < source["raytrace_max_range"] < max_depth
+
+
+def test_nav2_costmap_covers_the_ranges_and_has_the_frames_of_odometry():
+    assert LAYER["depth_ros"]["obstacle_max_range"] > COSTMAP["width"] / 2 > LAYER["z_resolution"]
+    assert LAYER["z_voxels"] <= 16
+    assert LAYER["z_voxels"] * LAYER["z_resolution"] >= LAYER["max_obstacle_height"]
+    odometry = table_of("odometry_node")
+    assert [COSTMAP["global_frame"]] == odometry.defaults("odom_frame")
+    assert [COSTMAP["robot_base_frame"]] == odometry.defaults("base_frame")
 
 
 @pytest.mark.parametrize("server", sorted(set(NAV2) - {"local_costmap"}))
-def test_nav2_reads_our_odometry(server: str):
-    topic = NAV2[server]["ros__parameters"]["odom_topic"]
-    assert topic.removeprefix("/") in topics_of("odometry_node")
+def test_nav2_server_subscribes_to_the_odometry_of_the_node(server: str):
+    topic = NAV2[server]["ros__parameters"]["odom_topic"].removeprefix("/")
+    assert table_of("odometry_node").published(topic).type.__name__ == "Odometry"
 
 
-def test_moveit_reads_every_parameter_of_the_updater():
+def test_moveit_has_every_parameter_of_the_updater():
     (sensor,) = MOVEIT["sensors"]
     given = dict(MOVEIT[sensor])
     assert given.pop("sensor_plugin") == "occupancy_map_monitor/DepthImageOctomapUpdater"
-    check(given, OF_UPDATER)
-    assert set(given) == set(OF_UPDATER)
+    check(given, UPDATER_PARAMETERS)
+    assert set(given) == set(UPDATER_PARAMETERS)
     assert 0 < given["near_clipping_plane_distance"] < given["far_clipping_plane_distance"]
 
 
-def test_moveit_source_is_our_depth_with_its_camera_info_beside_it():
+@pytest.mark.parametrize("node", DEPTH_NODES)
+def test_moveit_subscribes_to_the_depth_image_of_the_node_and_the_camera_info_beside_it(node: str):
+    table = table_of(node)
     topic = MOVEIT["depth_ros"]["image_topic"].removeprefix("/camera/")
-    ours = topics_of("depth_node") & topics_of("stereo_depth_node")
-    assert {topic, topic.rpartition("/")[0] + "/camera_info"} <= ours
-    assert {"32FC1", "16UC1"} >= {
-        settings_of(name)["depth_encoding"] for name in ("depth_node", "stereo_depth_node")
-    }
+    assert table.published(topic).type.__name__ == "Image"
+    info = topic.rpartition("/")[0] + "/camera_info"
+    assert table.published(info).type.__name__ == "CameraInfo"
+    assert set(table.fields["depth_encoding"][0].metadata["choices"]) == {
+        "32FC1",
+        "16UC1",
+    }  # all that MoveIt reads

@@ -1,4 +1,4 @@
-"""What is installed agrees with what is written: package.xml, setup.py, the change log, entry points, shared files."""
+"""Packaging: package.xml, setup.py, change log, entry points and installed files agree."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ def package():
 
 @pytest.fixture(scope="module")
 def setup_arguments():
-    """What setup.py hands to setuptools, run from another folder as pip may do."""
-    seen = {}
+    """The arguments of setuptools.setup() in setup.py, run from another folder as pip may do."""
+    captured = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir("/")
-        patch.setattr(setuptools, "setup", lambda **arguments: seen.update(arguments))
+        patch.setattr(setuptools, "setup", lambda **arguments: captured.update(arguments))
         packages = setuptools.find_packages(ROOT, include=["depth_ros", "depth_ros.*"])
         patch.setattr(setuptools, "find_packages", lambda **_: packages)
         runpy.run_path(str(ROOT / "setup.py"))
-    return seen
+    return captured
 
 
 def entry_points(arguments):
     return dict(line.split(" = ") for line in arguments["entry_points"]["console_scripts"])
 
 
-def test_one_version_one_licence(package, setup_arguments):
+def test_name_version_and_licence_agree(package, setup_arguments):
     assert package.findtext("name") == setup_arguments["name"] == "depth_ros"
     assert package.findtext("version") == setup_arguments["version"] == depth_ros.__version__
     assert package.findtext("license") == setup_arguments["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / package.find("license").get("file")).read_text()
 
 
-def test_change_log_names_the_version():
+def test_change_log_has_an_entry_for_the_version():
     assert f"\n{depth_ros.__version__} (" in (ROOT / "CHANGELOG.rst").read_text()
 
 
@@ -58,7 +58,7 @@ def test_package_xml_is_an_ament_python_package_with_tests(package):
     assert package.findall("test_depend")
 
 
-def test_package_xml_names_every_ros_package_that_the_nodes_import(package):
+def test_package_xml_declares_every_imported_ros_package(package):
     sources = [path.read_text() for path in (ROOT / "depth_ros").rglob("*.py")]
     declared = {entry.text for entry in package.findall("exec_depend")}
     imported = set()
@@ -74,14 +74,14 @@ def test_package_xml_names_every_ros_package_that_the_nodes_import(package):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_executables_start_at_a_function(name, setup_arguments):
+def test_entry_point_of_an_executable_is_callable(name, setup_arguments):
     if name.endswith("_node"):
         pytest.importorskip("rclpy")
     module, function = entry_points(setup_arguments)[name].split(":")
     assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_every_executable_is_tested_above(setup_arguments):
+def test_list_of_executables_is_complete(setup_arguments):
     assert set(entry_points(setup_arguments)) == set(SCRIPTS)
 
 
@@ -93,7 +93,7 @@ def test_every_package_folder_is_installed(setup_arguments):
 
 
 def test_shared_files_are_installed(setup_arguments):
-    installed = {file: place for place, files in setup_arguments["data_files"] for file in files}
+    installed = {file: destination for destination, files in setup_arguments["data_files"] for file in files}
     assert installed["resource/depth_ros"] == "share/ament_index/resource_index/packages"
     assert installed["package.xml"] == "share/depth_ros"
     for folder in ("launch", "config", "models"):

@@ -1,4 +1,4 @@
-"""Bags <-> frames and truth, without ROS: rosbag2 (mcap, sqlite3) both ways, ROS 1 bags for reading."""
+"""Bags without ROS: rosbag2 (mcap, sqlite3) is read and written, ROS 1 bags are read."""
 
 from depth_ros.bags.reader import BagReader
 from depth_ros.bags.writer import write_bag

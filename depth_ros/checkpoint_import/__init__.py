@@ -1,7 +1,7 @@
-"""Weights that people hold become models: card and safetensors, and word of what had no place.
+"""Import released checkpoints as models; report every variable that was not used.
 
-`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints without TensorFlow, MatConvNet's, and state files of
-PyTorch; `depth_ros import hugging_face FOLDER` what the transformers library saved.
+`depth_ros import FAMILY CHECKPOINT` reads TensorFlow checkpoints (without TensorFlow), MatConvNet files, .npy files and
+state dicts of PyTorch; `depth_ros import hugging_face FOLDER` reads folders saved by the transformers library.
 """
 
 from __future__ import annotations
@@ -16,68 +16,72 @@ from torch import Tensor, nn
 from depth_ros.card import Card, build
 from depth_ros.checkpoint_import.calibration import calibrate
 from depth_ros.checkpoint_import.mat import read_mat
-from depth_ros.checkpoint_import.names import Part, is_slot, parts
+from depth_ros.checkpoint_import.names import importable_families, is_optimizer_slot, released_models
 from depth_ros.checkpoint_import.npy import read_npy
+from depth_ros.checkpoint_import.released_model import ReleasedModel
 from depth_ros.checkpoint_import.tensorflow import Checkpoint
 from depth_ros.engine.check import check_inputs
 from depth_ros.errors import DepthRosError
-from depth_ros.networks import families, family
-from depth_ros.training.export import save
+from depth_ros.networks import family
+from depth_ros.training.export import save_model
 
-UNCALIBRATED = "normalises by the images at hand, as released; --calibrate FOLDER gives it statistics instead"
-LICENCE = "that of the imported checkpoint: ask whoever trained it"
+UNCALIBRATED = (
+    "batch norms use the statistics of the current batch, as released; "
+    "--calibrate FOLDER computes fixed statistics instead"
+)
+LICENCE = "that of the imported checkpoint: ask its authors"
 
 
 @dataclass(frozen=True)
-class Imported:
-    """models: folders written. placed: variables that went into them. left: names of those that did not.
-
-    slots: how many more belong to the optimiser. notes: what the user should know.
-    """
+class ImportResult:
+    """models: folders of the models written. assigned: number of variables used by them. optimizer_slots: number
+    of variables of the optimiser, which are skipped. unused: names of all other variables. notes: what the user should
+    know."""
 
     models: tuple[Path, ...]
-    placed: int
-    left: tuple[str, ...]
-    slots: int
+    assigned: int
+    unused: tuple[str, ...]
+    optimizer_slots: int
     notes: tuple[str, ...]
 
 
 def import_checkpoint(
     family_name: str, checkpoint: Path, out: Path, calibration: Path | None = None
-) -> Imported:
-    """Make models of a checkpoint, one folder a task below `out`.
+) -> ImportResult:
+    """Import the models of a checkpoint, one folder per task below `out`.
 
-    calibration: a folder of images for those whose batch norms have no statistics of their own (`calibrate`).
-    Raises DepthRosError if the checkpoint cannot be read, is of something else, or lacks a part of a model.
+    calibration: a folder of images for models whose batch norms have no statistics of their own (see `calibrate`).
+    Raises DepthRosError if the checkpoint cannot be read, is of another family, or lacks variables of a model.
     """
     family(family_name)
-    variables = read(checkpoint)
-    found = parts(family_name, variables)
+    variables = read_variables(checkpoint)
+    found = released_models(family_name, variables)
     if not found:
-        raise DepthRosError(_nothing(family_name, checkpoint, variables))
+        raise DepthRosError(_no_models_text(family_name, checkpoint, variables))
     used: set[str] = set()
-    models, notes = [], list[str]()
-    for part in found:
-        card = _card(family_name, checkpoint, out, part)
+    folders, notes = [], list[str]()
+    for released in found:
+        card = _card(family_name, checkpoint, out, released)
         model = build(card).eval()
-        used |= fill(model, part, variables) | set(part.facts)
+        used |= load_variables(model, released, variables) | set(released.settings_variables)
         if card.settings.get("batch_statistics"):
             if calibration:
                 card = calibrate(model, card, calibration)
             else:
                 notes.append(f"{card.name}: {UNCALIBRATED}")
-        save(model, card)
-        models.append(card.path)
-        notes += [*part.notes, *suspicions(model, card)]
-    left = [name for name in variables if name not in used]
-    slots = [name for name in left if is_slot(name)]
-    rest = tuple(name for name in left if not is_slot(name))
-    return Imported(tuple(models), len(used), rest, len(slots), tuple(notes))
+        save_model(model, card)
+        folders.append(card.path)
+        notes += [*released.notes, *constant_depth_notes(model, card)]
+    remaining = [name for name in variables if name not in used]
+    unused = tuple(name for name in remaining if not is_optimizer_slot(name))
+    return ImportResult(tuple(folders), len(used), unused, len(remaining) - len(unused), tuple(notes))
 
 
-def read(checkpoint: Path) -> Mapping[str, Tensor]:
-    """The variables of a checkpoint by name, which runs no code: TensorFlow's, MatConvNet's (.mat), a .npy file, or a
-    state file of PyTorch."""
+def read_variables(checkpoint: Path) -> Mapping[str, Tensor]:
+    """The variables of a checkpoint by name, without running code from it.
+
+    checkpoint: of TensorFlow (prefix, file or folder), a .mat file of MatConvNet, a .npy file, or a PyTorch file.
+    """
     tensorflow = checkpoint.is_dir() or Path(f"{checkpoint}.index").is_file() or ".index" in checkpoint.name
     if tensorflow or ".data-" in checkpoint.name or checkpoint.suffix == ".meta":
         return Checkpoint(checkpoint)
@@ -87,71 +91,78 @@ def read(checkpoint: Path) -> Mapping[str, Tensor]:
         return read_mat(checkpoint)
     if not checkpoint.is_file():
         raise DepthRosError(
-            f"no checkpoint '{checkpoint}': give a PyTorch file, or the prefix of PREFIX.index"
+            f"no checkpoint '{checkpoint}': give a .pth, .npy or .mat file, or the PREFIX of a TensorFlow PREFIX.index"
         )
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle raises anything
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DepthRosError(f"{checkpoint} is no state file of PyTorch: {first}") from error
+    except Exception as error:  # unpickling raises anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DepthRosError(f"{checkpoint} is not a state dict saved by PyTorch: {reason}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {key.removeprefix("module."): v for key, v in state.items() if isinstance(v, Tensor)}
 
 
-def fill(model: nn.Module, part: Part, variables: Mapping[str, Tensor]) -> set[str]:
-    """Load the variables into the model; returns the names used. Kernels turn from (h, w, in, out), if they are so.
+def load_variables(model: nn.Module, released: ReleasedModel, variables: Mapping[str, Tensor]) -> set[str]:
+    """Load the variables into the model; returns the names of those used.
 
-    Raises DepthRosError naming the first that is missing or has another shape.
+    TensorFlow's kernels are transposed from (h, w, in, out), those of transposed convolutions from (h, w, out, in).
+    Raises DepthRosError naming the first variable that is missing or has another shape.
     """
     state, used = model.state_dict(), set()
-    for key, ours in state.items():
-        name = "" if key.endswith("num_batches_tracked") else part.theirs(key)
+    for key, own in state.items():
+        name = "" if key.endswith("num_batches_tracked") else released.variable_name(key)
         if not name:
             continue
         if name not in variables:
-            raise DepthRosError(f"the checkpoint lacks '{name}', which task {part.task} needs for {key}")
+            raise DepthRosError(
+                f"the checkpoint lacks '{name}', which the model for task '{released.task}' needs for '{key}'"
+            )
         value = variables[name].float()
-        if "/" in name and value.ndim == 4:  # TensorFlow; transposed ones are (h, w, out, in)
+        if "/" in name and value.ndim == 4:  # TensorFlow
             value = value.permute(3, 2, 0, 1)
-        if value.shape != ours.shape:
-            shapes = f"{tuple(value.shape)}, not {tuple(ours.shape)}"
-            raise DepthRosError(f"'{name}' has the shape {shapes}: is it a checkpoint of this family?")
+        if value.shape != own.shape:
+            raise DepthRosError(
+                f"'{name}' has shape {tuple(value.shape)}, but the model needs {tuple(own.shape)}: check that the "
+                "checkpoint is of this family"
+            )
         state[key] = value.contiguous()
         used.add(name)
     model.load_state_dict(state)
     return used
 
 
-def _card(family_name: str, checkpoint: Path, out: Path, part: Part) -> Card:
-    name = f"{family_name}_{part.task}"
+def _card(family_name: str, checkpoint: Path, out: Path, released: ReleasedModel) -> Card:
+    name = f"{family_name}_{released.task}"
+    width, height = released.size
     return Card(
-        name=name, task=part.task, family=family_name, width=part.size[0], height=part.size[1], scale=part.scale,
+        name=name, task=released.task, family=family_name, width=width, height=height, scale=released.scale,
         licence=LICENCE, sha256="", description=f"{family_name}, imported from {checkpoint.name}",
-        frames=part.frames, settings=part.settings, terms=part.terms,
+        frames=released.frames, settings=released.settings, terms=released.terms,
         recipe=f"depth_ros import {family_name} {checkpoint.name}", path=out / name,
     )  # fmt: skip
 
 
 @torch.inference_mode()
-def suspicions(model: nn.Module, card: Card) -> list[str]:
-    """Depth that is the same everywhere: a network that has learned nothing, or weights of another one."""
+def constant_depth_notes(model: nn.Module, card: Card) -> list[str]:
+    """A note if the model predicts the same depth everywhere: untrained, or with the weights of another network."""
     if card.task != "depth":
         return []
     depth = model(*check_inputs(card, card.width, card.height, "cpu"))
     low, high = depth.nanquantile(0.05).item(), depth.nanquantile(0.95).item()
     if high - low > 0.01 * high:
         return []
-    return [f"{card.name} sees {high:.4g} all over its check image: was the checkpoint trained?"]
+    return [
+        f"{card.name} predicts a depth of {high:.4g} at every pixel of its check image: "
+        "check that the checkpoint is of a trained network"
+    ]
 
 
-def _nothing(family_name: str, checkpoint: Path, variables: Mapping[str, Tensor]) -> str:
-    """What to say of a checkpoint that is none of the family: what it holds, and of which family it is."""
-    fitting = []
-    for other in families():
-        try:
-            fitting += [other] if parts(other, variables) else []
-        except DepthRosError:
-            continue  # nothing is known of that one's checkpoints
-    some = ", ".join(list(variables)[:4])
-    advice = f"; it looks like {' or '.join(fitting)}" if fitting else ""
-    return f"{checkpoint} holds nothing of family '{family_name}': {len(variables)} variables, {some}, ...{advice}"
+def _no_models_text(family_name: str, checkpoint: Path, variables: Mapping[str, Tensor]) -> str:
+    """The error for a checkpoint without a model of the family: what it contains, and which families it fits."""
+    fitting = [other for other in importable_families() if released_models(other, variables)]
+    first = ", ".join(list(variables)[:4])
+    advice = f"; try {' or '.join(fitting)}" if fitting else ""
+    return (
+        f"{checkpoint} contains no model of family '{family_name}'. "
+        f"It has {len(variables)} variables ({first}, ...){advice}"
+    )

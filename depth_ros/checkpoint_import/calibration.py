@@ -1,7 +1,7 @@
-"""Batch norms of released models that were only ever run with the statistics of the batch at hand.
+"""Fixed statistics for batch norms of released models that only ever used those of the current batch.
 
-What such a model says of an image depends on the others beside it, and on every detail of the one. Statistics over
-images like those of the robot make it a function of the image alone.
+The result of such a model for an image depends on the other images of the batch and on every detail of its own content.
+With statistics over images like the robot's, it is a function of the image alone.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 
 IMAGES = 32
-"""How many images, evenly spread over the folder, the statistics are means over."""
+"""Number of inputs, evenly spread over the folder, over which the statistics are averaged."""
 
 
 @torch.inference_mode()
 def calibrate(model: nn.Module, card: Card, data: Path) -> Card:
-    """Give the batch norms of a model the mean statistics over images of a folder; returns its card with that said.
+    """Set the statistics of a model's batch norms to their means over images of a folder; returns the updated card.
 
-    Raises DepthRosError where the folder has fewer images than the model takes at once.
+    Raises DepthRosError if the folder has fewer images than one input of the model.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     folder = open_folder(data)
     if len(folder) < card.frames:
-        raise DepthRosError(f"{data} has {len(folder)} images; model {card.name} needs {card.frames} at once")
+        raise DepthRosError(
+            f"{data} has {len(folder)} images; one input of model {card.name} needs {card.frames}"
+        )
     for norm in norms:
         norm.batch_statistics = False  # type: ignore[assignment]
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all that comes
+        norm.momentum = None  # a plain mean over all inputs
         norm.train()
     starts = np.linspace(0, len(folder) - card.frames, min(IMAGES, len(folder) - card.frames + 1))
     for start in starts.round().astype(int):
@@ -48,7 +50,7 @@ def calibrate(model: nn.Module, card: Card, data: Path) -> Card:
 
 
 def _inputs(folder: Folder, start: int, card: Card) -> tuple[Tensor, ...]:
-    """What a model of the card's task takes, of neighbouring images at the card's size; no objects are marked."""
+    """Inputs of a model of the card's task: consecutive images from `start` at the card's size, without objects."""
     images = []
     for index in range(start, start + card.frames):
         frame = folder[index].left

@@ -1,4 +1,4 @@
-"""A folder of the transformers library, or a repository of its hub, becomes a model of family hugging_face."""
+"""Import a folder saved by the transformers library, or a repository of the Hugging Face hub, as a model."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ import torch
 from depth_ros.card import Card
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import hugging_face
-from depth_ros.training.export import save
+from depth_ros.training.export import save_model
 
-PIXELS = 518 * 518
-"""Of the images that a network is run on, where its folder does not say."""
+DEFAULT_PIXELS = 518 * 518
+"""Number of pixels of the input where the folder states no size."""
 FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
 
 
 def import_folder(source: str, out: Path, hub: bool = False) -> Path:
-    """Make a model of a folder with config.json and safetensors; returns its folder, below `out`.
+    """Import a folder with config.json and safetensors; returns the folder of the model, below `out`.
 
-    hub: `source` is a repository of the Hugging Face hub, OWNER/NAME, to be downloaded, if it is no folder. No code of
-    the source is run. Raises DepthRosError if there is nothing, the network is of no known kind, or weights lack.
+    hub: download the repository OWNER/NAME of the Hugging Face hub if `source` is not a folder. No code of the source
+    is run. Raises DepthRosError if the source is not found, its kind of network is not supported, or weights are
+    missing.
     """
     folder = Path(source)
     if not folder.is_dir():
         if not hub:
             raise DepthRosError(
-                f"no folder '{source}': give one with config.json, or --hub to download OWNER/NAME"
+                f"no folder '{source}': give a folder with config.json, or add --hub to download OWNER/NAME"
             )
         folder = _downloaded(source)
     config = _read(folder / "config.json")
@@ -43,12 +44,13 @@ def import_folder(source: str, out: Path, hub: bool = False) -> Path:
     width, height = _size(processor, model.size_multiple)
     card = Card(
         name=name, task="depth", family="hugging_face", width=width, height=height, scale=model.scale,
-        licence=_licence(folder), sha256="", description=f"{config['model_type']} of transformers, from {source}",
+        licence=_licence(folder), sha256="",
+        description=f"{config['model_type']} of the transformers library, from {source}",
         settings={"config": settings.config, "processor": settings.processor},
-        training_data=["not stated: see where it came from"], recipe=f"depth_ros import hugging_face {source}",
+        training_data=["not stated: see the source of the weights"], recipe=f"depth_ros import hugging_face {source}",
         path=out / name,
     )  # fmt: skip
-    save(model.eval(), card)
+    save_model(model.eval(), card)
     return card.path
 
 
@@ -56,10 +58,12 @@ def _downloaded(repository: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise DepthRosError("the hub needs another package: pip install transformers") from error
+        raise DepthRosError(
+            "downloading from the hub needs huggingface_hub: pip install transformers"
+        ) from error
     try:
         return Path(snapshot_download(repository, allow_patterns=list(FILES)))
-    except Exception as error:  # network, names, rights: the library's words
+    except Exception as error:  # network, names, access rights
         raise DepthRosError(f"'{repository}' cannot be downloaded: {str(error).splitlines()[0]}") from error
 
 
@@ -67,38 +71,40 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise DepthRosError(f"{file} cannot be read: {error}; is it a folder of transformers?") from error
+        raise DepthRosError(
+            f"{file} cannot be read ({error}): give a folder saved by the transformers library"
+        ) from error
 
 
 def _network(folder: Path, model: hugging_face.Model) -> torch.nn.Module:
-    """The network with the weights of the folder, float32. Weights that run code (pickle) are not taken."""
+    """The network with the weights of the folder, float32. Only safetensors are read, since pickles can run code."""
     from transformers import AutoModelForDepthEstimation
 
     try:
-        network, said = AutoModelForDepthEstimation.from_pretrained(
+        network, loading_info = AutoModelForDepthEstimation.from_pretrained(
             folder, config=model.network.config, use_safetensors=True, local_files_only=True,
             torch_dtype=torch.float32, output_loading_info=True,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise DepthRosError(f"{folder}: {str(error).splitlines()[0]}") from error
-    missing = sorted(said["missing_keys"])
+    missing = sorted(loading_info["missing_keys"])
     if missing:
-        raise DepthRosError(f"{folder} lacks the weights '{missing[0]}' ({len(missing)} in all)")
+        raise DepthRosError(f"{folder} lacks {len(missing)} weights of its network, such as '{missing[0]}'")
     return network.float()
 
 
 def _size(processor: dict[str, Any], multiple: int) -> tuple[int, int]:
-    """Width and height that the processor would resize to, at multiples that the network takes."""
+    """Width and height to which the processor would resize, rounded to the multiples that the network takes."""
     size = processor.get("size") or {}
-    edge = size.get("shortest_edge", PIXELS**0.5)
+    edge = size.get("shortest_edge", DEFAULT_PIXELS**0.5)
     width, height = (round(size.get(key, edge) / multiple) * multiple for key in ("width", "height"))
     return max(width, multiple), max(height, multiple)
 
 
 def _licence(folder: Path) -> str:
-    """What the head of the folder's README says, in the hub's manner."""
+    """The licence stated in the metadata of the folder's README."""
     file = folder / "README.md"
     found = (
         re.search(r"^license:\s*(\S+)", file.read_text(errors="replace"), re.M) if file.is_file() else None
     )
-    return found.group(1) if found else "not stated: ask where it came from"
+    return found.group(1) if found else "not stated: ask the source of the weights"

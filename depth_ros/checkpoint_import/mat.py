@@ -1,8 +1,8 @@
 """Weights in a .mat file of MatConvNet: FCRN's models as their authors released them (BSD-2-Clause).
 
-A `DagNN` is stored as a list of layers, each with the names of what goes in, what comes out and its parameters, and a
-list of parameters. The names of the encoder's layers are those of Caffe's ResNet-50. The decoder is followed from
-layer to layer, because nobody promised what its layers are called. Optional: pip install scipy.
+A `DagNN` is stored as a list of layers, each with the names of its inputs, outputs and parameters, and a list of
+parameters. The names of the encoder's layers are those of Caffe's ResNet-50. The decoder is traversed from layer to
+layer, since the names of its layers are not documented. Needs an optional package: pip install scipy.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import torch
 from torch import Tensor
 
 from depth_ros.errors import DepthRosError
-from depth_ros.networks.fcrn import EPS, KERNELS
+from depth_ros.networks.blocks.up_projection import EPS, KERNELS
 
-LETTERS = {(3 - rows, 3 - columns): name for name, (rows, columns) in KERNELS.items()}
+KERNEL_NAMES = {(3 - rows, 3 - columns): name for name, (rows, columns) in KERNELS.items()}
 """Height and width of an interleaved kernel -> its name."""
 ENCODER = ("conv1", "bn_conv1", "res", "bn")
-"""How the names of the encoder's layers begin."""
+"""Prefixes of the names of the encoder's layers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One layer. kind: "dagnn.Conv", ...; sources, result: names of maps; parameters: (h, w, in, out)
-    kernel and bias of a convolution, or factor, offset and moments of a norm; pad: rows and columns of zeros
-    before and after, or ()."""
+    """One layer.
+
+    kind: "dagnn.Conv", ... sources, result: names of the feature maps that it reads and writes. parameters: kernel
+    (h, w, in, out) and bias of a convolution, or factor, offset and moments of a batch norm. pad: rows of zeros before
+    and after, columns of zeros before and after, or ().
+    """
 
     name: str
     kind: str
@@ -39,26 +42,26 @@ class Layer:
 
 
 class Graph:
-    """Layers, and the maps between them: which layer made one, which take it."""
+    """The layers of a network, and for every feature map the layer that writes it and those that read it."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         self.layers = list(layers)
-        self.made = {layer.result: layer for layer in self.layers}
-        self.taken: dict[str, list[Layer]] = {}
+        self.writer = {layer.result: layer for layer in self.layers}
+        self.readers: dict[str, list[Layer]] = {}
         for layer in self.layers:
             for source in layer.sources:
-                self.taken.setdefault(source, []).append(layer)
+                self.readers.setdefault(source, []).append(layer)
 
     def after(self, layer: Layer) -> Layer:
-        """The only or first layer that takes what `layer` makes."""
-        return self.taken[layer.result][0]
+        """The first (or only) layer that reads the result of `layer`."""
+        return self.readers[layer.result][0]
 
 
 def read_mat(file: Path) -> dict[str, Tensor]:
-    """{"layer/part": tensor} under the names that the released TensorFlow weights have, (h, w, in, out).
+    """{"layer/part": tensor} under the names of the released TensorFlow weights; kernels are (h, w, in, out).
 
-    "layer2x_br1_ConvB/pad" has the zeros (rows before, after, columns before, after) about an interleaved kernel.
-    Raises DepthRosError if it is no .mat file, or no network of up-projections.
+    "layer2x_br1_ConvB/pad" is the padding of an interleaved kernel: zeros before and after the rows, before and after
+    the columns. Raises DepthRosError if the file is not a .mat file or contains no network with up-projections.
     """
     graph = Graph(read_layers(file))
     found: dict[str, Tensor] = {}
@@ -69,37 +72,41 @@ def read_mat(file: Path) -> dict[str, Tensor]:
         for name, layer in decoder(graph):
             found |= _variables(name, layer)
     except (StopIteration, RuntimeError, IndexError, KeyError, ValueError) as error:
-        raise DepthRosError(f"{file} holds no network with FCRN's up-projections ({error!r})") from error
+        raise DepthRosError(f"{file} contains no network with FCRN's up-projections ({error!r})") from error
     return found
 
 
 def read_layers(file: Path) -> Iterator[Layer]:
-    """The layers of a stored DagNN, in the order of the file; one that was saved within a variable too."""
+    """The layers of a stored DagNN, in the order of the file. The DagNN may be in a variable `net`."""
     try:
         from scipy.io.matlab import MatReadError, loadmat
     except ImportError as error:
-        raise DepthRosError("reading .mat files needs another package: pip install scipy") from error
+        raise DepthRosError("reading .mat files needs scipy: pip install scipy") from error
     try:
         content = loadmat(file)
         content = content if "layers" in content else content["net"][0, 0]
         values = {_text(entry["name"]): entry["value"] for entry in content["params"].flat}
         stored = list(content["layers"].flat)
     except NotImplementedError as error:
-        raise DepthRosError(f"{file} is of MATLAB 7.3: load and save it there with '-v7'") from error
+        raise DepthRosError(
+            f"{file} is in the format of MATLAB 7.3, which is not supported: save it in MATLAB with '-v7'"
+        ) from error
     except (MatReadError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DepthRosError(f"{file} holds no network of MatConvNet (layers and params): {error}") from error
+        raise DepthRosError(
+            f"{file} contains no network of MatConvNet (layers and params): {error}"
+        ) from error
     for entry in stored:
         block, kind = entry["block"], _text(entry["type"])
         pad = block[0, 0]["pad"].flatten() if kind == "dagnn.Conv" and block.size else ()
         names = _texts(entry["params"])
         yield Layer(
             _text(entry["name"]), kind, _texts(entry["inputs"]), _texts(entry["outputs"])[0],
-            tuple(_whole(values[name]) for name in names), tuple(int(side) for side in pad),
+            tuple(_with_output_axis(values[name]) for name in names), tuple(int(side) for side in pad),
         )  # fmt: skip
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
-    """MATLAB drops the last axis of a kernel for one channel."""
+def _with_output_axis(array: np.ndarray) -> np.ndarray:
+    """A kernel with four axes: MATLAB drops the last one if there is one output channel."""
     return array[..., None] if array.ndim == 3 else array
 
 
@@ -108,26 +115,27 @@ def _text(cell: np.ndarray) -> str:
 
 
 def _texts(cells: np.ndarray) -> tuple[str, ...]:
-    """The texts of a cell array, or the one of a plain string."""
+    """The strings of a cell array, or of a plain string."""
     return tuple(_text(np.atleast_1d(cell)) for cell in cells.flat)
 
 
 def decoder(graph: Graph) -> Iterator[tuple[str, Layer]]:
-    """The layers behind the encoder under their released names.
+    """The layers of the decoder and their names in the released TensorFlow weights.
 
-    Four convolutions of one map, told by the sizes of their kernels, and a Combine are an up-convolution; a norm
-    follows. Two take the same map: the first goes through ReLU, a 3x3 convolution and its norm to the Sum of both.
+    An up-convolution consists of four convolutions of one map, identified by the sizes of their kernels, and a
+    Combine; a batch norm follows. Two up-convolutions read the same map: the first is followed by ReLU, a 3x3
+    convolution and its batch norm, and by the Sum of both.
     """
-    layer = graph.made[next(name for name, takers in graph.taken.items() if len(takers) == 8)]
-    yield "layer1", graph.made[layer.sources[0]]
+    layer = graph.writer[next(name for name, readers in graph.readers.items() if len(readers) == 8)]
+    yield "layer1", graph.writer[layer.sources[0]]
     yield "layer1_BN", layer
     for level in ("2x", "4x", "8x", "16x"):
-        for conv in graph.taken[layer.result]:
+        for conv in graph.readers[layer.result]:
             norm = graph.after(graph.after(conv))
             branch = 2 if graph.after(norm).kind == "dagnn.Sum" else 1
-            letter = LETTERS[conv.parameters[0].shape[:2]]
-            yield f"layer{level}_br{branch}_Conv{letter}", conv
-            if letter != "A":
+            kernel = KERNEL_NAMES[conv.parameters[0].shape[:2]]
+            yield f"layer{level}_br{branch}_Conv{kernel}", conv
+            if kernel != "A":
                 continue
             yield f"layer{level}_br{branch}_BN", norm
             if branch == 1:
@@ -137,13 +145,13 @@ def decoder(graph: Graph) -> Iterator[tuple[str, Layer]]:
             else:
                 total = graph.after(norm)
         layer = graph.after(total)
-    while layer.kind != "dagnn.Conv":  # there may be dropout
+    while layer.kind != "dagnn.Conv":  # dropout may come first
         layer = graph.after(layer)
     yield "ConvPred", layer
 
 
 def _variables(name: str, layer: Layer) -> dict[str, Tensor]:
-    """What a layer holds, under TensorFlow's names. Moments are mean and sqrt(variance + epsilon)."""
+    """The parameters of a layer under TensorFlow's names. Its moments are mean and sqrt(variance + epsilon)."""
     if layer.kind == "dagnn.BatchNorm":
         factor, offset, moments = layer.parameters
         mean, deviation = moments.reshape(-1, 2).astype(np.float64).T

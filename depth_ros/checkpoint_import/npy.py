@@ -1,6 +1,6 @@
-"""Weights in a .npy file: a pickled mapping of layers to mappings of arrays, read without running what it says.
+"""Weights in a .npy file: a pickled mapping of layer names to mappings of arrays, read without running its code.
 
-The converter of Caffe networks to TensorFlow left such files behind, written by Python 2.
+Such files were written, with Python 2, by the converter of Caffe networks to TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from depth_ros.errors import DepthRosError
 
-_RECONSTRUCT = np.zeros(0).__reduce__()[0]  # has changed its module between versions of numpy
+_RECONSTRUCT = np.zeros(0).__reduce__()[0]  # its module differs between versions of numpy
 _HARMLESS = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -26,16 +26,16 @@ _HARMLESS = {
 
 
 class _Arrays(pickle.Unpickler):
-    """Takes arrays, numbers, texts and mappings, and nothing that could do anything."""
+    """Accepts arrays, numbers, strings and mappings; refuses everything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
+            raise pickle.UnpicklingError(f"it would run {module}.{name}")
         return _HARMLESS[module, name]
 
 
 def read_npy(file: Path) -> dict[str, Tensor]:
-    """{"layer/part": tensor} of a file. DepthRosError if it holds something else than layers of arrays."""
+    """{"layer/part": tensor} of a file. Raises DepthRosError if it contains anything but layers of arrays."""
     try:
         with file.open("rb") as stream:
             version = np.lib.format.read_magic(stream)
@@ -52,4 +52,4 @@ def read_npy(file: Path) -> dict[str, Tensor]:
             for part, value in parts.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        raise DepthRosError(f"{file} holds no layers of weights: {error}") from error
+        raise DepthRosError(f"{file} contains no mapping of layers to arrays: {error}") from error

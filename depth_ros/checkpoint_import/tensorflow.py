@@ -1,9 +1,9 @@
-"""TensorFlow checkpoints without TensorFlow: the "V2" pair PREFIX.index and PREFIX.data-00000-of-00001.
+"""Reading of TensorFlow checkpoints ("V2": PREFIX.index and PREFIX.data-00000-of-00001) without TensorFlow.
 
 The index is a sorted string table (the format of LevelDB): blocks of entries whose keys share prefixes, an index
-block that lists them, and a footer. Each value is a protocol buffer, BundleEntryProto: type, shape and place of
-one tensor in the data file, which is nothing but their bytes. Source: tensorflow/core/protobuf/tensor_bundle.proto
-and tensorflow/core/lib/io/table_format.txt.
+block that lists them, and a footer. Each value is a protocol buffer, BundleEntryProto: type and shape of one tensor and
+its position in the data file, which contains nothing but the bytes of the tensors. Source:
+tensorflow/core/protobuf/tensor_bundle.proto and tensorflow/core/lib/io/table_format.txt.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor
 from depth_ros.errors import DepthRosError
 
 MAGIC = 0xDB4775248B80FB57
-FOOTER = 48
+FOOTER_BYTES = 48
 TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?", 14: "<u2", 19: "<f2"}
 """numpy types of TensorFlow's DataType; 14 is bfloat16, widened by `Checkpoint.__getitem__`."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one tensor lies. size: bytes."""
+    """Type, shape and position of one tensor; offset and size in bytes."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -37,10 +37,10 @@ class Entry:
 
 
 class Checkpoint(Mapping[str, Tensor]):
-    """The variables of a checkpoint by name, read when asked for. Tensors of text are left out."""
+    """The variables of a checkpoint by name, read on access, without tensors of strings."""
 
     def __init__(self, path: Path) -> None:
-        """path: the prefix, one of its files, or a folder with one checkpoint. DepthRosError says what is wrong."""
+        """path: the prefix, one of the files, or a folder with one checkpoint. Raises DepthRosError."""
         self.prefix = prefix_of(path)
         index = Path(f"{self.prefix}.index")
         try:
@@ -48,7 +48,7 @@ class Checkpoint(Mapping[str, Tensor]):
             self._shards = _fields(table[""]).get(1, [1])[0]
             found = {key: _entry(value) for key, value in table.items() if key}
         except (OSError, ValueError, IndexError, KeyError, TypeError, struct.error) as error:
-            raise DepthRosError(f"{index} is no index of a TensorFlow checkpoint: {error}") from error
+            raise DepthRosError(f"{index} is not the index of a TensorFlow checkpoint: {error}") from error
         self.entries = {key: entry for key, entry in found.items() if entry.dtype in TYPES}
 
     def __getitem__(self, name: str) -> Tensor:
@@ -57,13 +57,15 @@ class Checkpoint(Mapping[str, Tensor]):
         kind = np.dtype(TYPES[entry.dtype])
         count = int(np.prod(entry.shape, dtype=np.int64))
         if count * kind.itemsize != entry.size:
-            raise DepthRosError(f"{self.prefix}: '{name}' is stored in pieces, which is not supported")
+            raise DepthRosError(f"{self.prefix}: '{name}' is partitioned, which is not supported")
         try:
             with file.open("rb") as stream:
                 stream.seek(entry.offset)
                 values = np.frombuffer(stream.read(entry.size), kind, count).reshape(entry.shape)
         except (OSError, ValueError) as error:
-            raise DepthRosError(f"{file} cannot be read ({error}): copy both files of it again") from error
+            raise DepthRosError(
+                f"{file} cannot be read ({error}): copy both files of the checkpoint again"
+            ) from error
         if entry.dtype == 14:
             values = (values.astype("<u4") << 16).view("<f4")
         return torch.from_numpy(values.copy())
@@ -76,12 +78,14 @@ class Checkpoint(Mapping[str, Tensor]):
 
 
 def prefix_of(path: Path) -> Path:
-    """The prefix of the checkpoint that a user means. Raises DepthRosError if there is none, or several."""
+    """The prefix of the checkpoint at `path`. Raises DepthRosError if there is none, or several in a folder."""
     if path.is_dir():
         found = sorted(path.glob("*.index"))
         if len(found) != 1:
             names = ", ".join(file.name for file in found) or "none"
-            raise DepthRosError(f"{path} must hold one *.index of a TensorFlow checkpoint; found {names}")
+            raise DepthRosError(
+                f"{path} must contain exactly one *.index of a TensorFlow checkpoint; found {names}"
+            )
         path = found[0]
     name = path.name.removesuffix(".index").removesuffix(".meta").partition(".data-")[0]
     prefix = path.with_name(name)
@@ -91,63 +95,66 @@ def prefix_of(path: Path) -> Path:
 
 
 def read_table(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Keys and values of a sorted string table. Raises ValueError if it is none."""
-    if len(data) < FOOTER or struct.unpack("<Q", data[-8:])[0] != MAGIC:
-        raise ValueError("the footer is missing: is the file cut?")
-    place = len(data) - FOOTER
+    """Keys and values of a sorted string table. Raises ValueError if `data` is something else."""
+    if len(data) < FOOTER_BYTES or struct.unpack("<Q", data[-8:])[0] != MAGIC:
+        raise ValueError("the footer is missing; the file may be truncated")
+    position = len(data) - FOOTER_BYTES
     for _ in range(2):  # the handle of the meta index, which is not needed
-        _, place = _varint(data, place)
-    for _, handle in _block(data, place):
+        _, position = _varint(data, position)
+    for _, handle in _block(data, position):
         for key, value in _block(handle, 0, data):
             yield key.decode(), value
 
 
-def _block(handle: bytes, place: int, data: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-    """Entries of the block whose handle (offset, size) stands at `place`."""
+def _block(handle: bytes, position: int, data: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+    """Entries of the block in `data` (default: `handle`) whose offset and size are stored in `handle` at `position`."""
     data = handle if data is None else data
-    offset, place = _varint(handle, place)
-    size, _ = _varint(handle, place)
+    offset, position = _varint(handle, position)
+    size, _ = _varint(handle, position)
     if data[offset + size]:
-        raise ValueError("its blocks are compressed, which TensorFlow's own saver never does")
+        raise ValueError(
+            "its blocks are compressed, which is not supported (TensorFlow's saver does not compress)"
+        )
     restarts = struct.unpack_from("<I", data, offset + size - 4)[0]
-    place, end, key = offset, offset + size - 4 - 4 * restarts, b""
-    while place < end:
-        shared, place = _varint(data, place)
-        fresh, place = _varint(data, place)
-        length, place = _varint(data, place)
-        key = key[:shared] + data[place : place + fresh]
-        place += fresh
-        yield key, data[place : place + length]
-        place += length
+    position, end, key = offset, offset + size - 4 - 4 * restarts, b""
+    while position < end:
+        shared, position = _varint(data, position)
+        unshared, position = _varint(data, position)
+        length, position = _varint(data, position)
+        key = key[:shared] + data[position : position + unshared]
+        position += unshared
+        yield key, data[position : position + length]
+        position += length
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """A variable-length integer, and the position after it."""
     value = shift = 0
     while True:
-        byte = data[place]
+        byte = data[position]
         value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
+        position, shift = position + 1, shift + 7
         if byte < 0x80:
-            return value, place
+            return value, position
 
 
 def _fields(message: bytes) -> dict[int, list]:
-    """Numbers and byte strings of a protocol buffer by field."""
-    found: dict[int, list] = {}
-    place = 0
+    """Numbers and byte strings of a protocol buffer by field number."""
+    fields: dict[int, list] = {}
+    position = 0
     value: int | bytes
-    while place < len(message):
-        tag, place = _varint(message, place)
+    while position < len(message):
+        tag, position = _varint(message, position)
         if tag & 7 == 0:
-            value, place = _varint(message, place)
+            value, position = _varint(message, position)
         elif tag & 7 == 2:
-            length, place = _varint(message, place)
-            value, place = message[place : place + length], place + length
+            length, position = _varint(message, position)
+            value, position = message[position : position + length], position + length
         else:  # fixed numbers: checksums
             width = {1: 8, 5: 4}[tag & 7]
-            value, place = message[place : place + width], place + width
-        found.setdefault(tag >> 3, []).append(value)
-    return found
+            value, position = message[position : position + width], position + width
+        fields.setdefault(tag >> 3, []).append(value)
+    return fields
 
 
 def _entry(message: bytes) -> Entry:

@@ -1,7 +1,8 @@
-"""`depth_ros doctor`: which backends, which ROS, which DDS transport; what is missing and what to type."""
+"""`depth_ros doctor`: the installed backends, ROS, DDS transport and models; what is missing and what to type."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.metadata
 import importlib.util
@@ -11,7 +12,9 @@ import sys
 from dataclasses import dataclass
 
 from depth_ros.card import cards, load_model
-from depth_ros.engine import BACKENDS, backend, cache, pick_device
+from depth_ros.cli.options import Commands, add_command
+from depth_ros.engine import BACKENDS, backend, pick_device
+from depth_ros.engine.store import MANIFEST, cache_root
 from depth_ros.errors import DepthRosError
 
 LARGE_DATA = "export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA"
@@ -19,7 +22,7 @@ LARGE_DATA = "export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. needed: whether depth_ros is of no use without it."""
+    """One line of the report. needed: depth_ros does not work without it."""
 
     ok: bool
     text: str
@@ -28,7 +31,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All findings, from the machine up to the models."""
+    """All findings, from the machine to the models."""
     return [_machine(), *_backends(), _ros(), _transport(), _cache(), *_models()]
 
 
@@ -94,9 +97,9 @@ def _transport() -> Finding:
 
 
 def _cache() -> Finding:
-    root = cache.cache_root()
+    root = cache_root()
     writable = os.access(next(p for p in (root, *root.parents) if p.exists()), os.W_OK)
-    engines = len(list(root.glob("*/manifest.json")))
+    engines = len(list(root.glob(f"*/{MANIFEST}")))
     advice = "" if writable else "set DEPTH_ROS_CACHE to a folder you may write to"
     return Finding(writable, f"engines: {engines} in {root}", advice, needed=True)
 
@@ -112,3 +115,17 @@ def _models() -> list[Finding]:
     return findings or [
         Finding(False, "models: none found", "set DEPTH_ROS_MODELS or reinstall", needed=True)
     ]
+
+
+def add_commands(commands: Commands) -> None:
+    """doctor."""
+    add_command(commands, "doctor", run_doctor, "report what works here, what is missing and what to type")
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    findings = examine()
+    for finding in findings:
+        print(f"[{'ok' if finding.ok else '--'}] {finding.text}")
+        if finding.advice:
+            print(f"     {finding.advice}")
+    return 0 if all(finding.ok or not finding.needed for finding in findings) else 1

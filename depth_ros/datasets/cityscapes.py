@@ -1,7 +1,7 @@
-"""Cityscapes as published: leftImg8bit/SPLIT/CITY/, and rightImg8bit/, disparity/, camera/ where there are any.
+"""Cityscapes as published: leftImg8bit/SPLIT/CITY/, and optionally rightImg8bit/, disparity/ and camera/.
 
-The folder may be all of it, or one split, as ROOT/leftImg8bit/val; leftImg8bit_sequence/ likewise. Disparity is
-what the dataset ships, matched from the pair: (png - 1) / 256 px, 0 = unknown (Cordts et al., CVPR 2016).
+The folder is the root, or one split such as ROOT/leftImg8bit/val; the same for leftImg8bit_sequence/. Disparity
+is the published stereo matching result: (png - 1) / 256 px, 0 = invalid (Cordts et al., CVPR 2016).
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pathlib import Path
 import numpy as np
 
 from depth_ros.datasets import Sample
-from depth_ros.datasets.files import read_image, read_units, stamps_for
+from depth_ros.datasets.files import frame_stamps, read_image, read_single_channel
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 
-NEEDS = "leftImg8bit/SPLIT/CITY/ and camera/SPLIT/CITY/"
+REQUIRED = "leftImg8bit/SPLIT/CITY/ and camera/SPLIT/CITY/"
 RATE = 17.0  # Hz
-SIZE = (2048, 1024)
-LEFT = ("leftImg8bit_sequence", "leftImg8bit")
+SIZE = (2048, 1024)  # width, height in px
+LEFT_FOLDERS = ("leftImg8bit_sequence", "leftImg8bit")
 
 
-def fits(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """Whether a folder has this layout."""
     return _root(path) is not None
 
 
 def _root(path: Path) -> tuple[Path, str] | None:
-    """The folder of all of it, and the kind of left images, for it or for a folder below those."""
+    """The root and the name of its folder of left images, from the root itself or a folder inside the latter."""
     path = path.resolve()
-    for kind in LEFT:
-        if (path / kind).is_dir():
-            return path, kind
-        if kind in path.parts:
-            return Path(*path.parts[: path.parts.index(kind)]), kind
+    for left in LEFT_FOLDERS:
+        if (path / left).is_dir():
+            return path, left
+        if left in path.parts:
+            return Path(*path.parts[: path.parts.index(left)]), left
     return None
 
 
@@ -45,20 +45,21 @@ def read(path: Path) -> Recording:
 
 
 class Recording:
-    """Images of Cityscapes, by city, sequence and frame; `names` are CITY_SEQUENCE_FRAME."""
+    """Images of Cityscapes, sorted by city, sequence and frame; `names` are CITY_SEQUENCE_FRAME."""
 
     layout, rate = "cityscapes", RATE
 
     def __init__(self, path: Path) -> None:
         found = _root(path)
         assert found is not None
-        self._path, self._kind = found
-        here = path.resolve() if self._kind in path.resolve().parts else self._path / self._kind
-        self._files = sorted(here.rglob("*_leftImg8bit.png"))
+        self._root, self._left_folder = found
+        inside = self._left_folder in path.resolve().parts
+        searched = path.resolve() if inside else self._root / self._left_folder
+        self._files = sorted(searched.rglob("*_leftImg8bit.png"))
         self.names = [file.stem.removesuffix("_leftImg8bit") for file in self._files]
         if not self.names:
-            raise DepthRosError(f"{here} holds no *_leftImg8bit.png: unpack {self._kind} there")
-        self.stamps = stamps_for(self.names, RATE)
+            raise DepthRosError(f"{searched} has no *_leftImg8bit.png: unpack {self._left_folder} there")
+        self.stamps = frame_stamps(self.names, RATE)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,33 +68,34 @@ class Recording:
         name, stamp, file = self.names[index], self.stamps[index], self._files[index]
         camera, baseline = self._camera(file)
         left = Frame(stamp, "left_optical_frame", read_image(file, camera), camera)
-        right, other = None, self._beside(file, self._kind.replace("left", "right"), "_rightImg8bit.png")
-        if other.is_file():
-            K = camera.K
-            eye = Camera.pinhole(*SIZE, K[0, 0], K[1, 1], K[0, 2], K[1, 2], baseline)
-            right = Frame(stamp, "right_optical_frame", read_image(other, eye), eye)
+        right_folder = self._left_folder.replace("left", "right")
+        right, right_file = None, self._sibling(file, right_folder, "_rightImg8bit.png")
+        if right_file.is_file():
+            right_camera = Camera.pinhole(*SIZE, camera.fx, camera.fy, camera.cx, camera.cy, baseline)
+            right = Frame(stamp, "right_optical_frame", read_image(right_file, right_camera), right_camera)
         return Sample(name, left, right, self._depth(file, camera, baseline))
 
-    def _beside(self, file: Path, folder: str, ending: str) -> Path:
-        below = file.relative_to(self._path / self._kind).parent
-        return self._path / folder / below / (file.stem.removesuffix("_leftImg8bit") + ending)
+    def _sibling(self, file: Path, folder: str, suffix: str) -> Path:
+        """The file in another folder that belongs to a left image."""
+        parent = file.relative_to(self._root / self._left_folder).parent
+        return self._root / folder / parent / (file.stem.removesuffix("_leftImg8bit") + suffix)
 
     def _depth(self, file: Path, camera: Camera, baseline: float) -> np.ndarray | None:
         for folder in ("disparity", "disparity_sequence"):
-            stored = self._beside(file, folder, "_disparity.png")
+            stored = self._sibling(file, folder, "_disparity.png")
             if stored.is_file():
-                units = read_units(stored, camera).astype(np.float32)
-                disparity = np.where(units > 1, (units - 1) / 256, np.nan)
+                values = read_single_channel(stored, camera).astype(np.float32)
+                disparity = np.where(values > 1, (values - 1) / 256, np.nan)
                 return np.float32(camera.fx * baseline) / disparity.astype(np.float32)
         return None
 
     def _camera(self, file: Path) -> tuple[Camera, float]:
-        """Camera and baseline, m: of the image itself, or of another image of its sequence."""
-        own = self._beside(file, "camera", "_camera.json")
+        """Camera and baseline (m): of the image itself, or else of another image of its sequence."""
+        own = self._sibling(file, "camera", "_camera.json")
         sequence = "_".join(own.name.split("_")[:2])
         files = [own] if own.is_file() else sorted(own.parent.glob(f"{sequence}_*_camera.json"))
         if not files:
-            raise DepthRosError(f"{own} is missing: unpack the camera files of Cityscapes beside the images")
+            raise DepthRosError(f"{own} is missing: unpack the camera files of Cityscapes next to the images")
         return _read_camera(files[0])
 
 
@@ -105,4 +107,6 @@ def _read_camera(file: Path) -> tuple[Camera, float]:
         fx, fy, cx, cy = (float(inner[key]) for key in ("fx", "fy", "u0", "v0"))
         return Camera.pinhole(*SIZE, fx, fy, cx, cy), float(content["extrinsic"]["baseline"])
     except (OSError, ValueError, KeyError) as error:
-        raise DepthRosError(f"{file} is no camera of Cityscapes: {error!r}") from error
+        raise DepthRosError(
+            f"{file} is not a camera file of Cityscapes: {error!r} is missing or malformed"
+        ) from error

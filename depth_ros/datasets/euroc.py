@@ -1,7 +1,7 @@
-"""EuRoC MAV: raw stereo (cam0/, cam1/, grey), cam0.yaml, cam1.yaml, groundtruth.txt of the body.
+"""EuRoC MAV: raw grey stereo images (cam0/, cam1/), cam0.yaml, cam1.yaml and body poses in groundtruth.txt.
 
-Images stay as recorded; their cameras carry distortion and the rectifying R and P of the pair, as a
-calibrated ROS driver publishes them. Poses are those of the rectified left camera, in which depth is seen.
+Images are not rectified; their cameras hold the distortion and the rectification R and P of the pair, as the
+CameraInfo of a calibrated driver does. Poses are converted to those of the rectified left camera.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 
 from depth_ros.datasets import Sample
-from depth_ros.datasets.files import Trajectory, images_in, read_image, read_yaml, stamps_for
+from depth_ros.datasets.files import Trajectory, frame_stamps, images_in, read_image, read_yaml
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
 
-NEEDS = "cam0.yaml, cam1.yaml, cam0/ and cam1/"
+REQUIRED = "cam0.yaml, cam1.yaml, cam0/ and cam1/"
 
 
-def fits(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """Whether a folder has this layout."""
     return all((path / f"{name}.yaml").is_file() and images_in(path / name) for name in ("cam0", "cam1"))
 
@@ -40,9 +40,11 @@ def _read_sensor(file: Path) -> tuple[np.ndarray, np.ndarray, tuple[int, int], n
         width, height = content["resolution"]
         model, rate = content["distortion_model"], float(content["rate_hz"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DepthRosError(f"{file} is no EuRoC camera: {error!r} is missing or malformed") from error
+        raise DepthRosError(
+            f"{file} is not an EuRoC camera file: {error!r} is missing or malformed"
+        ) from error
     if model != "radial-tangential":
-        raise DepthRosError(f"{file}: distortion_model is '{model}'; only radial-tangential is known")
+        raise DepthRosError(f"{file}: distortion_model is '{model}'; allowed: radial-tangential")
     return np.array([[fu, 0, cu], [0, fv, cv], [0, 0, 1.0]]), distortion, (width, height), T_body_camera, rate
 
 
@@ -63,12 +65,14 @@ class Recording:
         self._T_body_rectified = T_body_left.copy()
         self._T_body_rectified[:3, :3] = T_body_left[:3, :3] @ R0.T
         self._left, self._right = images_in(path / "cam0"), images_in(path / "cam1")
-        self.names = [name for name in self._left if name in self._right]  # either eye may drop a frame
+        self.names = [name for name in self._left if name in self._right]  # either camera may drop frames
         if not self.names:
-            raise DepthRosError(f"{path}: cam0/ and cam1/ have no image with the same stamp")
-        self.stamps = stamps_for(self.names, self.rate)
-        truth = path / "groundtruth.txt"
-        self._trajectory = Trajectory(truth) if truth.is_file() else None
+            raise DepthRosError(
+                f"{path}: cam0/ and cam1/ have no stamp in common; file names are stamps in ns"
+            )
+        self.stamps = frame_stamps(self.names, self.rate)
+        ground_truth = path / "groundtruth.txt"
+        self._trajectory = Trajectory(ground_truth) if ground_truth.is_file() else None
 
     def __len__(self) -> int:
         return len(self.names)

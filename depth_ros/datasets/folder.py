@@ -1,16 +1,16 @@
-"""The general layout, and the one that depth_ros writes itself.
+"""The general layout, which depth_ros itself writes.
 
-    camera.yaml         width height fx fy cx cy, rectified, px; baseline m, rate_hz, depth_scale if needed;
-                        rendered: true where nothing errs
-    image/ or left/     colour or grey images, in time order by name
-    right/              the right eye under the same names
-    depth/              uint16, `depth_scale` units per metre; lidar_depth/ uint16/256 m; or
-    disparity/          uint16/256 px of the left image; depth = fx * baseline / disparity; 0 = unknown
+    camera.yaml         width height fx fy cx cy, rectified, px; baseline m, rate_hz, depth_scale where needed;
+                        rendered: true for rendered images
+    image/ or left/     colour or grey images; their names sort in time order
+    right/              right images under the same names
+    depth/              uint16, `depth_scale` units per metre; or lidar_depth/, uint16, 256 units per metre; or
+    disparity/          uint16, 256 units per px of the left image; depth = fx * baseline / disparity; 0 = invalid
     moving_objects/     instance ids, 0 = static
-    velocities.txt      name of the image, id, vx vy vz of that object, m/s over ground, in the camera
-    poses.txt           camera to world, 3x4 or 4x4 row-major, one row an image
+    velocities.txt      image name, id, vx vy vz of that object: m/s relative to the ground, in the camera frame
+    poses.txt           T_world_camera, 3x4 or 4x4 row-major, one row per image
 
-Depth and moving objects may be there for some frames only; they belong to the image of the same name.
+Depth and moving objects may exist for some images only; they belong to the image of the same name.
 """
 
 from __future__ import annotations
@@ -23,40 +23,66 @@ import numpy as np
 from depth_ros.config import setting, settings_from
 from depth_ros.datasets import Sample
 from depth_ros.datasets.files import (
+    frame_stamps,
     images_in,
     read_depth,
     read_image,
     read_poses,
-    read_units,
+    read_single_channel,
     read_yaml,
-    stamps_for,
 )
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 
-NEEDS = "camera.yaml and image/ or left/"
-_REQUIRED = ("width", "height", "fx", "fy", "cx", "cy")
-_DISPARITY_UNITS = 256.0  # per px, as KITTI stores it
-_LIDAR_UNITS = 256.0  # per m, likewise
+REQUIRED = "camera.yaml and image/ or left/"
+_REQUIRED_KEYS = ("width", "height", "fx", "fy", "cx", "cy")
+_DISPARITY_SCALE = 256.0
+"""Stored units per px, as in KITTI."""
+_LIDAR_DEPTH_SCALE = 256.0
+"""Stored units per metre, as in KITTI."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What `camera.yaml` may hold."""
+class CameraFile:
+    """Contents of `camera.yaml`."""
 
-    width: int = setting(0, "width of the images", "px", minimum=1)
-    height: int = setting(0, "height of the images", "px", minimum=1)
-    fx: float = setting(0.0, "focal length", "px", minimum=1.0)
-    fy: float = setting(0.0, "focal length", "px", minimum=1.0)
-    cx: float = setting(0.0, "principal point", "px")
-    cy: float = setting(0.0, "principal point", "px")
-    baseline: float = setting(0.0, "from the left to the right optical centre", "m", minimum=0.0)
-    rate_hz: float = setting(10.0, "rate of the recording", "Hz", minimum=0.001)
-    depth_scale: float = setting(1000.0, "units of depth/ per metre", minimum=1.0)
-    rendered: bool = setting(False, "no lens, shutter or clock adds any error, and the poses are exact")
+    width: int = setting(0, "Image width", "px", minimum=1)
+    height: int = setting(0, "Image height", "px", minimum=1)
+    fx: float = setting(0.0, "Horizontal focal length", "px", minimum=1.0)
+    fy: float = setting(0.0, "Vertical focal length", "px", minimum=1.0)
+    cx: float = setting(0.0, "Principal point, x", "px")
+    cy: float = setting(0.0, "Principal point, y", "px")
+    baseline: float = setting(0.0, "Distance from the left to the right optical centre", "m", minimum=0.0)
+    rate_hz: float = setting(10.0, "Frame rate of the recording", "Hz", minimum=0.001)
+    depth_scale: float = setting(1000.0, "Stored units of depth/ per metre", minimum=1.0)
+    rendered: bool = setting(
+        False, "Rendered images: exact poses, and no errors of a lens, a shutter or a clock"
+    )
+
+    def camera(self, baseline: float = 0.0) -> Camera:
+        """The rectified camera, `baseline` m to the right of the left one."""
+        return Camera.pinhole(self.width, self.height, self.fx, self.fy, self.cx, self.cy, baseline)
 
 
-def fits(path: Path) -> bool:
+@dataclass(frozen=True)
+class Layout:
+    """File names of a layout that is read like the general one.
+
+    left, right: folders of the images; without `left` the images are in image/. poses: absolute, or relative to the
+    folder. T_poses_camera: (4, 4), from the left camera to the frame whose poses are stored.
+    """
+
+    name: str = "folder"
+    left: str = "left"
+    right: str = "right"
+    poses: Path = Path("poses.txt")
+    T_poses_camera: np.ndarray | None = None
+
+
+GENERAL = Layout()
+
+
+def matches(path: Path) -> bool:
     """Whether a folder has this layout."""
     return (path / "camera.yaml").is_file() and bool(images_in(path / "left") or images_in(path / "image"))
 
@@ -65,55 +91,41 @@ def read(path: Path) -> Recording:
     """The recording in a folder of this layout."""
     file = path / "camera.yaml"
     content = read_yaml(file)
-    missing = [key for key in _REQUIRED if key not in content]
+    missing = [key for key in _REQUIRED_KEYS if key not in content]
     if missing:
-        raise DepthRosError(f"{file} lacks '{missing[0]}'; it must have {', '.join(_REQUIRED)}")
-    c = settings_from(Calibration, content, str(file))
-    camera = Camera.pinhole(c.width, c.height, c.fx, c.fy, c.cx, c.cy)
-    if ((path / "right").is_dir() or (path / "disparity").is_dir()) and not c.baseline:
-        raise DepthRosError(f"{file} lacks 'baseline' (m): right/ and disparity/ cannot be used without it")
-    recording = Recording(path, "folder", camera, c.baseline, c.rate_hz, c.depth_scale)
-    recording.rendered = c.rendered
-    return recording
+        raise DepthRosError(f"{file} lacks '{missing[0]}'; it must have {', '.join(_REQUIRED_KEYS)}")
+    calibration = settings_from(CameraFile, content, str(file))
+    if ((path / "right").is_dir() or (path / "disparity").is_dir()) and not calibration.baseline:
+        raise DepthRosError(f"{file} lacks 'baseline' (m), which right/ and disparity/ need: add it")
+    return Recording(path, calibration)
 
 
 class Recording:
-    """A recording of this layout; `camera` is the left or only one.
+    """A recording of this layout; `camera` is the left or only one."""
 
-    eyes: folders of its images and of the right ones. poses: their file, of something fixed to the camera.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        layout: str,
-        camera: Camera,
-        baseline: float,
-        rate: float,
-        depth_scale: float = 1.0,
-        eyes: tuple[str, str] = ("left", "right"),
-        poses: Path | None = None,
-        T_poses_camera: np.ndarray = np.eye(4),  # noqa: B008
-    ) -> None:
-        self.path, self.layout, self.rate = path, layout, rate
-        self.camera = camera
-        self.right_camera = Camera.pinhole(
-            camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, baseline
-        )
-        self.depth_scale, self.rendered = depth_scale, False
-        self._left = images_in(path / eyes[0]) or images_in(path / "image")
-        self._right = images_in(path / eyes[1])
+    def __init__(self, path: Path, calibration: CameraFile, layout: Layout = GENERAL) -> None:
+        self.path, self.layout = path, layout.name
+        self.rate, self.depth_scale = calibration.rate_hz, calibration.depth_scale
+        self.rendered = calibration.rendered
+        self.camera = calibration.camera()
+        self.right_camera = calibration.camera(calibration.baseline)
+        self._left = images_in(path / layout.left) or images_in(path / "image")
+        self._right = images_in(path / layout.right)
         self._disparity, self._depth = images_in(path / "disparity"), images_in(path / "depth")
-        self._lidar, self._moving = images_in(path / "lidar_depth"), images_in(path / "moving_objects")
+        self._lidar_depth = images_in(path / "lidar_depth")
+        self._moving_objects = images_in(path / "moving_objects")
         self._velocities = read_velocities(path / "velocities.txt")
         self.names = list(self._left)
-        self.stamps = stamps_for(self.names, rate)
-        poses = poses or path / "poses.txt"
-        self._poses = read_poses(poses, len(self.names)) @ T_poses_camera if poses.is_file() else None
-        alone = sorted(set(self._left) - set(self._right)) if self._right else []
-        if alone:
+        self.stamps = frame_stamps(self.names, self.rate)
+        self._poses: np.ndarray | None = None
+        if (path / layout.poses).is_file():
+            self._poses = read_poses(path / layout.poses, len(self.names))
+            if layout.T_poses_camera is not None:
+                self._poses = self._poses @ layout.T_poses_camera
+        missing = sorted(set(self._left) - set(self._right)) if self._right else []
+        if missing:
             raise DepthRosError(
-                f"{path}/{eyes[1]} lacks {alone[0]} ({len(alone)} of {len(self.names)} missing)"
+                f"{path}/{layout.right} lacks {missing[0]} ({len(missing)} of {len(self.names)} missing)"
             )
 
     def __len__(self) -> int:
@@ -121,24 +133,20 @@ class Recording:
 
     def __getitem__(self, index: int) -> Sample:
         name, stamp = self.names[index], self.stamps[index]
-        right = moving = None
+        right = moving_objects = None
         if self._right:
             image = read_image(self._right[name], self.right_camera)
             right = Frame(stamp, "right_optical_frame", image, self.right_camera)
-        if name in self._moving:
-            moving = read_units(self._moving[name], self.camera).astype(np.int32)
+        if name in self._moving_objects:
+            moving_objects = read_single_channel(self._moving_objects[name], self.camera).astype(np.int32)
+        frame_id = "left_optical_frame" if right else "camera_optical_frame"
         return Sample(
             name,
-            Frame(
-                stamp,
-                "left_optical_frame" if right else "camera_optical_frame",
-                read_image(self._left[name], self.camera),
-                self.camera,
-            ),
+            Frame(stamp, frame_id, read_image(self._left[name], self.camera), self.camera),
             right,
             self._depth_of(name),
             None if self._poses is None else self._poses[index],
-            moving,
+            moving_objects,
             self._velocities.get(name),
         )
 
@@ -146,19 +154,19 @@ class Recording:
         if name in self._depth:
             return read_depth(self._depth[name], self.camera, self.depth_scale)
         if name in self._disparity:
-            disparity = read_depth(self._disparity[name], self.camera, _DISPARITY_UNITS)
+            disparity = read_depth(self._disparity[name], self.camera, _DISPARITY_SCALE)
             return np.float32(self.camera.fx * self.right_camera.baseline) / disparity
-        if name in self._lidar:
-            return read_depth(self._lidar[name], self.camera, _LIDAR_UNITS)
+        if name in self._lidar_depth:
+            return read_depth(self._lidar_depth[name], self.camera, _LIDAR_DEPTH_SCALE)
         return None
 
 
 def read_velocities(file: Path) -> dict[str, dict[int, np.ndarray]]:
-    """{name of the image: {id: (3,) m/s}}; empty without the file."""
-    found: dict[str, dict[int, np.ndarray]] = {}
+    """{image name: {id: (3,) m/s}}; empty if the file does not exist."""
+    velocities: dict[str, dict[int, np.ndarray]] = {}
     for line in file.read_text().splitlines() if file.is_file() else ():
         name, label, *numbers = line.split()
         if len(numbers) != 3:
-            raise DepthRosError(f"{file} has the line '{line}'; it must be: name id vx vy vz")
-        found.setdefault(name, {})[int(label)] = np.array(numbers, float)
-    return found
+            raise DepthRosError(f"{file} has the line '{line}'; each line must be: name id vx vy vz")
+        velocities.setdefault(name, {})[int(label)] = np.array(numbers, float)
+    return velocities

@@ -1,7 +1,7 @@
-"""TUM RGB-D: associations.txt, rgb/, depth/ registered to rgb, groundtruth.txt (mocap), camera.yaml.
+"""TUM RGB-D: associations.txt, rgb/, depth/ registered to rgb, groundtruth.txt (motion capture), camera.yaml.
 
-Poses are those of the colour camera, interpolated to its stamps. Depth is uint16/5000 m unless camera.yaml
-says otherwise (Sturm et al., IROS 2012, file formats).
+Poses are those of the colour camera, interpolated to its stamps. Depth has 5000 units per metre unless camera.yaml
+sets `depth_scale` (Sturm et al., IROS 2012, file formats).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import numpy as np
 from depth_ros.config import settings_from
 from depth_ros.datasets import Sample
 from depth_ros.datasets.files import NS, Trajectory, read_depth, read_image, read_yaml, stamp_from_seconds
-from depth_ros.datasets.folder import Calibration
-from depth_ros.datatypes import Camera, Frame
+from depth_ros.datasets.folder import CameraFile
+from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 
-NEEDS = "associations.txt, camera.yaml and rgb/"
+REQUIRED = "associations.txt, camera.yaml and rgb/"
 _DEPTH_SCALE = 5000.0
+"""Stored units per metre."""
 
 
-def fits(path: Path) -> bool:
+def matches(path: Path) -> bool:
     """Whether a folder has this layout."""
     return (path / "associations.txt").is_file() and (path / "rgb").is_dir()
 
@@ -39,21 +40,21 @@ class Recording:
     def __init__(self, path: Path) -> None:
         file = path / "camera.yaml"
         content = {"depth_scale": _DEPTH_SCALE} | read_yaml(file)
-        c = settings_from(Calibration, content, str(file))
-        self.path, self.depth_scale = path, c.depth_scale
-        self.camera = Camera.pinhole(c.width, c.height, c.fx, c.fy, c.cx, c.cy)
+        calibration = settings_from(CameraFile, content, str(file))
+        self.path, self.depth_scale = path, calibration.depth_scale
+        self.camera = calibration.camera()
         lines = [line.split() for line in (path / "associations.txt").read_text().splitlines()]
         self._rows = [line for line in lines if line and not line[0].startswith("#")]
         if not self._rows or any(len(row) != 4 for row in self._rows):
             raise DepthRosError(
-                f"{path}/associations.txt must hold rows of: seconds rgb/FILE seconds depth/FILE"
+                f"{path}/associations.txt must contain rows of: seconds rgb/FILE seconds depth/FILE"
             )
         self.names = [Path(row[1]).stem for row in self._rows]
         self.stamps = [stamp_from_seconds(row[0]) for row in self._rows]
         gaps = np.diff(self.stamps)
-        self.rate = float(NS / np.median(gaps)) if len(gaps) else c.rate_hz
-        truth = path / "groundtruth.txt"
-        self._trajectory = Trajectory(truth) if truth.is_file() else None
+        self.rate = float(NS / np.median(gaps)) if len(gaps) else calibration.rate_hz
+        ground_truth = path / "groundtruth.txt"
+        self._trajectory = Trajectory(ground_truth) if ground_truth.is_file() else None
 
     def __len__(self) -> int:
         return len(self._rows)

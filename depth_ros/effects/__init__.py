@@ -1,1 +1,1 @@
-"""What depth and poses of a clip are good for: second views for the network, and effects as videos."""
+"""Applications of depth and poses of a clip: two-view network inputs, and video effects."""

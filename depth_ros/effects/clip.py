@@ -1,8 +1,8 @@
-"""A clip as effects need it: rectified images with poses, people and depth, from a bag or a folder."""
+"""Clips for effects: rectified images with poses, masks of people and depth, from a bag or a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from depth_ros.datasets import Sample, open_folder
 from depth_ros.datasets.files import Trajectory, images_in
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.metrics.depth import resized
+from depth_ros.evaluation.metrics.protocols import resize_depth
 from depth_ros.geometry import rectify
 
 if TYPE_CHECKING:
@@ -23,11 +23,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One image of a clip. frame: rectified. people: (H, W) bool, whoever moves. T_world_camera: (4, 4) or None.
+class ClipOptions:
+    """Additional inputs of a clip.
 
-    depth: (H, W) float32, NaN = unknown: recorded, or what a model says, or None. joints: (H, W) uint8, number of the
-    joint that a disc there stands for (1 to 17), 0 = none; None where nobody looked for joints.
+    poses: trajectory of the camera in the TUM format, from any odometry; default: recorded poses. masks: folder of
+    images, nonzero = people; default: recorded moving objects. joints: folder of images with joint numbers. Masks and
+    joints belong to the images of the same name or, if no name matches, to the images in the same order. limit:
+    maximum number of images, 0 = all.
+    """
+
+    poses: Path | None = None
+    masks: Path | None = None
+    joints: Path | None = None
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class ClipImage:
+    """One image of a clip. frame: rectified. people: (H, W) bool, people and other moving objects.
+
+    T_world_camera: (4, 4) or None. depth: (H, W) float32, NaN = invalid, recorded or estimated, or None. joints:
+    (H, W) uint8, number (1 to 17) of the joint marked by a disc, 0 = none; None without joint detection.
     """
 
     name: str
@@ -38,48 +54,26 @@ class Moment:
     joints: np.ndarray | None = None
 
 
-def read_clip(
-    source: Path,
-    poses: Path | None = None,
-    masks: Path | None = None,
-    limit: int = 0,
-    joints: Path | None = None,
-) -> list[Moment]:
-    """The moments of a bag or folder, at most `limit` (0 = all).
+def read_clip(source: Path, options: ClipOptions = ClipOptions()) -> list[ClipImage]:
+    """Read the images of a bag or folder.
 
-    poses: trajectory of the camera in the TUM format, from any odometry; else those recorded. masks: folder of
-    images under the names of the frames, or as many in the same order, not 0 = people; else recorded moving
-    objects. joints: likewise, numbers of joints. Raises DepthRosError if there is no image, or a mask is missing or of
-    another size.
+    Raises DepthRosError if there is no image, or if a mask or joint image is missing or has another size.
     """
-    trajectory = Trajectory(poses) if poses else None
-    moments = [_moment(sample, trajectory) for sample in _samples(source, limit)]
-    if not moments:
+    trajectory = Trajectory(options.poses) if options.poses else None
+    clip = [_clip_image(sample, trajectory) for sample in _samples(source, options.limit)]
+    if not clip:
         raise DepthRosError(f"{source} has no images")
-    if masks is not None:
-        found = _pictures(masks, moments)
-        moments = [replace(moment, people=mask > 0) for moment, mask in zip(moments, found)]
-    if joints is not None:
-        found = _pictures(joints, moments)
-        moments = [replace(moment, joints=numbers) for moment, numbers in zip(moments, found)]
-    return moments
-
-
-def _pictures(folder: Path, moments: list[Moment]) -> list[np.ndarray]:
-    """The grey images (H, W) uint8 that belong to the moments, by name, or by order where no name is the same."""
-    files = images_in(folder)
-    by_order = not files.keys() & {moment.name for moment in moments} and len(files) >= len(moments)
-    names = list(files) if by_order else [moment.name for moment in moments]
-    return [_picture(folder, files, name, moment) for moment, name in zip(moments, names)]
+    if options.masks is not None:
+        masks = _read_masks(options.masks, clip)
+        clip = [replace(image, people=mask > 0) for image, mask in zip(clip, masks)]
+    if options.joints is not None:
+        joints = _read_masks(options.joints, clip)
+        clip = [replace(image, joints=numbers) for image, numbers in zip(clip, joints)]
+    return clip
 
 
 def _samples(source: Path, limit: int) -> Iterator[Sample]:
-    if (
-        source.is_dir()
-        and not any(source.glob("metadata.yaml"))
-        and not any(source.glob("*.mcap"))
-        and not any(source.glob("*.db3"))
-    ):
+    if source.is_dir() and not any(any(source.glob(p)) for p in ("metadata.yaml", "*.mcap", "*.db3")):
         folder = open_folder(source)
         yield from (folder[i] for i in range(min(limit or len(folder), len(folder))))
         return
@@ -90,39 +84,50 @@ def _samples(source: Path, limit: int) -> Iterator[Sample]:
             yield sample
 
 
-def _moment(sample: Sample, trajectory: Trajectory | None) -> Moment:
+def _clip_image(sample: Sample, trajectory: Trajectory | None) -> ClipImage:
     image, camera = rectify(sample.left.image, sample.left.camera)
     frame = replace(sample.left, image=image, camera=camera)
     T = trajectory.at(frame.stamp) if trajectory else sample.T_world_camera
-    people = np.zeros(image.shape[:2], bool) if sample.moving is None else sample.moving > 0
-    return Moment(sample.name, frame, people, T, sample.depth)
+    labels = sample.moving_objects
+    people = np.zeros(image.shape[:2], bool) if labels is None else labels > 0
+    return ClipImage(sample.name, frame, people, T, sample.depth)
 
 
-def _picture(folder: Path, files: dict[str, Path], name: str, moment: Moment) -> np.ndarray:
+def _read_masks(folder: Path, clip: Sequence[ClipImage]) -> list[np.ndarray]:
+    """The grey images (H, W) uint8 of a folder that belong to a clip: by name, or by order if no name matches."""
+    files = images_in(folder)
+    by_order = not files.keys() & {image.name for image in clip} and len(files) >= len(clip)
+    names = list(files) if by_order else [image.name for image in clip]
+    return [_read_mask(folder, files, name, image) for image, name in zip(clip, names)]
+
+
+def _read_mask(folder: Path, files: dict[str, Path], name: str, image: ClipImage) -> np.ndarray:
     mask = cv2.imread(str(files[name]), cv2.IMREAD_GRAYSCALE) if name in files else None
     if mask is None:
-        raise DepthRosError(f"{folder} has no readable mask for image '{name}': one image a frame is needed")
-    if mask.shape != moment.people.shape:
+        raise DepthRosError(
+            f"{folder} has no readable mask for image '{name}': one mask per image is required"
+        )
+    if mask.shape != image.people.shape:
         raise DepthRosError(
             f"{files[name]} is {mask.shape[1]}x{mask.shape[0]}, its image "
-            f"{moment.people.shape[1]}x{moment.people.shape[0]}: masks must have the size of the images"
+            f"{image.people.shape[1]}x{image.people.shape[0]}: masks must have the size of the images"
         )
     return mask
 
 
-def posed(moments: list[Moment], source: Path) -> list[Moment]:
-    """Those with a pose. DepthRosError if fewer than two have one."""
-    found = [moment for moment in moments if moment.T_world_camera is not None]
-    if len(found) < 2:
+def require_poses(clip: Sequence[ClipImage], source: Path) -> list[ClipImage]:
+    """The images that have a pose. Raises DepthRosError if fewer than two have one."""
+    posed = [image for image in clip if image.T_world_camera is not None]
+    if len(posed) < 2:
         raise DepthRosError(
-            f"{source} has poses for {len(found)} of {len(moments)} images; two are needed: give --poses, a "
-            "trajectory of any odometry (seconds tx ty tz qx qy qz qw, camera in world)"
+            f"{source} has poses for {len(posed)} of {len(clip)} images; at least two are required: give --poses, "
+            "a trajectory of any odometry (seconds tx ty tz qx qy qz qw, camera in world)"
         )
-    return found
+    return posed
 
 
-def with_depth(moment: Moment, estimator: DepthEstimator) -> Moment:
-    """The moment with the model's depth, at the size of its image."""
-    height, width = moment.people.shape
-    found = estimator.estimate(moment.frame).depth
-    return replace(moment, depth=resized(found.astype(np.float64), height, width).astype(np.float32))
+def with_estimated_depth(image: ClipImage, estimator: DepthEstimator) -> ClipImage:
+    """The image with the depth of a model, resized to the image."""
+    height, width = image.people.shape
+    depth = estimator.estimate(image.frame).depth.astype(np.float64)
+    return replace(image, depth=resize_depth(depth, height, width).astype(np.float32))

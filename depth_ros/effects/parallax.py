@@ -1,8 +1,8 @@
-"""Depth from parallax between two images of a clip, how far it can be trusted, and the inputs made of it.
+"""Depth from motion parallax between two images of a clip, its confidence, and network inputs derived from them.
 
-Li et al., CVPR 2019, section 4.1: for what does not move, optical flow and the camera's motion give depth. With
-x1, x2 the rays (z = 1) of a pixel and of where it went, and X2 = R X1 + t, x2 x (l R x1 + t) = 0 in the least
-squares sense gives l, the depth in the first camera. Units are those of the poses.
+Li et al., CVPR 2019, section 4.1: optical flow and the motion of the camera give the depth of static points. With
+x1, x2 the rays (z = 1) of a pixel and of its match, and X2 = R X1 + t, the least-squares solution of
+x2 x (l R x1 + t) = 0 is l, the depth in the first camera. Units are those of the poses.
 """
 
 from __future__ import annotations
@@ -14,21 +14,27 @@ import cv2
 import numpy as np
 
 from depth_ros.datatypes import Camera
-from depth_ros.effects.clip import Moment
+from depth_ros.effects.clip import ClipImage
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse, rays
 
-CONSISTENT, EPIPOLAR, ANGLE = 1.0, 2.0, 1.0
-"""Where confidence ends: px between flow there and back, px from the epipolar line; where it is full: degrees."""
-LEAST_ANGLE = 0.25
-"""Least confidence by angle that is kept at all."""
-WINDOW, OVERLAP = 10, 0.7
-"""The second image is at most so many frames away and sees at least this share of the first."""
+MAX_FLOW_ERROR = 1.0
+"""Forward-backward error of optical flow at which confidence is zero, px."""
+MAX_EPIPOLAR_DISTANCE = 2.0
+"""Distance of the match from the epipolar line at which confidence is zero, px."""
+FULL_ANGLE = 1.0
+"""Angle between the two rays from which confidence is not reduced, degrees."""
+MIN_ANGLE_CONFIDENCE = 0.25
+"""Depth with a lower confidence by the angle is discarded."""
+MAX_FRAME_DISTANCE, MIN_OVERLAP = 10, 0.7
+"""Maximum distance of the second image, in images, and the minimum fraction of the first that it sees."""
+MIN_SCALE_PIXELS = 100
+"""Minimum number of pixels with parallax depth to estimate a scale."""
 
 
 @dataclass(frozen=True)
 class Parallax:
-    """depth: (H, W) float32 in units of the poses, NaN = none. confidence: (H, W) float32, 0 to 1.
+    """depth: (H, W) float32 in the units of the poses, NaN = invalid. confidence: (H, W) float32, 0 to 1.
 
     flow: (H, W, 2) float32 px to the second image. second: its name.
     """
@@ -40,133 +46,133 @@ class Parallax:
 
 
 def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(H, W, 2) float32 px: a pixel (x, y) of the first image (H, W, 3) uint8 is at (x, y) + flow in the second."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    """(H, W, 2) float32 px: pixel (x, y) of the first image (H, W, 3) uint8 is at (x, y) + flow in the second."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)]
-    return search.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+    return dis.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
 
 
-def two_view(moments: Sequence[Moment], index: int) -> Parallax | None:
-    """Parallax of a moment with the best second one near it; None if no other has a pose and overlaps."""
-    first = moments[index]
-    other = second_of(moments, index)
+def two_view_parallax(clip: Sequence[ClipImage], index: int) -> Parallax | None:
+    """Parallax of an image with the best second image near it; None if no image with a pose overlaps enough."""
+    first = clip[index]
+    other = select_second_image(clip, index)
     if other is None or first.T_world_camera is None:
         return None
-    second = moments[other]
+    second = clip[other]
     assert second.T_world_camera is not None
-    there = optical_flow(first.frame.image, second.frame.image)
-    back = optical_flow(second.frame.image, first.frame.image)
+    forward = optical_flow(first.frame.image, second.frame.image)
+    backward = optical_flow(second.frame.image, first.frame.image)
     T = inverse(second.T_world_camera) @ first.T_world_camera
-    depth, confidence = parallax(there, back, T, first.frame.camera, first.people)
-    return Parallax(depth, confidence, there, second.name)
+    depth, confidence = depth_from_flow(forward, backward, T, first.frame.camera, first.people)
+    return Parallax(depth, confidence, forward, second.name)
 
 
-def second_of(moments: Sequence[Moment], index: int) -> int | None:
-    """The moment with the longest baseline among those near `index` that, by the turn alone, overlap enough."""
-    T = moments[index].T_world_camera
+def select_second_image(clip: Sequence[ClipImage], index: int) -> int | None:
+    """The image near `index` with the longest baseline among those whose rotation leaves enough overlap."""
+    T = clip[index].T_world_camera
     if T is None:
         return None
-    camera = moments[index].frame.camera
+    camera = clip[index].frame.camera
     best, longest = None, 1e-6
-    for other in range(max(0, index - WINDOW), min(len(moments), index + WINDOW + 1)):
-        pose = moments[other].T_world_camera
+    for other in range(max(0, index - MAX_FRAME_DISTANCE), min(len(clip), index + MAX_FRAME_DISTANCE + 1)):
+        pose = clip[other].T_world_camera
         if other == index or pose is None:
             continue
-        relative = inverse(pose) @ T
-        baseline = float(np.linalg.norm(relative[:3, 3]))
-        if baseline > longest and overlap(relative[:3, :3], camera) >= OVERLAP:
+        T_other_first = inverse(pose) @ T
+        baseline = float(np.linalg.norm(T_other_first[:3, 3]))
+        if baseline > longest and overlap(T_other_first[:3, :3], camera) >= MIN_OVERLAP:
             best, longest = other, baseline
     return best
 
 
 def overlap(R: np.ndarray, camera: Camera) -> float:
-    """Share of the first image that a camera turned by R (second from first) still sees, far away."""
-    turned = rays(camera)[::8, ::8] @ R.T
+    """Fraction of the first image that a camera rotated by R (second from first) sees, for distant points."""
+    rotated = rays(camera)[::8, ::8] @ R.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        u = turned[..., 0] / turned[..., 2] * camera.fx + camera.cx
-        v = turned[..., 1] / turned[..., 2] * camera.fy + camera.cy
-    inside = (np.abs(u - (camera.width - 1) / 2) < camera.width / 2) & (turned[..., 2] > 0)
+        u = rotated[..., 0] / rotated[..., 2] * camera.fx + camera.cx
+        v = rotated[..., 1] / rotated[..., 2] * camera.fy + camera.cy
+    inside = (np.abs(u - (camera.width - 1) / 2) < camera.width / 2) & (rotated[..., 2] > 0)
     inside &= np.abs(v - (camera.height - 1) / 2) < camera.height / 2
     return float(inside.mean())
 
 
-def parallax(
-    there: np.ndarray, back: np.ndarray, T_second_first: np.ndarray, camera: Camera, people: np.ndarray
+def depth_from_flow(
+    forward: np.ndarray, backward: np.ndarray, T_second_first: np.ndarray, camera: Camera, people: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Depth (H, W) of the first image, NaN where there is none, and confidence (H, W), both float32.
+    """Depth (H, W) of the first image, NaN = invalid, and its confidence (H, W), both float32.
 
-    there, back: flow (H, W, 2) px from the first to the second image and the other way. people: (H, W) bool, what
-    moves. Confidence is the product of three: flow there and back agree, the match is near the epipolar line, the
-    two rays meet at an angle; it is 0 where depth is NaN.
+    forward, backward: flow (H, W, 2) px from the first to the second image and back. people: (H, W) bool, moving
+    pixels. Confidence is the product of three terms: forward-backward consistency of the flow, distance of the match
+    from the epipolar line, and angle between the two rays. It is 0 where depth is NaN.
     """
     R, t = T_second_first[:3, :3], T_second_first[:3, 3]
     x1 = rays(camera).astype(np.float64)
-    moved = np.concatenate([there / [camera.fx, camera.fy], np.zeros((*there.shape[:2], 1))], 2)
-    x2 = x1 + moved
-    turned = x1 @ R.T
-    normal = np.cross(x2, turned)
-    square = np.maximum((normal**2).sum(2), 1e-18)
-    depth = -(np.cross(x2, t) * normal).sum(2) / square
-    agree = 1 - (_there_and_back(there, back) / CONSISTENT) ** 2
-    near = 1 - (_off_the_line(x2, turned, t, camera) / EPIPOLAR) ** 2
-    sine = np.sqrt(square) / np.linalg.norm(x2, axis=2) / np.linalg.norm(turned, axis=2)
+    offset = np.concatenate([forward / [camera.fx, camera.fy], np.zeros((*forward.shape[:2], 1))], 2)
+    x2 = x1 + offset
+    rotated = x1 @ R.T
+    normal = np.cross(x2, rotated)
+    squared_norm = np.maximum((normal**2).sum(2), 1e-18)
+    depth = -(np.cross(x2, t) * normal).sum(2) / squared_norm
+    consistency = 1 - (_forward_backward_error(forward, backward) / MAX_FLOW_ERROR) ** 2
+    epipolar = 1 - (_epipolar_distance(x2, rotated, t, camera) / MAX_EPIPOLAR_DISTANCE) ** 2
+    sine = np.sqrt(squared_norm) / np.linalg.norm(x2, axis=2) / np.linalg.norm(rotated, axis=2)
     angle = np.degrees(np.arcsin(np.minimum(sine, 1)))
-    wide = 1 - (np.minimum(ANGLE, angle) - ANGLE) ** 2 / ANGLE**2
-    known = (wide > LEAST_ANGLE) & (agree > 0) & ~people & (depth > 0)
-    confidence = np.where(known, np.maximum(agree, 0) * np.maximum(near, 0) * wide, 0)
-    return np.where(known, depth, np.nan).astype(np.float32), confidence.astype(np.float32)
+    by_angle = 1 - (np.minimum(FULL_ANGLE, angle) - FULL_ANGLE) ** 2 / FULL_ANGLE**2
+    valid = (by_angle > MIN_ANGLE_CONFIDENCE) & (consistency > 0) & ~people & (depth > 0)
+    confidence = np.where(valid, np.maximum(consistency, 0) * np.maximum(epipolar, 0) * by_angle, 0)
+    return np.where(valid, depth, np.nan).astype(np.float32), confidence.astype(np.float32)
 
 
-def _there_and_back(there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """px by which flow there and back misses the start; infinite where it leaves the image."""
-    height, width = there.shape[:2]
+def _forward_backward_error(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """Forward-backward error of the flow (H, W) px; infinite where the flow leaves the image."""
+    height, width = forward.shape[:2]
     u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    u, v = u + there[..., 0], v + there[..., 1]
-    returned = cv2.remap(back, u, v, cv2.INTER_LINEAR)
+    u, v = u + forward[..., 0], v + forward[..., 1]
+    returned = cv2.remap(backward, u, v, cv2.INTER_LINEAR)
     inside = (u >= 0) & (v >= 0) & (u <= width - 1) & (v <= height - 1)
-    return np.where(inside, np.linalg.norm(there + returned, axis=2), np.inf)
+    return np.where(inside, np.linalg.norm(forward + returned, axis=2), np.inf)
 
 
-def _off_the_line(x2: np.ndarray, turned: np.ndarray, t: np.ndarray, camera: Camera) -> np.ndarray:
-    """px between the match and the epipolar line of its pixel, with the lines l = [t]x R x1 of rays."""
-    line = np.cross(t, turned)
-    pixels = np.hypot(line[..., 0] / camera.fx, line[..., 1] / camera.fy)
-    return np.abs((x2 * line).sum(2)) / np.maximum(pixels, 1e-12)
+def _epipolar_distance(x2: np.ndarray, rotated: np.ndarray, t: np.ndarray, camera: Camera) -> np.ndarray:
+    """Distance (H, W) px of the match x2 from the epipolar line l = [t]x R x1. rotated: R x1."""
+    line = np.cross(t, rotated)
+    norm = np.hypot(line[..., 0] / camera.fx, line[..., 1] / camera.fy)
+    return np.abs((x2 * line).sum(2)) / np.maximum(norm, 1e-12)
 
 
-def channels(names: Sequence[str], moment: Moment, found: Parallax | None) -> np.ndarray:
-    """(C, H, W) float32: the inputs of those names (see networks.mannequin) at the size of the moment.
+def input_channels(names: Sequence[str], image: ClipImage, parallax: Parallax | None) -> np.ndarray:
+    """(C, H, W) float32: the named inputs (see networks.mannequin) at the size of the image.
 
-    parallax: ln depth less its median over the trusted pixels, so free of scale, 0 where there is none.
-    flow_x, flow_y: px / 100. people: 1 inside. keypoints: number of the joint / 18, 0 where nobody looked.
+    parallax: ln depth minus its median over valid pixels, hence independent of scale; 0 where invalid. flow_x, flow_y:
+    px / 100. people: 1 inside. keypoints: joint number / 18, 0 without joint detection.
     """
-    zero = np.zeros(moment.people.shape, np.float32)
-    joints = zero if moment.joints is None else moment.joints.astype(np.float32) / 18
-    made = {"people": moment.people.astype(np.float32), "keypoints": joints}
-    if found is None:
-        made |= dict.fromkeys(("parallax", "confidence", "flow_x", "flow_y"), zero)
+    zero = np.zeros(image.people.shape, np.float32)
+    joints = zero if image.joints is None else image.joints.astype(np.float32) / 18
+    channels = {"people": image.people.astype(np.float32), "keypoints": joints}
+    if parallax is None:
+        channels |= dict.fromkeys(("parallax", "confidence", "flow_x", "flow_y"), zero)
     else:
-        log = np.log(found.depth)
-        known = np.isfinite(log)
-        middle = np.median(log[known]) if known.any() else 0.0
-        made["parallax"] = np.where(known, log - middle, 0).astype(np.float32)
-        made["confidence"] = found.confidence
-        made["flow_x"], made["flow_y"] = found.flow[..., 0] / 100, found.flow[..., 1] / 100
-    unknown = [name for name in names if name not in made]
+        log = np.log(parallax.depth)
+        valid = np.isfinite(log)
+        median = np.median(log[valid]) if valid.any() else 0.0
+        channels["parallax"] = np.where(valid, log - median, 0).astype(np.float32)
+        channels["confidence"] = parallax.confidence
+        channels["flow_x"], channels["flow_y"] = parallax.flow[..., 0] / 100, parallax.flow[..., 1] / 100
+    unknown = [name for name in names if name not in channels]
     if unknown:
-        raise DepthRosError(f"no way to make the input '{unknown[0]}'; there are {', '.join(made)}")
-    return np.stack([made[name] for name in names]) if names else np.zeros((0, *zero.shape), np.float32)
+        raise DepthRosError(f"unknown input '{unknown[0]}'; available: {', '.join(channels)}")
+    return np.stack([channels[name] for name in names]) if names else np.zeros((0, *zero.shape), np.float32)
 
 
-def scale_of(depth: np.ndarray, found: Parallax | None) -> float | None:
-    """What depth up to scale must be multiplied by to be in units of the poses; None without parallax to tell.
+def scale_to_parallax(depth: np.ndarray, parallax: Parallax | None) -> float | None:
+    """Scale from up-to-scale depth (H, W) to the units of the poses; None without enough parallax.
 
-    exp of the median of ln parallax depth - ln depth over the better half of the trusted pixels.
+    exp of the median of ln parallax depth - ln depth, over the valid pixels of at least median confidence.
     """
-    if found is None:
+    if parallax is None:
         return None
-    known = (found.confidence > 0) & np.isfinite(depth) & (depth > 0)
-    if known.sum() < 100:
+    valid = (parallax.confidence > 0) & np.isfinite(depth) & (depth > 0)
+    if valid.sum() < MIN_SCALE_PIXELS:
         return None
-    known &= found.confidence >= np.median(found.confidence[known])
-    return float(np.exp(np.median(np.log(found.depth[known]) - np.log(depth[known]))))
+    valid &= parallax.confidence >= np.median(parallax.confidence[valid])
+    return float(np.exp(np.median(np.log(parallax.depth[valid]) - np.log(depth[valid]))))

@@ -1,9 +1,9 @@
-"""Effects on a whole clip, written as a video: defocus, people taken out, a virtual object."""
+"""Effects on a whole clip, written as a video: defocus, removal of people, insertion of a virtual object."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,149 +11,169 @@ import cv2
 import numpy as np
 
 from depth_ros.config import setting
-from depth_ros.effects.clip import Moment, posed, read_clip, with_depth
+from depth_ros.effects.clip import ClipImage, ClipOptions, read_clip, require_poses, with_estimated_depth
 from depth_ros.effects.defocus import defocus
-from depth_ros.effects.inpaint import without_people
-from depth_ros.effects.insert import in_front, place, with_object
-from depth_ros.effects.parallax import scale_of, two_view
+from depth_ros.effects.inpaint import remove_people
+from depth_ros.effects.insert import free_distance, insert_object, place_crate
+from depth_ros.effects.parallax import scale_to_parallax, two_view_parallax
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 
-EFFECTS = ("defocus", "remove", "insert")
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+
+Effect = Callable[[int], tuple[np.ndarray, float]]
+"""Index of an image -> the changed image (H, W, 3) uint8 RGB and a fraction, see `make_video`."""
 
 
 @dataclass(frozen=True)
 class EffectSettings:
-    """Options of the three effects."""
+    """Settings of the effects."""
 
     focus: float = setting(
-        0.0, "distance in focus; 0 = what the middle of the first image has", "m", 0.0, 1000.0
+        0.0, "Focus distance; 0: median depth at the centre of the first image", "m", 0.0, 1000.0
     )
     aperture: float = setting(
-        12.0, "radius of the blur at infinity, times the focus distance", "px m", 0.0, 1000.0
+        12.0, "Radius of the blur at infinity times the focus distance", "px m", 0.0, 1000.0
     )
-    size: float = setting(0.3, "edge of the inserted crate", "m", 0.001, 100.0)
+    size: float = setting(0.3, "Edge length of the inserted crate", "m", 0.001, 100.0)
     distance: float = setting(
-        0.0, "of the crate from the first camera; 0 = just in front of what is seen there", "m", 0.0, 1000.0
+        0.0, "Distance of the crate from the first camera; 0: just in front of the scene", "m", 0.0, 1000.0
     )
-    column: float = setting(0.5, "where the crate is in the first image, share of the width", "", 0.0, 1.0)
-    row: float = setting(0.7, "where the crate is in the first image, share of the height", "", 0.0, 1.0)
+    column: float = setting(
+        0.5, "Position of the crate in the first image, fraction of the width", "", 0.0, 1.0
+    )
+    row: float = setting(
+        0.7, "Position of the crate in the first image, fraction of the height", "", 0.0, 1.0
+    )
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Inputs and settings of a video. model: estimates the depth; empty: recorded depth is used."""
+
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    effect: EffectSettings = EffectSettings()
+    model: str = ""
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
 
 def make_video(
     effect: str,
     source: Path,
     out: Path,
-    model: str = "",
-    settings: EffectSettings = EffectSettings(),
-    poses: Path | None = None,
-    masks: Path | None = None,
-    limit: int = 0,
-    engine_settings: EngineSettings = EngineSettings(),  # noqa: B008
+    options: VideoOptions = VideoOptions(),
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> tuple[int, float]:
-    """Apply an effect to a bag or folder and write `out` (.mp4 or .avi); returns the images and the mean share.
+    """Apply an effect of `EFFECTS` to a bag or folder and write `out` (.mp4 or .avi).
 
-    The share is of the holes that other images filled (remove) or of the object that shows (insert); 1 for defocus.
-    model: whose depth to use; empty = recorded depth. poses, masks: see `clip.read_clip`. Depth up to scale is
-    brought to the units of the poses by parallax, where there are poses. Raises DepthRosError if something is missing.
+    Returns the number of images and a mean fraction: of the hole that was filled from other images (remove), of the
+    object that is visible (insert), or 1 (defocus). Up-to-scale depth is scaled to the units of the poses by parallax,
+    where there are poses. Raises DepthRosError if required data is missing.
     """
     if effect not in EFFECTS:
         raise DepthRosError(f"effect is '{effect}'; allowed: {', '.join(EFFECTS)}")
     if out.suffix not in CODECS:
         raise DepthRosError(f"{out} must end with {' or '.join(CODECS)}")
-    moments = read_clip(source, poses, masks, limit)
+    clip = read_clip(source, options.clip)
     if effect != "defocus":
-        moments = posed(moments, source)
-    moments = with_depths(moments, source, model, engine_settings)
-    if effect == "remove" and not any(moment.people.any() for moment in moments):
-        raise DepthRosError(f"{source} says nowhere where people are: give --masks, a folder of images")
-    treat = _treatment(effect, moments, settings)
-    images, shares = [], []
-    for index in progress(range(len(moments))):
-        image, share = treat(index)
+        clip = require_poses(clip, source)
+    clip = with_depth(clip, source, options)
+    if effect == "remove" and not any(image.people.any() for image in clip):
+        raise DepthRosError(f"{source} has no masks of people or moving objects: give --masks FOLDER")
+    apply = EFFECTS[effect](clip, options.effect)
+    images, fractions = [], []
+    for index in progress(range(len(clip))):
+        image, fraction = apply(index)
         images.append(image)
-        shares.append(share)
-    write_video(out, images, rate_of(moments))
-    return len(images), float(np.nanmean(shares)) if np.isfinite(shares).any() else 0.0
+        fractions.append(fraction)
+    write_video(out, images, frame_rate(clip))
+    return len(images), float(np.nanmean(fractions)) if np.isfinite(fractions).any() else 0.0
 
 
-def _treatment(
-    effect: str, moments: list[Moment], settings: EffectSettings
-) -> Callable[[int], tuple[np.ndarray, float]]:
-    """index -> image and share."""
-    if effect == "remove":
-        return partial(without_people, moments)
-    if effect == "insert":
-        column, row = settings.column, settings.row
-        distance = settings.distance or in_front(moments[0], settings.size, column, row)
-        scene = place(moments[0], settings.size, distance, column, row)
-        return lambda index: with_object(moments[index], scene)
-    focus = settings.focus or _middle(moments[0])
+def _defocus(clip: Sequence[ClipImage], settings: EffectSettings) -> Effect:
+    focus = settings.focus or _central_depth(clip[0])
 
-    def blurred(index: int) -> tuple[np.ndarray, float]:
-        moment = moments[index]
-        assert moment.depth is not None
-        return defocus(moment.frame.image, moment.depth, focus, settings.aperture), 1.0
+    def apply(index: int) -> tuple[np.ndarray, float]:
+        image = clip[index]
+        assert image.depth is not None
+        return defocus(image.frame.image, image.depth, focus, settings.aperture), 1.0
 
-    return blurred
+    return apply
 
 
-def _middle(moment: Moment) -> float:
-    """m, median depth of the middle of an image; of all of it where the middle is unknown."""
-    assert moment.depth is not None
-    height, width = moment.depth.shape
-    middle = moment.depth[height // 3 : -height // 3, width // 3 : -width // 3]
-    known = (
-        middle[np.isfinite(middle)] if np.isfinite(middle).any() else moment.depth[np.isfinite(moment.depth)]
-    )
-    return float(np.median(known)) if len(known) else 1.0
+def _remove(clip: Sequence[ClipImage], settings: EffectSettings) -> Effect:
+    return partial(remove_people, clip)
 
 
-def with_depths(
-    moments: list[Moment], source: Path, model: str, engine_settings: EngineSettings
-) -> list[Moment]:
-    """The moments with depth of a model, in the units of the poses, or with recorded depth if `model` is empty."""
-    if not model:
-        missing = [moment.name for moment in moments if moment.depth is None]
+def _insert(clip: Sequence[ClipImage], settings: EffectSettings) -> Effect:
+    size, column, row = settings.size, settings.column, settings.row
+    distance = settings.distance or free_distance(clip[0], size, column, row)
+    scene = place_crate(clip[0], size, distance, column, row)
+    return lambda index: insert_object(clip[index], scene)
+
+
+EFFECTS: dict[str, Callable[[Sequence[ClipImage], EffectSettings], Effect]] = {
+    "defocus": _defocus,
+    "remove": _remove,
+    "insert": _insert,
+}
+
+
+def _central_depth(image: ClipImage) -> float:
+    """Median depth (m) of the central third of an image, or of the whole image if that has no valid depth."""
+    assert image.depth is not None
+    height, width = image.depth.shape
+    centre = image.depth[height // 3 : -height // 3, width // 3 : -width // 3]
+    depth = centre if np.isfinite(centre).any() else image.depth
+    valid = depth[np.isfinite(depth)]
+    return float(np.median(valid)) if len(valid) else 1.0
+
+
+def with_depth(clip: list[ClipImage], source: Path, options: VideoOptions) -> list[ClipImage]:
+    """The clip with depth of the model in the units of the poses, or with recorded depth if `model` is empty."""
+    if not options.model:
+        missing = [image.name for image in clip if image.depth is None]
         if missing:
             raise DepthRosError(f"{source} has no depth for image '{missing[0]}': give --model")
-        return moments
+        return clip
     from depth_ros.estimators.depth import DepthEstimator
 
-    estimator = DepthEstimator(model, engine_settings)
+    estimator = DepthEstimator(options.model, options.engine)
     if estimator.card.scale == "affine_inverse":
         raise DepthRosError(
-            f"model '{model}' knows depth only up to scale and shift: effects need a metric one"
+            f"model '{options.model}' estimates depth up to scale and shift; effects require a metric or "
+            "up-to-scale model"
         )
-    found = [with_depth(moment, estimator) for moment in moments]
+    clip = [with_estimated_depth(image, estimator) for image in clip]
     if estimator.card.scale == "metric":
-        return found
-    scales = [scale_of(moment.depth, two_view(found, i)) for i, moment in enumerate(found)]  # type: ignore[arg-type]
+        return clip
+    scales = [
+        scale_to_parallax(image.depth, two_view_parallax(clip, i))  # type: ignore[arg-type]
+        for i, image in enumerate(clip)
+    ]
     known = [scale for scale in scales if scale is not None]
-    usual = float(np.median(known)) if known else 1.0
+    median = float(np.median(known)) if known else 1.0
     return [
-        replace(moment, depth=moment.depth * (scale or usual))  # type: ignore[operator,arg-type]
-        for moment, scale in zip(found, scales)
+        replace(image, depth=image.depth * (scale or median))  # type: ignore[operator,arg-type]
+        for image, scale in zip(clip, scales)
     ]
 
 
-def rate_of(moments: list[Moment]) -> float:
+def frame_rate(clip: Sequence[ClipImage]) -> float:
     """Images per second of a clip, 1 to 60."""
-    gaps = np.diff([moment.frame.stamp for moment in moments])
-    usual = float(np.median(gaps)) if len(gaps) else 1e8
-    return float(np.clip(1e9 / usual if usual > 0 else 10.0, 1.0, 60.0))
+    periods = np.diff([image.frame.stamp for image in clip])
+    median = float(np.median(periods)) if len(periods) else 1e8
+    return float(np.clip(1e9 / median if median > 0 else 10.0, 1.0, 60.0))
 
 
 def write_video(out: Path, images: list[np.ndarray], rate: float) -> None:
-    """Write images (H, W, 3) uint8 RGB of one size. Raises DepthRosError if OpenCV cannot."""
-    height, width = (side // 2 * 2 for side in images[0].shape[:2])  # most players want even sides
+    """Write images (H, W, 3) uint8 RGB of equal size. Raises DepthRosError if OpenCV cannot."""
+    height, width = (side // 2 * 2 for side in images[0].shape[:2])  # most players require an even size
     out.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*CODECS[out.suffix]), rate, (width, height))
     if not writer.isOpened():
         raise DepthRosError(
-            f"{out} cannot be written: OpenCV has no {CODECS[out.suffix]}; try another ending"
+            f"could not write {out}: OpenCV has no encoder {CODECS[out.suffix]}; use {' or '.join(CODECS)}"
         )
     for image in images:
         writer.write(cv2.cvtColor(np.ascontiguousarray(image[:height, :width]), cv2.COLOR_RGB2BGR))

@@ -1,28 +1,83 @@
-"""The check every engine has to pass: the eager float32 result on the model's stored input."""
+"""The check that every engine has to pass: the eager float32 result on the model's stored input."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depth_ros.card import Card
 from depth_ros.errors import DepthRosError
 
-MEDIAN, TAIL, UNKNOWN = 0.01, 0.10, 0.01
-"""Allowed: median and 99th percentile of the relative difference, share of pixels known to one side only."""
-DEVIATION = 4.0
-"""Times as much is allowed for standard deviations: what is predicted of an error is no measurement."""
+MAX_MEDIAN, MAX_TAIL, MAX_INVALID = 0.01, 0.10, 0.01
+"""Limits of the median and 99th percentile of the relative difference, and of the fraction valid in one result only."""
+STD_TOLERANCE = 4.0
+"""Factor on these limits for predicted standard deviations, which need not be as accurate as what they describe."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Inputs of a model and its eager float32 results on them. std_results: indices of the standard deviations."""
+
+    inputs: tuple[Tensor, ...]
+    expected: tuple[Tensor, ...]
+    std_results: tuple[int, ...] = ()
+
+    @staticmethod
+    @torch.inference_mode()
+    def of(model: nn.Module, inputs: tuple[Tensor, ...]) -> Check:
+        """Run `model` on `inputs`."""
+        return Check(inputs, _results(model(*inputs)), tuple(getattr(model, "deviations", ())))
+
+    @torch.inference_mode()
+    def problem(self, run: Callable) -> str:
+        """How the results of `run` differ beyond what is allowed; empty if they do not."""
+        found = _results(run(*self.inputs))
+        if len(found) != len(self.expected):
+            return f"{len(found)} results instead of {len(self.expected)}"
+        size = tuple(self.inputs[0].shape[-3:-1])
+        for i, (expected, result) in enumerate(zip(self.expected, found, strict=True)):
+            tolerance = STD_TOLERANCE if i in self.std_results else 1.0
+            if problem := _difference(expected.numpy(), result.numpy(), size, tolerance):
+                return problem
+        return ""
+
+    def save(self, file: Path) -> None:
+        """Write inputs and results as safetensors."""
+        tensors = {f"input_{i}": x.cpu().contiguous() for i, x in enumerate(self.inputs)}
+        tensors |= {f"expected_{i}": x.contiguous() for i, x in enumerate(self.expected)}
+        save_file(tensors, file, {"std_results": ",".join(map(str, self.std_results))})
+
+    @staticmethod
+    def load(file: Path, device: str) -> Check:
+        """Read what `save` wrote."""
+        with safe_open(file, framework="pt") as stored:
+            names, text = list(stored.keys()), stored.metadata()["std_results"]
+            inputs, expected = (
+                tuple(stored.get_tensor(f"{kind}_{i}") for i in range(sum(kind in name for name in names)))
+                for kind in ("input", "expected")
+            )
+        std_results = tuple(int(i) for i in text.split(",") if i)
+        return Check(tuple(x.to(device) for x in inputs), expected, std_results)
+
+
+def disagreement(model: nn.Module, run: Callable, inputs: tuple[Tensor, ...]) -> str:
+    """How `run` differs from the eager float32 `model` beyond what is allowed; empty if it does not."""
+    return Check.of(model, inputs).problem(run)
 
 
 def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tensor, ...]:
-    """What a model of the card's task takes (see depth_ros.networks), made from its stored image at width x height.
+    """Inputs of the card's task (see depth_ros.networks), made from its stored image at width x height px.
 
-    The camera's focal length is 0.6 widths and its centre is the image's. Another eye and later moments are made
-    from the one image: nearer rows shifted more, and a camera that moves forward.
+    The focal length is 0.6 widths and the principal point the image centre. Right images and later frames are made
+    from the one image: nearer rows shifted further, and a camera that moves forward.
     """
     image = cv2.imread(str(card.check_image))
     if image is None:
@@ -34,34 +89,34 @@ def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tens
 
 
 def task_inputs(task: str, frames: int, image: np.ndarray, device: str) -> tuple[Tensor, ...]:
-    """The same of any image (H, W, 3) uint8 and any model that looks at `frames` moments."""
+    """Inputs of a task made from an image (H, W, 3) uint8, for a model of `frames` frames."""
     height, width = image.shape[:2]
     f = 0.6 * width
     K = np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]], np.float32)
     arrays: tuple[np.ndarray, ...]
     if task == "stereo_depth":
-        arrays = (image, _other_eye(image))
+        arrays = (image, _right_image(image))
     elif task == "ego_motion":
-        arrays = (_moments(image, frames), K)
+        arrays = (_frames(image, frames), K)
     elif task == "object_motion":
-        arrays = (_moments(image, frames), _labels(frames, width, height), K)
+        arrays = (_frames(image, frames), _labels(frames, width, height), K)
     else:
         arrays = (image, K)
     return tuple(torch.from_numpy(array)[None].to(device) for array in arrays)
 
 
-def _other_eye(left: np.ndarray) -> np.ndarray:
+def _right_image(left: np.ndarray) -> np.ndarray:
     height, width = left.shape[:2]
     u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return cv2.remap(left, u + 2 + 0.04 * v, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _moments(image: np.ndarray, count: int) -> np.ndarray:
+def _frames(image: np.ndarray, count: int) -> np.ndarray:
     height, width = image.shape[:2]
-    turns = (
+    zooms = (
         cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.0, 1 + 0.02 * i) for i in range(count)
     )
-    return np.stack([cv2.warpAffine(image, turn, (width, height)) for turn in turns])
+    return np.stack([cv2.warpAffine(image, zoom, (width, height)) for zoom in zooms])
 
 
 def _labels(count: int, width: int, height: int) -> np.ndarray:
@@ -71,44 +126,27 @@ def _labels(count: int, width: int, height: int) -> np.ndarray:
     return labels
 
 
-@torch.inference_mode()
-def disagreement(model: nn.Module, run: Callable, inputs: tuple[Tensor, ...]) -> str:
-    """How `run` differs from the eager float32 `model` beyond what is allowed; empty if it does not.
-
-    Results that are estimates of error, which `model.deviations` counts up, may differ `DEVIATION` times as much.
-    """
-    expected, found = _arrays(model(*inputs)), _arrays(run(*inputs))
-    if len(found) != len(expected):
-        return f"{len(found)} results, not {len(expected)}"
-    size = tuple(inputs[0].shape[-3:-1])
-    loose = getattr(model, "deviations", ())
-    factors = (DEVIATION if i in loose else 1.0 for i in range(len(expected)))
-    pairs = zip(expected, found, factors, strict=True)
-    return next(filter(None, (_difference(a, b, size, factor) for a, b, factor in pairs)), "")
+def _results(results: Tensor | tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(x.cpu() for x in (results if isinstance(results, (tuple, list)) else [results]))
 
 
-def _arrays(results: Tensor | tuple[Tensor, ...] | list[Tensor]) -> list[np.ndarray]:
-    several = results if isinstance(results, (tuple, list)) else (results,)
-    return [result.cpu().numpy() for result in several]
-
-
-def _difference(expected: np.ndarray, found: np.ndarray, size: tuple[int, ...], factor: float = 1.0) -> str:
+def _difference(expected: np.ndarray, found: np.ndarray, size: tuple[int, ...], tolerance: float) -> str:
     if found.shape != expected.shape:
-        return f"shape {found.shape}, not {expected.shape}"
+        return f"shape {found.shape} instead of {expected.shape}"
     if expected.dtype.kind in "iu":
-        other = float((expected != found).mean())
-        return f"{100 * other:.1f} % of the labels are others" if other > UNKNOWN else ""
-    known = np.isfinite(expected) & np.isfinite(found)
-    lost = float((np.isfinite(expected) != np.isfinite(found)).mean())
-    if lost > UNKNOWN:
-        return f"{100 * lost:.1f} % of the values are known to one side only"
-    if not known.any():
-        return "the model knows nothing of its check image"
+        wrong = float((expected != found).mean())
+        return f"{100 * wrong:.1f} % of the labels differ" if wrong > MAX_INVALID else ""
+    valid = np.isfinite(expected) & np.isfinite(found)
+    invalid = float((np.isfinite(expected) != np.isfinite(found)).mean())
+    if invalid > MAX_INVALID:
+        return f"{100 * invalid:.1f} % of the values are valid in one result only"
+    if not valid.any():
+        return "the model gives no valid value on its check image"
     scale = np.abs(expected)
     if expected.shape[-2:] != size:  # motions and planes: small numbers beside large ones
         scale = np.full_like(scale, np.abs(expected - np.eye(*expected.shape[-2:])).max())
-    relative = np.abs(found - expected)[known] / scale[known].clip(1e-6)
+    relative = np.abs(found - expected)[valid] / scale[valid].clip(1e-6)
     median, tail = np.percentile(relative, [50, 99])
-    if median > factor * MEDIAN or tail > factor * TAIL:
+    if median > tolerance * MAX_MEDIAN or tail > tolerance * MAX_TAIL:
         return f"median {100 * median:.2f} %, 99th percentile {100 * tail:.1f} %"
     return ""

@@ -1,4 +1,4 @@
-"""PyTorch as it is: needs nothing, always right, slowest."""
+"""Eager PyTorch: needs no compiler; the reference for all other backends, and the slowest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def unavailable(device: str) -> str:
 
 
 def precisions(device: str) -> list[str]:
-    """float32 first: eager is what others are compared with."""
+    """float32 first: it is the reference for the other engines."""
     return ["float32", "float16" if device == "cuda" else "bfloat16"]
 
 
 def runner(model: nn.Module) -> Callable:
-    """The module itself, without gradients."""
+    """The module in inference mode."""
     return torch.inference_mode()(model)

@@ -1,4 +1,4 @@
-"""AOTInductor: a shared library made by torch's own compiler; CPU (needs a C++ compiler) and GPU."""
+"""AOTInductor: a shared library made by PyTorch's own compiler, for CPUs (with a C++ compiler) and GPUs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
         program = torch.export.export(model, inputs)
-        forget_assertions(program)
+        remove_assertions(program)
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(folder / FILE), inductor_configs={"freezing": True}
         )
 
 
-def forget_assertions(program: torch.export.ExportedProgram) -> None:
-    """Take out what asserts number formats: they keep results alive that nobody reads, whose convolutions this compiler
-    then stumbles over."""
+def remove_assertions(program: torch.export.ExportedProgram) -> None:
+    """Remove assertions of data types: they keep unused results alive, and AOTInductor fails on their convolutions."""
     graph = program.graph
     for node in list(graph.nodes):
         if node.target is torch.ops.aten._assert_tensor_metadata.default:

@@ -1,12 +1,12 @@
-"""8-bit integers after training: a program whose convolutions take and multiply int8.
+"""Post-training quantisation: a program whose convolutions run in int8.
 
-Fake quantisation (Jacob et al., CVPR 2018) written into the exported graph, for a compiler to turn into integer
-arithmetic: activations one scale a tensor, rounded where they are made so that every reader shares them; weights
-one scale an output channel. Ranges are those of `examples`, made of the model's stored input.
+Fake quantisation (Jacob et al., CVPR 2018) is written into the exported graph, for a compiler to convert to integer
+arithmetic: activations with one scale a tensor, quantised where they are computed so that all consumers share them;
+weights with one scale an output channel. Ranges are observed on `examples`, made from the model's stored input.
 
-Where all together move the result by more than `ALLOWED`, each convolution is tried alone, and those that move it
-most keep their precision, until the rest stay below, as independent errors add. Mostly the first ones are left out,
-on which all others rest.
+If quantising all convolutions changes the result by more than `MAX_CHANGE`, each is quantised alone, and those with
+the largest effect keep their precision until the others stay within `MAX_SUMMED_CHANGE`, assuming that independent
+errors add in quadrature. Usually the first convolutions are left out, on which all others depend.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from torch import Tensor, fx, nn
 
 from depth_ros.errors import DepthRosError
 
-ALLOWED = 0.008
-"""Median relative change of the result with every convolution rounded; the check allows 0.01."""
-SUMMED = 0.005
-"""The same as it is predicted from each alone; those that are left out compute in 16 bits and add to it."""
-MARGIN = 1.25
-"""Times the range that the examples filled: other images have larger values."""
+MAX_CHANGE = 0.008
+"""Largest median relative change of the result with every convolution quantised; the check allows 0.01."""
+MAX_SUMMED_CHANGE = 0.005
+"""The same as predicted from single convolutions; those left out compute in 16 bits and add to it."""
+RANGE_MARGIN = 1.25
+"""Factor on the range observed on the examples: other images have larger values."""
 
 aten = torch.ops.aten
 CONVOLUTIONS = {aten.conv2d.default, aten.convolution.default}
 MOVING = {aten.cat.default, aten.upsample_nearest2d.vec, aten.pixel_shuffle.default}
-"""Operators that only move values: int8 passes through them."""
+"""Operators that only rearrange values: int8 passes through them."""
 
 
 @dataclass
-class Seen:
-    """What the values of a node were: the lowest, the highest (zero, the padding, among them), the mean of channels."""
+class ValueRange:
+    """Observed values of a node: minimum and maximum, both including zero (padding), and the mean of each channel."""
 
     low: float
     high: float
     mean: Tensor
 
-    def joined(self, other: Seen, count: int) -> Seen:
-        """With one more example, the `count`-th."""
+    def merged(self, other: ValueRange, count: int) -> ValueRange:
+        """Including one more example, the `count`-th."""
         mean = self.mean + (other.mean - self.mean) / count
-        return Seen(min(self.low, other.low), max(self.high, other.high), mean)
+        return ValueRange(min(self.low, other.low), max(self.high, other.high), mean)
 
 
 def quantised(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
-    """`model` for inputs of these shapes, with rounded convolutions. The result runs on such inputs only.
+    """`model` with quantised convolutions, as a program for inputs of these shapes only.
 
-    Raises DepthRosError for a network that works on several images at once, as those of pairs do.
+    Raises DepthRosError for a network that processes several images at once, such as a stereo network.
     """
     with torch.no_grad():
         program = torch.export.export(model, inputs).module()
@@ -62,21 +62,21 @@ def quantised(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
             observer.observe(example)
         expected = first(program(*inputs))
 
-        def changed(chosen: Iterable[int]) -> float:
-            return change(expected, first(rounded(program, observer.seen, chosen)(*inputs)))
+        def change_of(chosen: Iterable[int]) -> float:
+            return change(expected, first(with_fake_quantisation(program, observer.ranges, chosen)(*inputs)))
 
         each = range(len(convolutions(program)))
-        chosen = each if changed(each) <= ALLOWED else tolerable([changed([i]) for i in each])
-        return rounded(program, observer.seen, chosen)
+        chosen = each if change_of(each) <= MAX_CHANGE else tolerable([change_of([i]) for i in each])
+        return with_fake_quantisation(program, observer.ranges, chosen)
 
 
 def tolerable(changes: Sequence[float]) -> list[int]:
-    """The indices of as many of the smallest `changes` as stay below SUMMED in the root of the sum of squares."""
+    """Indices of the smallest `changes` whose root of the sum of squares stays within MAX_SUMMED_CHANGE."""
     chosen: list[int] = []
     square = 0.0
     for i in sorted(range(len(changes)), key=changes.__getitem__):
         square += changes[i] ** 2
-        if square > SUMMED**2:
+        if square > MAX_SUMMED_CHANGE**2:
             break
         chosen.append(i)
     return chosen
@@ -87,14 +87,14 @@ def first(results: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 def change(expected: Tensor, found: Tensor) -> float:
-    """Median relative difference; infinite where nothing can be compared."""
+    """Median relative difference; infinite if no value can be compared."""
     relative = ((found - expected) / expected).abs()
-    known = relative[torch.isfinite(relative)]
-    return float(known.median()) if len(known) else math.inf
+    valid = relative[torch.isfinite(relative)]
+    return float(valid.median()) if len(valid) else math.inf
 
 
 def examples(inputs: tuple[Tensor, ...]) -> Iterable[tuple[Tensor, ...]]:
-    """The stored input, and as a darker, a brighter, a flat and a noisy day, another view and another camera have it.
+    """The stored input, and variations of it: darker, brighter, low contrast, noisy, mirrored, other intrinsics.
 
     Images are the uint8 tensors (..., H, W, 3), intrinsics the (B, 3, 3) float32 ones.
     """
@@ -122,11 +122,11 @@ def examples(inputs: tuple[Tensor, ...]) -> Iterable[tuple[Tensor, ...]]:
 
 
 class Observer(fx.Interpreter):
-    """Runs a program on one example after the other and notes what its maps (1, C, H, W) were."""
+    """Runs a program on examples and records the value ranges of its feature maps (1, C, H, W)."""
 
     def __init__(self, program: fx.GraphModule) -> None:
         super().__init__(program)
-        self.seen: dict[str, Seen] = {}
+        self.ranges: dict[str, ValueRange] = {}
         self.count = 0
 
     def observe(self, example: tuple[Tensor, ...]) -> None:
@@ -138,12 +138,12 @@ class Observer(fx.Interpreter):
         if isinstance(result, Tensor) and result.is_floating_point() and result.dim() == 4:
             if n.op == "call_function" and len(result) > 1:
                 raise DepthRosError(
-                    f"int8 is for networks that work on one image at a time; this one works on {len(result)} at once"
+                    f"int8 is for networks that process one image at a time; this one processes {len(result)} at once"
                 )
-            margin = 1.0 if n.target == aten.hardtanh.default else MARGIN
+            margin = 1.0 if n.target == aten.hardtanh.default else RANGE_MARGIN
             low, high = (margin * float(limit) for limit in result.aminmax())
-            new = Seen(min(0.0, low), max(0.0, high), result.mean((0, 2, 3)))
-            self.seen[n.name] = self.seen.get(n.name, new).joined(new, self.count)
+            new = ValueRange(min(0.0, low), max(0.0, high), result.mean((0, 2, 3)))
+            self.ranges[n.name] = self.ranges.get(n.name, new).merged(new, self.count)
         return result
 
 
@@ -154,96 +154,104 @@ def convolutions(program: fx.GraphModule) -> list[fx.Node]:
 
 
 def parts(node: fx.Node) -> list[tuple[fx.Node, int]]:
-    """The nodes that make what `node` holds, each with the number of its channels there, in their order."""
+    """The nodes that compute the channels of `node`, in order, each with its number of channels there."""
     if node.target not in MOVING:
         return [(node, node.meta["val"].shape[1])]
     moved, *options = _arguments(node)
     shrink = options[0] ** 2 if node.target == aten.pixel_shuffle.default else 1
     maps = moved if isinstance(moved, (list, tuple)) else [moved]
-    return [(maker, channels // shrink) for each in maps for maker, channels in parts(each)]
+    return [(source, channels // shrink) for each in maps for source, channels in parts(each)]
 
 
 def _arguments(node: fx.Node) -> Any:
-    """Those of a call; which may be other than nodes is known where they are used."""
+    """Arguments of a call, untyped: the callers know which of them are nodes."""
     return node.args
 
 
-def rounded(program: fx.GraphModule, seen: dict[str, Seen], chosen: Iterable[int]) -> fx.GraphModule:
-    """A copy of `program` in which the convolutions of these indices are rounded, inputs and kernels."""
+def with_fake_quantisation(
+    program: fx.GraphModule, ranges: dict[str, ValueRange], chosen: Iterable[int]
+) -> fx.GraphModule:
+    """A copy of `program` with fake quantisation of inputs and kernels of the chosen convolutions, given by index."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = fx.GraphModule(program, copy.deepcopy(program.graph))
     found = convolutions(program)
     inputs = {found[i]: parts(_arguments(found[i])[0]) for i in chosen}
     factors: dict[fx.Node, float] = {}
-    for group in sharing({maker for maker, _ in makers} for makers in inputs.values()):
-        factors |= _round_values(program.graph, group, seen, set(inputs))
-    for node, makers in inputs.items():
-        factor = torch.cat([torch.full((channels,), factors[maker]) for maker, channels in makers])
-        mean = torch.cat([seen[maker.name].mean.reshape(channels, -1).mean(1) for maker, channels in makers])
-        _round_kernel(program, node, factor.to(mean), mean)
+    for group in merged_sets({source for source, _ in sources} for sources in inputs.values()):
+        factors |= _quantise_values(program.graph, group, ranges, set(inputs))
+    for node, sources in inputs.items():
+        factor = torch.cat([torch.full((channels,), factors[source]) for source, channels in sources])
+        mean = torch.cat(
+            [ranges[source.name].mean.reshape(channels, -1).mean(1) for source, channels in sources]
+        )
+        _quantise_kernel(program, node, factor.to(mean), mean)
     program.recompile()
     return program
 
 
-def sharing(sets: Iterable[set[fx.Node]]) -> list[set[fx.Node]]:
-    """The sets, those with common members united."""
-    united: list[set[fx.Node]] = []
+def merged_sets(sets: Iterable[set[fx.Node]]) -> list[set[fx.Node]]:
+    """The sets, with those that have common members merged."""
+    merged: list[set[fx.Node]] = []
     for each in sets:
-        common = [other for other in united if other & each]
-        united = [other for other in united if not other & each]
-        united.append(each.union(*common))
-    return united
+        common = [other for other in merged if other & each]
+        merged = [other for other in merged if not other & each]
+        merged.append(each.union(*common))
+    return merged
 
 
-def _round_values(
-    graph: fx.Graph, group: set[fx.Node], seen: dict[str, Seen], chosen: set[fx.Node]
+def _quantise_values(
+    graph: fx.Graph, group: set[fx.Node], ranges: dict[str, ValueRange], chosen: set[fx.Node]
 ) -> dict[fx.Node, float]:
-    """Round the values of these nodes with one step, for all their readers; how many times each was stretched before.
+    """Quantise the values of these nodes with one step for all their consumers; returns the factor of each node.
 
-    Concatenated maps share the step. Little would be left of one that is small beside the others: it is stretched
-    to their range, and the kernels that read it shrink.
+    Concatenated maps share the step. A map that is small beside the others would lose its resolution: it is scaled
+    up to their range by a power of two, and the kernels that consume it are scaled down.
     """
-    low, high = min(seen[node.name].low for node in group), max(seen[node.name].high for node in group)
+    low, high = min(ranges[node.name].low for node in group), max(ranges[node.name].high for node in group)
     step = max((high - low) / 255, 1e-9)
     factors = {}
     for node in group:
-        own = seen[node.name]
+        own = ranges[node.name]
         room = [limit / value for limit, value in ((low, own.low), (high, own.high)) if value]
-        fits = _read_only_by(node, chosen) and room
+        fits = _only_consumer_is(node, chosen) and room
         factors[node] = (
             2.0 ** math.floor(math.log2(min(room))) if fits else 1.0
         )  # exact, for steps to be equal
-        values = _behind(
+        values = _insert_after(
             graph, node, aten.fake_quantize_per_tensor_affine.default,
             step / factors[node], round(-low / step), 0, 255,
         )  # fmt: skip
         if factors[node] != 1:
-            _behind(graph, values, aten.mul.Tensor, factors[node])
+            _insert_after(graph, values, aten.mul.Tensor, factors[node])
     return factors
 
 
-def _behind(graph: fx.Graph, node: fx.Node, operator: Callable, *arguments: float) -> fx.Node:
-    """`operator` of `node`, put between it and all its readers."""
+def _insert_after(graph: fx.Graph, node: fx.Node, operator: Callable, *arguments: float) -> fx.Node:
+    """Insert `operator` between `node` and all its consumers."""
     with graph.inserting_after(node):
         new = graph.call_function(operator, (node, *arguments))
     node.replace_all_uses_with(new, delete_user_cb=lambda reader: reader is not new)
     return new
 
 
-def _read_only_by(node: fx.Node, chosen: set[fx.Node]) -> bool:
-    """Whether one of these convolutions, and not a depthwise one, is all that reads `node`."""
-    readers = list(node.users)
-    while len(readers) == 1 and readers[0].target in MOVING:
-        node, readers = readers[0], list(readers[0].users)
-    return len(readers) == 1 and readers[0] in chosen and _arguments(readers[0])[1].meta["val"].shape[1] > 1
+def _only_consumer_is(node: fx.Node, chosen: set[fx.Node]) -> bool:
+    """Whether the only consumer of `node` is one of these convolutions, and not a depthwise one."""
+    consumers = list(node.users)
+    while len(consumers) == 1 and consumers[0].target in MOVING:
+        node, consumers = consumers[0], list(consumers[0].users)
+    return (
+        len(consumers) == 1
+        and consumers[0] in chosen
+        and _arguments(consumers[0])[1].meta["val"].shape[1] > 1
+    )
 
 
-def _round_kernel(program: fx.GraphModule, node: fx.Node, factor: Tensor, mean: Tensor) -> None:
-    """Round the kernel of a convolution, each output channel with its own step.
+def _quantise_kernel(program: fx.GraphModule, node: fx.Node, factor: Tensor, mean: Tensor) -> None:
+    """Quantise the kernel of a convolution with one step an output channel.
 
-    factor: how many times each input channel was stretched. mean: of each input channel before that; what the
-    rounding changes on average is taken from the bias (Nagel et al., ICCV 2019).
+    factor: scale factor of each input channel. mean: of each input channel before scaling; the mean error of the
+    quantised kernel is corrected in the bias (Nagel et al., ICCV 2019).
     """
     _, kernel_node, bias_node, *_ = _arguments(node)
     kernel = program.get_parameter(kernel_node.target).detach()

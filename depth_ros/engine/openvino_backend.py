@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest found on x86 processors. Optional: pip install openvino."""
+"""OpenVINO: the fastest backend measured on x86 CPUs. Optional: pip install openvino."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def unavailable(device: str) -> str:
     if device == "cuda":
-        return "it runs on CPUs only"
+        return "it is used on CPUs only"
     if importlib.util.find_spec("openvino") is None:
         return "not installed: pip install openvino"
     return ""
@@ -25,23 +25,22 @@ def unavailable(device: str) -> str:
 
 def precisions(device: str) -> list[str]:
     x86 = platform.machine() == "x86_64"
-    found = (
-        ["int8"] if x86 and torch.cpu._is_vnni_supported() else []
-    )  # without VNNI its sums overflow 16 bits
+    # without VNNI its int8 sums overflow 16 bits
+    found = ["int8"] if x86 and torch.cpu._is_vnni_supported() else []
     return [*found, *(["bfloat16"] if x86 and torch.cpu._is_avx512_bf16_supported() else []), "float32"]
 
 
 def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
     """Convert `model` to folder/engine.xml and .bin; the precision of its parameters becomes a hint.
 
-    Of a rounded program (depth_ros.engine.int8) the hint is for what is not rounded.
+    For a quantised program (depth_ros.engine.int8) the hint applies to the operators that are not quantised.
     """
     import openvino
 
     lowest = {p.dtype for p in model.parameters()}
     low = torch.bfloat16 in lowest or (isinstance(model, fx.GraphModule) and "bfloat16" in precisions("cpu"))
     precision = "bfloat16" if low else "float32"
-    # OpenVINO lowers a float32 program itself and keeps the decoding after the last convolution in float32
+    # OpenVINO converts a float32 program itself and keeps the decoding after the last convolution in float32
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(model.float(), inputs)

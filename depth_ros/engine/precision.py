@@ -1,4 +1,4 @@
-"""A copy of a model in another number format."""
+"""Conversion of a model to another precision."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 def lowered(model: nn.Module, precision: str, inputs: tuple[Tensor, ...]) -> nn.Module:
-    """`model` computing in `precision`; parts with `keep_float32` stay as they are. A copy, if not float32.
+    """A copy of `model` that computes in `precision`, except parts with `keep_float32`; the model itself for float32.
 
-    int8: a program for inputs of these shapes, rounded in float32 to what integers can hold, for a compiler to see.
+    int8: a float32 program for inputs of these shapes with fake quantisation, for a compiler to convert.
     """
     if precision == "float32":
         return model

@@ -1,8 +1,7 @@
-"""TensorRT-RTX: whether TensorRT's builder accepts a network, on a machine without any GPU.
+"""TensorRT-RTX: check that TensorRT's builder accepts a network, on a machine without a GPU.
 
-It stands for TensorRT in `depth_ros compile --check-only` and runs nothing. Optional: pip install
-tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs onnx onnxscript. The network goes through ONNX, and the engine is
-for a GPU that need not be here.
+It stands in for TensorRT in `depth_ros compile --check-only` and runs nothing. Optional: pip install
+tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs onnx onnxscript. The network is converted through ONNX.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ MODULES = {
     "onnx": "onnx",
     "onnxscript": "onnxscript",
 }
-"""What has to be importable, and the packages that bring it."""
+"""Modules that have to be importable, and the packages that provide them."""
 TARGET = "SM89"
-"""Compute capability of the engine: Ada; of those that TensorRT-RTX builds for (75 to 121), not of a Jetson."""
+"""Compute capability of the engine (Ada); TensorRT-RTX builds for SM75 to SM121, but not for a Jetson."""
 
 
 def unavailable() -> str:
-    """Why it cannot be asked here; empty if it can."""
+    """Why it cannot be used here; empty if it can."""
     missing = [package for name, package in MODULES.items() if importlib.util.find_spec(name) is None]
     return f"not installed: pip install {' '.join(missing)}" if missing else ""
 
 
 def build(program: ExportedProgram) -> int:
-    """Bytes of the engine. DepthRosError says what the parser or the builder does not take."""
+    """Build an engine and return its size in bytes. Raises DepthRosError with what the parser or builder rejects."""
     import tensorrt_rtx_bindings as tensorrt
 
     logger = _logger(tensorrt)
@@ -50,7 +49,7 @@ def build(program: ExportedProgram) -> int:
     config.set_compute_capability(getattr(tensorrt.ComputeCapability, TARGET), 0)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise DepthRosError("; ".join(logger.errors) or "the builder gave neither engine nor reason")
+        raise DepthRosError("; ".join(logger.errors) or "the builder returned neither an engine nor a reason")
     return int(engine.nbytes)
 
 
@@ -58,7 +57,7 @@ def onnx_file(program: ExportedProgram) -> bytes:
     """The exported program as the content of an ONNX file."""
     log = logging.getLogger("torch.onnx")
     level = log.level
-    log.setLevel(logging.ERROR)  # it warns of operators of packages that are not here
+    log.setLevel(logging.ERROR)  # it warns about operators of packages that are not installed
     try:
         converted = torch.onnx.export(program, dynamo=True, verbose=False)
     finally:
@@ -70,7 +69,7 @@ def onnx_file(program: ExportedProgram) -> bytes:
 
 
 def _logger(tensorrt: ModuleType) -> Any:
-    """Keeps what the builder complains of; that there is no GPU is no news."""
+    """A logger that keeps the builder's errors, except that there is no GPU."""
 
     class Logger(tensorrt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Torch-TensorRT: the fastest on NVIDIA GPUs and Jetson. Optional: pip install torch-tensorrt.
+"""Torch-TensorRT, for NVIDIA GPUs and Jetson. Optional: pip install torch-tensorrt.
 
-Built on the machine that runs it (an engine fits one GPU and one TensorRT version). Precision is that of
-the parameters (strong typing); accumulation in float32 where the installed version offers it.
+An engine is built on the machine that runs it: it fits one GPU and one TensorRT version. Its precision is that of the
+parameters (strong typing); it accumulates in float32 where the installed version offers that.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
     import torch_tensorrt
     from torch_tensorrt.dynamo import CompilationSettings
 
-    wanted = {
+    preferred = {
         "use_explicit_typing": True,
         "use_fp32_acc": True,
         "min_block_size": 1,
-        "timing_cache_path": str(folder.parent / "timing_cache.bin"),  # their default is lost with /tmp
+        "timing_cache_path": str(folder.parent / "timing_cache.bin"),  # the default lies in /tmp
     }
-    known = {field.name for field in dataclasses.fields(CompilationSettings)}  # differs between versions
-    options = {key: value for key, value in wanted.items() if key in known}
+    known = {field.name for field in dataclasses.fields(CompilationSettings)}  # differ between versions
+    options = {key: value for key, value in preferred.items() if key in known}
     with torch.no_grad():
         program = torch.export.export(model, inputs)
         compiled = torch_tensorrt.dynamo.compile(program, arg_inputs=inputs, **options)

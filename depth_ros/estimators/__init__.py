@@ -1,1 +1,1 @@
-"""Estimators: frames in, result out, all state inside. The nodes, replay and evaluation call the same ones."""
+"""Estimators: frames in, results out, all state inside. Nodes, replay and evaluation use the same ones."""

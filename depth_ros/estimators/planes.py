@@ -1,17 +1,17 @@
-"""Planes from one image: those of a planes model, or those fitted to the depth of a depth model."""
+"""Planes from one image: predicted by a planes model, or fitted to the depth of a depth model."""
 
 from __future__ import annotations
 
 from depth_ros.datatypes import Depth, Frame, Planes
-from depth_ros.engine import EngineSettings
+from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, open_engine
 from depth_ros.estimators.depth import DepthEstimator
-from depth_ros.plane_fitting import PlaneFitSettings, fit_planes, seen
+from depth_ros.plane_fitting import PlaneFitSettings, fit_planes, visible_planes
 
 
 class PlanesEstimator:
-    """Frame -> depth and planes, both at the engine's size. `depth` is the estimator behind it.
+    """Frame -> depth and planes, both at the engine's size. `depth` is its depth estimator.
 
-    fit: what counts as a plane; may be replaced at any time. background, errors: as of DepthEstimator.
+    fit: settings of the plane fit; may be replaced at any time. provider, errors: as in DepthEstimator.
     """
 
     def __init__(
@@ -19,10 +19,15 @@ class PlanesEstimator:
         model: str,
         settings: EngineSettings = EngineSettings(),  # noqa: B008
         fit: PlaneFitSettings = PlaneFitSettings(),  # noqa: B008
-        background: bool = False,
+        provider: EngineProvider = open_engine,
     ) -> None:
-        self.depth = DepthEstimator(model, settings, background)
+        self.depth = DepthEstimator(model, settings, provider)
         self.fit = fit
+
+    @property
+    def engine_status(self) -> EngineStatus:
+        """As in DepthEstimator."""
+        return self.depth.engine_status
 
     def estimate(self, frame: Frame) -> tuple[Depth, Planes]:
         """Depth of the rectified image, and its planes, largest first."""
@@ -30,4 +35,4 @@ class PlanesEstimator:
         if self.depth.card.task != "planes":
             return depth, fit_planes(depth.depth, depth.camera, self.fit)
         equations, labels = rest
-        return depth, seen(labels, equations, self.fit.smallest)
+        return depth, visible_planes(labels, equations, self.fit.min_area)

@@ -1,1 +1,1 @@
-"""How good a result is: figures under named protocols, next to a baseline, and the page that shows them."""
+"""Evaluation of models and recordings: metrics under named protocols, a baseline beside them, and an HTML report."""

@@ -1,83 +1,107 @@
-"""The depth that odometry is measured with: recorded, from two eyes, or from one image by a network."""
+"""Sources of depth for odometry and object motion: recorded, from stereo pairs, or from one image by a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from depth_ros.card import find_card
 from depth_ros.datasets import Folder, Sample
 from depth_ros.datatypes import Depth
+from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.depth import as_depth
-
-if TYPE_CHECKING:
-    from depth_ros.engine import EngineSettings
+from depth_ros.estimators.depth import DepthEstimator
+from depth_ros.estimators.stereo.estimator import StereoEstimator, is_stereo
+from depth_ros.estimators.stereo.pair import rectified_pair
+from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
+from depth_ros.evaluation.recorded import depth_of_frame
 
 RECORDED = "recorded"
-"""What the depth of the folder itself is called."""
-MONO = "mono_driving"
+"""Name of the folder's own depth."""
+DEFAULT_MONO_MODEL = "mono_driving"
+"""Model for folders with neither stereo pairs nor depth."""
 
 
-@dataclass(frozen=True)
-class DepthSource:
-    """name: of the model, `semi_global` or `recorded`. scale: as cards state it. engine: what serves it, once used."""
+class DepthSource(Protocol):
+    """Depth of samples. name: of the model, `semi_global` or `recorded`. scale: as in cards."""
 
     name: str
     scale: str
-    engine: Callable[[], str]
-    estimate: Callable[[Sample], Depth]
+
+    @property
+    def engine_name(self) -> str:
+        """Engine of the last sample."""
+        ...
+
+    def estimate(self, sample: Sample) -> Depth:
+        """Depth of a sample."""
+        ...
 
 
-def usual_source(folder: Folder) -> str:
-    """Two eyes where there are two, recorded depth where there is one of each image, else one image."""
-    from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL
+class RecordedSource:
+    """The depth of the folder itself."""
 
+    name, scale, engine_name = RECORDED, "metric", "recorded depth"
+
+    def estimate(self, sample: Sample) -> Depth:
+        """Recorded depth of a sample. Raises DepthRosError if it has none."""
+        if sample.depth is None:
+            raise DepthRosError(f"frame '{sample.name}' has no recorded depth; use the depth of a model")
+        return depth_of_frame(sample.depth, sample.left)
+
+
+class StereoSource:
+    """Depth from stereo pairs."""
+
+    scale = "metric"
+
+    def __init__(self, model: str, settings: EngineSettings) -> None:
+        self.name, self._estimator = model, StereoEstimator(model, settings)
+
+    @property
+    def engine_name(self) -> str:
+        """Engine of the last sample."""
+        return self._estimator.engine_status.name
+
+    def estimate(self, sample: Sample) -> Depth:
+        """Depth of a sample. Raises DepthRosError if it has no right image."""
+        if sample.right is None:
+            raise DepthRosError(f"frame '{sample.name}' has no right image; '{self.name}' needs stereo pairs")
+        return self._estimator.estimate(rectified_pair(sample.left, sample.right)).depth()
+
+
+class MonoSource:
+    """Depth from the left image alone."""
+
+    def __init__(self, model: str, settings: EngineSettings) -> None:
+        self._estimator = DepthEstimator(model, settings)
+        self.name, self.scale = self._estimator.card.name, self._estimator.card.scale
+
+    @property
+    def engine_name(self) -> str:
+        """Engine of the last sample."""
+        return self._estimator.engine_status.name
+
+    def estimate(self, sample: Sample) -> Depth:
+        """Depth of a sample."""
+        return self._estimator.estimate(sample.left)
+
+
+def default_source(folder: Folder) -> str:
+    """Semi-global matching of stereo pairs; else recorded depth, if the folder has it; else a monocular model."""
     first, last = folder[0], folder[len(folder) - 1]
     if first.right is not None:
         return SEMI_GLOBAL
-    return RECORDED if first.depth is not None and last.depth is not None else MONO
+    return RECORDED if first.depth is not None and last.depth is not None else DEFAULT_MONO_MODEL
 
 
-def depth_source(model: str, folder: Folder, settings: EngineSettings) -> DepthSource:
-    """The source of that name. Raises DepthRosError where the folder, or the model, cannot serve."""
-    from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL
-
+def open_source(model: str, folder: Folder, settings: EngineSettings) -> DepthSource:
+    """The source of that name; empty = the default of the folder. Raises DepthRosError if they do not match."""
+    model = model or default_source(folder)
     if model == RECORDED:
-        return DepthSource(RECORDED, "metric", lambda: "recorded depth", _recorded)
-    if model == SEMI_GLOBAL or find_card(model).task == "stereo_depth":
-        if folder[0].right is None:
-            raise DepthRosError(
-                f"'{model}' needs two eyes and the folder has one: give a model of task 'depth'"
-            )
-        return _stereo(model, settings)
-    return _mono(model, settings)
-
-
-def _recorded(sample: Sample) -> Depth:
-    if sample.depth is None:
-        raise DepthRosError(f"frame {sample.name} has no recorded depth: give a model")
-    return as_depth(sample.depth, sample.left)
-
-
-def _stereo(model: str, settings: EngineSettings) -> DepthSource:
-    from depth_ros.estimators.stereo.estimator import StereoEstimator, rectified_pair
-
-    estimator = StereoEstimator(model, settings)
-
-    def estimate(sample: Sample) -> Depth:
-        assert sample.right
-        return estimator.estimate(rectified_pair(sample.left, sample.right)).depth()
-
-    return DepthSource(model, "metric", lambda: estimator.engine_name, estimate)
-
-
-def _mono(model: str, settings: EngineSettings) -> DepthSource:
-    from depth_ros.estimators.depth import DepthEstimator
-
-    estimator = DepthEstimator(model, settings)
-    return DepthSource(
-        estimator.card.name, estimator.card.scale, lambda: estimator.engine_name,
-        lambda sample: estimator.estimate(sample.left),
-    )  # fmt: skip
+        return RecordedSource()
+    if not is_stereo(model):
+        return MonoSource(model, settings)
+    if folder[0].right is None:
+        raise DepthRosError(
+            f"'{model}' needs stereo pairs, but the folder has a single camera; use a model of task 'depth'"
+        )
+    return StereoSource(model, settings)

@@ -1,42 +1,108 @@
-"""Odometry on a recorded folder: the estimator frame by frame, its trajectory measured against the truth."""
+"""Evaluation of odometry on recorded folders: the trajectory that the node would publish against the ground truth."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from depth_ros.card import find_card
 from depth_ros.datasets import Folder, Sample, open_folder
-from depth_ros.datatypes import Motion
+from depth_ros.datatypes import Odometry
+from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.evaluation.depth_source import RECORDED, depth_source, usual_source
+from depth_ros.estimators.odometry.base_frame import BaseFramePose
+from depth_ros.estimators.odometry.estimator import OdometryEstimator
+from depth_ros.estimators.odometry.pose_network import PoseNetwork
+from depth_ros.estimators.odometry.settings import OdometrySettings, without_camera_noise
+from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
+from depth_ros.evaluation.depth_source import RECORDED, DepthSource, open_source
 from depth_ros.evaluation.metrics.latency import summarise
-from depth_ros.evaluation.metrics.trajectory import figures, nees_bounds, write_tum
-from depth_ros.evaluation.report.odometry import write_trajectory_page
+from depth_ros.evaluation.metrics.trajectory import nees_bounds, trajectory_metrics, write_tum
+from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
+from depth_ros.evaluation.report.odometry import TrajectoryReport, write_trajectory_report
 
-if TYPE_CHECKING:
-    from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.odometry.settings import OdometrySettings
 
-Estimate = Callable[[Sample], Motion | None]
-"""The motion that led to a sample, in order of time; None for the first, and where it is lost."""
+class OdometrySource(Protocol):
+    """Odometry of samples in time order. name: of the model or of the depth. scale: as in cards.
+
+    milliseconds: times of each stage by its name, one per sample.
+    """
+
+    name: str
+    method: str
+    scale: str
+    milliseconds: dict[str, list[float]]
+
+    @property
+    def engine_name(self) -> str:
+        """Engine of the last sample."""
+        ...
+
+    def estimate(self, sample: Sample) -> Odometry:
+        """Odometry at a sample."""
+        ...
+
+
+class DepthOdometry:
+    """Odometry by key-frame alignment with the depth of a source."""
+
+    def __init__(self, source: DepthSource, settings: OdometrySettings) -> None:
+        self._source, self._estimator = source, OdometryEstimator(settings)
+        self.name, self.scale = source.name, source.scale
+        self.method = f"key-frame alignment with depth '{source.name}'"
+        self.milliseconds: dict[str, list[float]] = {"depth": [], "odometry": []}
+
+    @property
+    def engine_name(self) -> str:
+        """Engine of the depth."""
+        return self._source.engine_name
+
+    def estimate(self, sample: Sample) -> Odometry:
+        """Odometry at a sample."""
+        start = time.perf_counter()
+        depth = self._source.estimate(sample)
+        depth_done = time.perf_counter()
+        odometry = self._estimator.estimate(depth)
+        self.milliseconds["depth"].append(1000 * (depth_done - start))
+        self.milliseconds["odometry"].append(1000 * (time.perf_counter() - depth_done))
+        return odometry
+
+
+class NetworkOdometry:
+    """Odometry of a pose network."""
+
+    method = "pose network"
+
+    def __init__(self, model: str, settings: EngineSettings) -> None:
+        self._network = PoseNetwork(model, settings)
+        self.name, self.scale = self._network.card.name, self._network.card.scale
+        self.milliseconds: dict[str, list[float]] = {}
+
+    @property
+    def engine_name(self) -> str:
+        """Engine of the network."""
+        return self._network.engine_status.name
+
+    def estimate(self, sample: Sample) -> Odometry:
+        """Odometry at a sample."""
+        return self._network.estimate(sample.left)
 
 
 @dataclass(frozen=True)
-class Track:
-    """What came of a run. stamps: ns. poses: (N, 4, 4) in the first camera, NaN where lost.
+class TrajectoryRun:
+    """Trajectory of a run. stamps: ns. poses: (N, 4, 4) in the first camera, NaN where none is published.
 
-    covariances: (N - 1, 6, 6) of the motions, or None. latencies: ms, of every frame but the first.
+    ground_truth: (N, 4, 4), NaN = unknown. covariances: (N - 1, 6, 6) of the motions between consecutive frames, NaN =
+    unknown; None for a source without covariances. latencies: ms, of every frame but the first.
     """
 
     stamps: list[int]
     poses: np.ndarray
-    truth: np.ndarray
+    ground_truth: np.ndarray
     covariances: np.ndarray | None
     latencies: tuple[float, ...]
 
@@ -44,134 +110,96 @@ class Track:
 def evaluate_odometry(
     model: str,
     data: Path,
-    *,
-    engine_settings: EngineSettings | None = None,
-    odometry: OdometrySettings | None = None,
-    limit: int = 0,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008
+    settings: OdometrySettings | None = None,
     trajectories: Path | None = None,
-    report: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Measure odometry on a folder and return what `depth_ros evaluate odometry --json` writes.
+    """Evaluate odometry on a folder; returns the content of `depth_ros evaluate odometry --json`.
 
-    model: whose depth is used, `semi_global`, `recorded`, or "" for what suits the folder; or one of task ego_motion,
-    whose motions are strung together. limit: only so many frames from the first on; 0 = all. trajectories: folder to
-    write estimate.txt and truth.txt into, in the TUM format. report: file of the page to write.
-    Raises DepthRosError where the folder has no poses.
+    model: its depth is used, `semi_global`, `recorded`, or "" for the default of the folder; a model of
+    task ego_motion is a pose network. settings: None = `default_settings`. trajectories: folder for estimate.txt and
+    ground_truth.txt in TUM format. Raises DepthRosError if the folder has no poses.
     """
-    from depth_ros.engine import EngineSettings
-
     folder = open_folder(data)
-    settings = engine_settings or EngineSettings()
-    if model not in ("", RECORDED, "semi_global") and find_card(model).task == "ego_motion":
-        method = _network(model, settings)
+    source: OdometrySource
+    settings = settings or default_settings(folder)
+    if model not in ("", RECORDED, SEMI_GLOBAL) and find_card(model).task == "ego_motion":
+        source = NetworkOdometry(model, options.engine)
     else:
-        method = _aligned(model or usual_source(folder), folder, settings, odometry)
-    track = run(method.estimate, folder, limit, progress)
-    if not np.isfinite(track.truth).all(axis=(1, 2)).any():
-        raise DepthRosError(f"{data} has no poses to compare with: poses.txt or groundtruth.txt is needed")
+        source = DepthOdometry(open_source(model, folder, options.engine), settings)
+    run = run_odometry(source, folder, settings, options.limit, options.progress)
+    if not np.isfinite(run.ground_truth).all(axis=(1, 2)).any():
+        raise DepthRosError(f"{data} has no poses to compare with; poses.txt or groundtruth.txt is needed")
     if trajectories:
         trajectories.mkdir(parents=True, exist_ok=True)
-        write_tum(trajectories / "estimate.txt", track.stamps, track.poses)
-        write_tum(trajectories / "truth.txt", track.stamps, track.truth)
-    latency = summarise(track.latencies)
-    result = {
-        "model": method.name,
-        "data": str(data),
-        "method": method.words,
-        "frames": len(track.stamps),
-        "lengths": method.lengths,
-        **figures(track.poses, track.truth, track.covariances),
-        "nees_bounds": nees_bounds(track.poses, track.truth),
-        "engine": method.engine(),
-        "ms_per_frame": latency.median if latency else None,
-        **{
-            f"ms_{stage}": float(np.median(times[1:]))
-            for stage, times in method.milliseconds.items()
-            if times[1:]
-        },
-    }
-    if report:
-        write_trajectory_page(report, result, track.poses, track.truth, track.latencies)
+        write_tum(trajectories / "estimate.txt", run.stamps, run.poses)
+        write_tum(trajectories / "ground_truth.txt", run.stamps, run.ground_truth)
+    result = _result(data, source, run)
+    if options.report:
+        report = TrajectoryReport(result, run.poses, run.ground_truth, run.latencies)
+        write_trajectory_report(options.report, report)
     return result
 
 
-def usual_settings(folder: Folder) -> OdometrySettings:
-    """Settings for a folder: the defaults, as nodes have them, unless no real camera took it."""
-    from depth_ros.estimators.odometry.settings import OdometrySettings, ideal
-
-    return ideal(OdometrySettings()) if getattr(folder, "rendered", False) else OdometrySettings()
-
-
-@dataclass(frozen=True)
-class Method:
-    """How motions are found. name: of the model or of the depth. milliseconds: of each stage, gathered on the way."""
-
-    name: str
-    words: str
-    lengths: str
-    engine: Callable[[], str]
-    estimate: Estimate
-    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+def default_settings(folder: Folder) -> OdometrySettings:
+    """The defaults of the node; for rendered folders without the errors that a real camera adds."""
+    settings = OdometrySettings()
+    return without_camera_noise(settings) if getattr(folder, "rendered", False) else settings
 
 
-def _network(model: str, settings: EngineSettings) -> Method:
-    from depth_ros.estimators.odometry.pose_network import PoseNetwork
-
-    network = PoseNetwork(model, settings)
-    card = network.card
-    return Method(
-        card.name, "a pose network alone", card.scale, lambda: network.engine_name,
-        lambda sample: network.estimate(sample.left),
-    )  # fmt: skip
-
-
-def _aligned(
-    model: str, folder: Folder, settings: EngineSettings, odometry: OdometrySettings | None
-) -> Method:
-    from depth_ros.estimators.odometry.estimator import OdometryEstimator
-
-    source = depth_source(model, folder, settings)
-    estimator = OdometryEstimator(odometry or usual_settings(folder))
-    times: dict[str, list[float]] = {"depth": [], "odometry": []}
-
-    def estimate(sample: Sample) -> Motion | None:
-        start = time.perf_counter()
-        depth = source.estimate(sample)
-        between = time.perf_counter()
-        motion = estimator.estimate(depth).motion
-        times["depth"].append(1000 * (between - start))
-        times["odometry"].append(1000 * (time.perf_counter() - between))
-        return motion
-
-    words = f"key frames aligned, depth: {source.name}"
-    return Method(source.name, words, source.scale, source.engine, estimate, times)
-
-
-def run(
-    estimate: Estimate,
+def run_odometry(
+    source: OdometrySource,
     folder: Folder,
+    settings: OdometrySettings,
     limit: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Track:
-    """String the motions of a folder's frames together. After a loss it goes on from the last pose known."""
+    progress: Progress = no_progress,
+) -> TrajectoryRun:
+    """Run odometry over the first `limit` frames of a folder (0 = all).
+
+    The poses are integrated as in the node, with the camera as base frame: while odometry is lost there is no pose,
+    or the extrapolated one if the settings say so.
+    """
     count = min(len(folder), limit or len(folder))
-    poses, truth = np.full((2, count, 4, 4), np.nan)
-    covariances = np.zeros((max(count - 1, 0), 6, 6))
-    stamps, latencies, last = list[int](), list[float](), np.eye(4)
+    poses, ground_truth = np.full((2, count, 4, 4), np.nan)
+    covariances = np.full((max(count - 1, 0), 6, 6), np.nan)
+    stamps, latencies = list[int](), list[float]()
+    extrapolates = settings.when_lost == "extrapolate"
+    base = BaseFramePose(max_extrapolation=settings.extrapolation_timeout if extrapolates else 0.0)
     for index in range(count):
         sample = folder[index]
         start = time.perf_counter()
-        motion = estimate(sample)
+        odometry = source.estimate(sample)
         latencies.append(1000 * (time.perf_counter() - start))
-        if motion is not None:
-            last = last @ motion.T_old_new
+        state, motion = base.update(odometry, np.eye(4)), odometry.motion
+        if odometry.state != "lost" or (extrapolates and base.is_valid(odometry.stamp)):
+            poses[index] = state.T
+        if motion is not None and stamps and motion.stamp_old == stamps[-1]:
             covariances[index - 1] = motion.covariance
-        if motion is not None or index == 0:
-            poses[index] = last
         if sample.T_world_camera is not None:
-            truth[index] = sample.T_world_camera
+            ground_truth[index] = sample.T_world_camera
         stamps.append(sample.left.stamp)
         progress(index + 1, count)
-    known = covariances if covariances.any() else None
-    return Track(stamps, poses, truth, known, tuple(latencies[1:]))
+    has_covariances = np.nan_to_num(covariances).any()
+    return TrajectoryRun(
+        stamps, poses, ground_truth, covariances if has_covariances else None, tuple(latencies[1:])
+    )
+
+
+def _result(data: Path, source: OdometrySource, run: TrajectoryRun) -> dict[str, Any]:
+    latency = summarise(run.latencies)
+    return {
+        "model": source.name,
+        "data": str(data),
+        "method": source.method,
+        "frames": len(run.stamps),
+        "model_scale": source.scale,
+        **trajectory_metrics(run.poses, run.ground_truth, run.covariances),
+        "nees_bounds": nees_bounds(run.poses, run.ground_truth),
+        "engine": source.engine_name,
+        "ms_per_frame": latency.median if latency else None,
+        **{
+            f"ms_{stage}": float(np.median(times[1:]))
+            for stage, times in source.milliseconds.items()
+            if times[1:]
+        },
+    }

@@ -1,9 +1,10 @@
-"""What is compared with what: images, truth, protocol and baseline of one evaluation, chosen and in words."""
+"""Evaluation setup: selected samples, ground truth, protocol and baseline."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,89 +15,92 @@ from depth_ros.datasets import Folder, Sample, open_folder
 from depth_ros.datasets.split import held_out, training
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
-from depth_ros.evaluation.baselines.semi_global import stereo_reference
-from depth_ros.evaluation.metrics.depth import PROTOCOLS, Protocol
+from depth_ros.evaluation.baselines.semi_global import stereo_reference_depth
+from depth_ros.evaluation.metrics.protocols import PROTOCOLS, DepthProtocol
+from depth_ros.evaluation.options import DepthOptions
 
 SPLITS = ("all", "held_out")
-TRUTHS = {
-    "measured": "",
-    "stereo": "NO GROUND TRUTH: g is semi-global matching of the stereo pair, itself off by about 4 %",
-    "none": "NO GROUND TRUTH: nothing to compare with",
-}
 INDOOR_RANGE = 10.0
-"""m; where 95 % of the truth is nearer, a single camera is indoors."""
+"""A recording of a single camera counts as indoors if 95 % of the depths of an image are below this, m."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """indices: the samples to evaluate. truth: a key of `TRUTHS`. text: all of it in one line.
-
-    baseline: guesses the depth of an image from others, given its truth to leave it out; None if it cannot.
-    """
+class Selection:
+    """Samples of a folder to evaluate. text: description of which samples these are."""
 
     folder: Folder
     indices: tuple[int, ...]
-    truth: str
-    protocol: Protocol
-    baseline: Callable[[np.ndarray], np.ndarray | None]
     text: str
 
-    def truth_of(self, sample: Sample) -> np.ndarray | None:
-        """(H, W) m of the rectified left image, or None where this sample has none."""
-        return _truth_of(sample, self.truth)
+    @functools.cached_property
+    def first_with_depth(self) -> Sample | None:
+        """The first sample with measured depth, or None."""
+        samples = (self.folder[index] for index in self.indices)
+        return next((sample for sample in samples if sample.depth is not None), None)
 
 
-def plan(
-    folder: Folder,
-    indices: Sequence[int],
-    words: str,
-    protocol: str = "auto",
-    scale: str = "metric",
-    training_part: Folder | None = None,
-    typical: Path | None = None,
-    changes: Mapping[str, Any] | None = None,
-) -> Plan:
-    """Choose truth, protocol and baseline for samples of a folder; `words` say which samples they are.
-
-    scale: of the model's card. training_part: the folder whose training samples the baseline is made of;
-    None = `typical`, what the model's own training images look like on average (see card.Card), and where that
-    is missing too the other images of `folder`, one left out at a time. changes: of fields of the protocol.
-    """
-    truth = truth_kind(folder, indices)
-    chosen = choose_protocol(protocol, folder, indices, truth, scale)
-    if changes:
-        chosen = dataclasses.replace(chosen, name=f"{chosen.name}, changed", **changes)
-    baseline, how = _baseline(folder, training_part, truth, typical)
-    parts = (TRUTHS[truth], chosen.text, getattr(folder, "note", ""), f"images: {words}", f"baseline: {how}")
-    return Plan(folder, tuple(indices), truth, chosen, baseline, "; ".join(filter(None, parts)))
-
-
-def choose(folder: Folder, split: str, limit: int = 0) -> tuple[list[int], str]:
-    """Indices of the samples of a split, at most `limit` (0 = all) evenly spread; and words for them."""
+def select(folder: Folder, split: str, limit: int = 0) -> Selection:
+    """The samples of a split, at most `limit` (0 = all), evenly spaced."""
     if split not in SPLITS:
         raise DepthRosError(f"split is '{split}'; allowed: {', '.join(SPLITS)}")
     indices = held_out(folder) if split == "held_out" else list(range(len(folder)))
-    words = "all" if split == "all" else "those that training never sees"
+    if not indices:
+        raise DepthRosError(f"split '{split}' of the folder has no images")
+    text = "all" if split == "all" else "held out from training"
     if 0 < limit < len(indices):
-        spread = np.linspace(0, len(indices) - 1, limit).round().astype(int)
-        return [indices[place] for place in spread], f"{limit} of {words}, evenly spread"
-    return indices, words
+        spaced = np.linspace(0, len(indices) - 1, limit).round().astype(int)
+        return Selection(folder, tuple(indices[i] for i in spaced), f"{limit} of {text}, evenly spaced")
+    return Selection(folder, tuple(indices), text)
 
 
-def choose_protocol(
-    name: str, folder: Folder, indices: Sequence[int], truth: str = "measured", scale: str = "metric"
-) -> Protocol:
-    """The protocol of that name; `auto` takes the one that suits the recording.
+@dataclass(frozen=True)
+class GroundTruth:
+    """Depth that predictions are compared with. label: caption of its images in reports. note: warning that goes with
+    every result; empty for measured depth. depth: of a sample, (H, W) m of the rectified left image, or None."""
 
-    A pair is measured as KITTI 2015, a single camera indoors as `indoor`, outdoors as `eigen`; a model
-    without metric scale is scaled by the median of each image, one of inverse depth up to scale and shift by both.
+    label: str
+    note: str
+    depth: Callable[[Sample], np.ndarray | None]
+
+
+def measured_depth(sample: Sample) -> np.ndarray | None:
+    """The recorded depth. Raises DepthRosError if it belongs to a distorted image."""
+    if sample.depth is not None and not sample.left.camera.is_rectified:
+        raise DepthRosError(
+            f"the ground-truth depth of '{sample.name}' belongs to a distorted image; rectify the recording first"
+        )
+    return sample.depth
+
+
+MEASURED = GroundTruth("ground truth", "", measured_depth)
+STEREO_REFERENCE = GroundTruth(
+    "stereo matching",
+    "NO GROUND TRUTH: g is semi-global matching of the stereo pair, with an error of about 4 %",
+    stereo_reference_depth,
+)
+NO_GROUND_TRUTH = GroundTruth("ground truth", "NO GROUND TRUTH: nothing to compare with", lambda sample: None)
+
+
+def choose_ground_truth(selection: Selection) -> GroundTruth:
+    """Measured depth if any sample has it, else semi-global matching of stereo pairs, else none."""
+    if selection.first_with_depth is not None:
+        return MEASURED
+    if selection.indices and selection.folder[selection.indices[0]].right is not None:
+        return STEREO_REFERENCE
+    return NO_GROUND_TRUTH
+
+
+def choose_protocol(name: str, sample: Sample | None, scale: str = "metric") -> DepthProtocol:
+    """The protocol of that name; `auto` chooses by a sample with measured depth (None if there is none).
+
+    Pairs and recordings without depth are measured as in KITTI 2015, a single camera indoors with `indoor`, outdoors
+    with `eigen`. scale: of the model; predictions without metric scale are aligned to each image, by its median, or by
+    scale and shift for affine inverse depth.
     """
     if name != "auto":
         if name not in PROTOCOLS:
             raise DepthRosError(f"protocol is '{name}'; allowed: auto, {', '.join(PROTOCOLS)}")
         return PROTOCOLS[name]
-    samples = (folder[index] for index in indices)
-    sample = next((s for s in samples if truth != "measured" or s.depth is not None), None)
     if sample is None or sample.right is not None or sample.depth is None:
         protocol = PROTOCOLS["kitti2015"]
     else:
@@ -106,48 +110,93 @@ def choose_protocol(
     return dataclasses.replace(protocol, scaling=scaling)
 
 
-def other_folder(data: Path | None, folder: Folder, split: str) -> Folder | None:
-    """The folder whose training part a baseline may use: `data`, the folder itself, or none."""
+@dataclass(frozen=True)
+class Baseline:
+    """Prediction without looking at the image. predict: depth (H, W) m for an image with the given ground truth
+    (H, W), which is left out of it; None if there is no other image."""
+
+    text: str
+    predict: Callable[[np.ndarray], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class EvaluationSetup:
+    """Everything that decides the metrics of depth predictions. text: one-line description of all of it."""
+
+    selection: Selection
+    ground_truth: GroundTruth
+    protocol: DepthProtocol
+    baseline: Baseline
+    text: str
+
+
+def evaluation_setup(
+    selection: Selection,
+    options: DepthOptions = DepthOptions(),  # noqa: B008
+    scale: str = "metric",
+    mean_inverse_depth: Path | None = None,
+    training_folder: Folder | None = None,
+) -> EvaluationSetup:
+    """Choose ground truth, protocol and baseline for the selected samples.
+
+    scale, mean_inverse_depth: of the model's card. The baseline is computed from the training part of
+    `training_folder`; without one, from `mean_inverse_depth`, the average of the model's training images; without that,
+    from the other images of the folder (leave one out).
+    """
+    folder, ground_truth = selection.folder, choose_ground_truth(selection)
+    protocol = choose_protocol(options.protocol, selection.first_with_depth, scale)
+    protocol = _with_changes(protocol, options)
+    if (
+        training_folder is None
+        and mean_inverse_depth is not None
+        and mean_inverse_depth.is_file()
+        and len(folder)
+    ):
+        baseline = _model_baseline(mean_inverse_depth, folder)
+    else:
+        baseline = _folder_baseline(folder, training_folder, ground_truth)
+    parts = (
+        ground_truth.note, protocol.text, getattr(folder, "note", ""), f"images: {selection.text}",
+        f"baseline: {baseline.text}",
+    )  # fmt: skip
+    return EvaluationSetup(selection, ground_truth, protocol, baseline, "; ".join(filter(None, parts)))
+
+
+def choose_training_folder(data: Path | None, folder: Folder, split: str) -> Folder | None:
+    """The folder whose training part the baseline may use: `data`, the evaluated folder itself, or none."""
     if data is not None:
         return open_folder(data)
     return folder if split == "held_out" and training(folder) else None
 
 
-def truth_kind(folder: Folder, indices: Sequence[int]) -> str:
-    """What the images can be compared with: `measured` depth, the `stereo` reference or `none`."""
-    if any(folder[index].depth is not None for index in indices):
-        return "measured"
-    return "stereo" if indices and folder[indices[0]].right is not None else "none"
+def _with_changes(protocol: DepthProtocol, options: DepthOptions) -> DepthProtocol:
+    changes: dict[str, Any] = {
+        "crop": options.crop, "scaling": options.scaling, "resize": options.resize,
+        "max_ground_truth": options.cap, "max_depth": options.cap,
+    }  # fmt: skip
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return dataclasses.replace(protocol, name=f"{protocol.name}, changed", **changes) if changes else protocol
 
 
-def _truth_of(sample: Sample, truth: str) -> np.ndarray | None:
-    if truth == "stereo":
-        return stereo_reference(sample)
-    if sample.depth is not None and not sample.left.camera.is_rectified:
-        raise DepthRosError(f"the truth of '{sample.name}' belongs to a distorted image: rectify it first")
-    return sample.depth if truth == "measured" else None
+def _model_baseline(mean_inverse_depth: Path, folder: Folder) -> Baseline:
+    mean = MeanInverseDepth.from_file(mean_inverse_depth, folder[0].left.camera.rectified().fx)
+    return Baseline(
+        "per-pixel mean inverse depth of the model's training images", lambda g: mean.predict(*g.shape)
+    )
 
 
-def _baseline(
-    folder: Folder, training_part: Folder | None, truth: str, typical: Path | None
-) -> tuple[Callable[[np.ndarray], np.ndarray | None], str]:
-    if training_part is None and typical is not None and typical.is_file() and len(folder):
-        shipped = MeanInverseDepth.shipped(typical, folder[0].left.camera.rectified().fx)
-        return lambda g: shipped.predict(
-            *g.shape
-        ), "per-pixel mean inverse depth of the model's training images"
-    source = folder if training_part is None else training_part
-    seen = range(len(source)) if training_part is None else training(source)
-    depths = [depth for index in seen if (depth := _truth_of(source[index], truth)) is not None]
+def _folder_baseline(folder: Folder, training_folder: Folder | None, ground_truth: GroundTruth) -> Baseline:
+    source = folder if training_folder is None else training_folder
+    indices = range(len(source)) if training_folder is None else training(source)
+    depths = [depth for index in indices if (depth := ground_truth.depth(source[index])) is not None]
     if not depths:
-        return lambda _: None, "none, there is no truth to take a mean of"
-    mean = MeanInverseDepth.of(depths)
-    if training_part is None:
-        return (
-            lambda g: mean.without(g).predict(*g.shape),
+        return Baseline("none, for lack of ground truth", lambda g: None)
+    mean = MeanInverseDepth.from_depths(depths)
+    if training_folder is None:
+        return Baseline(
             "per-pixel mean inverse depth of all other images of the folder (leave one out)",
+            lambda g: mean.without(g).predict(*g.shape),
         )
-    return (
-        lambda g: mean.predict(*g.shape),
-        f"per-pixel mean inverse depth of {len(depths)} training images",
+    return Baseline(
+        f"per-pixel mean inverse depth of {len(depths)} training images", lambda g: mean.predict(*g.shape)
     )

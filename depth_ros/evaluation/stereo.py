@@ -1,287 +1,265 @@
-"""A stereo model on a recorded folder: figures with semi-global matching always beside them, and the page."""
+"""Evaluation of stereo models on recorded folders, with semi-global matching as the baseline."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from depth_ros.card import find_card
 from depth_ros.datasets import Folder, Sample, open_folder
-from depth_ros.datatypes import Disparity, StereoFrame
+from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.filters import FilterSettings, filtered
+from depth_ros.estimators.stereo.estimator import (
+    DEFAULT_DISPARITY_RANGE,
+    StereoEstimator,
+    StereoSettings,
+)
+from depth_ros.estimators.stereo.pair import rectified_pair
 from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
-from depth_ros.evaluation.baselines.semi_global import stereo_reference
-from depth_ros.evaluation.depth import card_facts, matched, places
-from depth_ros.evaluation.metrics.depth import figures as depth_figures
+from depth_ros.evaluation.metrics.depth import depth_metrics
 from depth_ros.evaluation.metrics.latency import summarise
 from depth_ros.evaluation.metrics.stereo import (
     PROTOCOL,
-    Coverage,
-    disparity_figures,
-    mean_figures,
-    true_disparity,
+    CoverageByStd,
+    disparity_metrics,
+    ground_truth_disparity,
+    mean_metrics,
 )
+from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
+from depth_ros.evaluation.recorded import Recorded, RecordedDisparities, match_by_stamp
+from depth_ros.evaluation.report.sections import example_images, model_facts
 from depth_ros.evaluation.report.stereo import StereoReport, StereoStrip, write_stereo_report
-from depth_ros.evaluation.setup import choose, truth_kind
+from depth_ros.evaluation.setup import (
+    STEREO_REFERENCE,
+    GroundTruth,
+    Selection,
+    choose_ground_truth,
+    select,
+)
 
-if TYPE_CHECKING:
-    from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.stereo.estimator import StereoSettings
-
-Estimate = Callable[[StereoFrame], Disparity]
-OURS, FILLED = "ours", "semi_global_filled"
-CERTAIN, UNSAID = 0.05, 0.5
-"""The cloud shows pixels whose depth is said to be known within this share of it; px, the standard deviation where
-none is said."""
-NO_TRUTH = "NO GROUND TRUTH: compared with strict semi-global matching; "
-
-
-class RecordedDisparity(Protocol):
-    """A disparity that was recorded. stamp: ns of the pair. disparity: (H, W) px, NaN = unknown, 0 = infinitely
-    far. latency: s until it was there."""
-
-    @property
-    def stamp(self) -> int: ...
-
-    @property
-    def disparity(self) -> np.ndarray: ...
-
-    @property
-    def latency(self) -> float: ...
+MODEL, FILLED = "model", "semi_global_filled"
+"""Names of the evaluated model and of semi-global matching with filled holes among the estimators."""
+MAX_RELATIVE_STD = 0.05
+"""The report's point cloud shows pixels whose standard deviation of depth is below this fraction of the depth."""
+ASSUMED_STD = 0.5
+"""Standard deviation of disparity assumed there for models that predict none, px."""
+REFERENCE_NOTE = "NO GROUND TRUTH: compared with strict semi-global matching; "
+DEPTH_METRICS = ("abs_rel", "rmse", "delta1", "silog")
+"""Depth metrics that are also reported."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: pairs of a folder. words: which they are. reference: there is no truth, and strict
-    semi-global matching stands for it."""
+class DisparityPredictor(Protocol):
+    """Anything that estimates disparity from a rectified pair, e.g. `estimators.stereo.estimator.StereoEstimator`."""
 
-    folder: Folder
-    indices: tuple[int, ...]
-    words: str
-    reference: bool
-
-    @staticmethod
-    def of(folder: Folder, indices: Sequence[int], words: str) -> Subject:
-        return Subject(folder, tuple(indices), words, truth_kind(folder, indices) == "stereo")
-
-    def truth_of(self, sample: Sample) -> np.ndarray | None:
-        """(H, W) px of the left image, NaN = unknown; None where this sample has no truth."""
-        if not self.reference:
-            return true_disparity(sample)
-        matched = stereo_reference(sample)
-        return None if matched is None else np.float32(sample.fx_baseline) / matched
+    def estimate(self, frame: StereoFrame, /) -> Disparity:
+        """Disparity of a pair."""
+        ...
 
 
 @dataclass(frozen=True)
-class PairComparison:
-    """Estimators on the same pairs. figures, latencies (ms): by estimator. ranking: (D1, index) of the pairs with
-    truth by the first of them, best first. coverage: of its standard deviations, if it has any."""
+class StereoSetup:
+    """Pairs to evaluate and their ground truth, measured or strict semi-global matching."""
 
-    figures: dict[str, dict[str, float | None]]
+    selection: Selection
+    ground_truth: GroundTruth
+
+    @property
+    def has_reference_only(self) -> bool:
+        """Whether semi-global matching stands in for the ground truth."""
+        return self.ground_truth is STEREO_REFERENCE
+
+    def disparity(self, sample: Sample) -> np.ndarray | None:
+        """Ground truth (H, W) px of the left image, NaN = invalid; None for a sample without."""
+        if not self.has_reference_only:
+            return ground_truth_disparity(sample)
+        depth = self.ground_truth.depth(sample)
+        return None if depth is None else np.float32(sample.fx_baseline) / depth
+
+
+@dataclass(frozen=True)
+class StereoComparison:
+    """Estimators on the same pairs. metrics, latencies (ms): by estimator. ranking: (D1, index) of the pairs with
+    ground truth by the model, best first. coverage: of the model's standard deviations."""
+
+    metrics: dict[str, dict[str, float | None]]
     latencies: dict[str, tuple[float, ...]]
     ranking: tuple[tuple[float, int], ...]
-    coverage: Coverage
+    coverage: CoverageByStd
 
 
 def evaluate_stereo(
     model: str,
     data: Path,
-    *,
-    split: str = "all",
-    engine_settings: EngineSettings | None = None,
-    stereo: StereoSettings | None = None,
-    limit: int = 0,
-    report: Path | None = None,
-    command: str = "",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008
+    stereo: StereoSettings = StereoSettings(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Measure a stereo model, or `semi_global`, on a folder of pairs: what `evaluate depth --json` writes.
+    """Evaluate a stereo model, or `semi_global`, on a folder of pairs; returns the content of `evaluate depth --json`.
 
-    `figures` are the model's, with the depth figures that one camera is measured by; `baseline` those of
-    semi-global matching with its holes filled, so that both know every pixel; `baselines` also without.
-    report: file of the page to write. command: what the user typed, for the page.
-    Raises DepthRosError where the folder has no pairs with truth.
+    `metrics` are those of the model, including depth metrics; `baseline` those of semi-global matching with filled
+    holes, so that both are dense; `baselines` also without filling.
+    Raises DepthRosError if the folder has no pairs with ground truth.
     """
-    from depth_ros.engine import EngineSettings
-    from depth_ros.estimators.stereo.estimator import StereoEstimator, StereoSettings
-
-    stereo = stereo or StereoSettings()
-    ours = StereoEstimator(model, engine_settings or EngineSettings(), stereo)
-    folder = open_folder(data)
-    subject = Subject.of(folder, *choose(folder, split, limit))
-    estimates = {OURS: ours.estimate} | _classical(stereo, subject)
-    comparison = compare_pairs(estimates, subject, progress)
-    result = _result(model, data, subject, comparison, ours.engine_name)
-    if report is not None:
-        facts = _facts(model) | {"why this engine": ours.reason, "command": command}
-        curves = ours.card.curves if ours.card else None
-        write_stereo_report(report, _page(result, comparison, estimates, subject, facts), curves)
+    estimator = StereoEstimator(model, options.engine, stereo)
+    selection = select(open_folder(data), options.split, options.limit)
+    setup = StereoSetup(selection, choose_ground_truth(selection))
+    estimators = {MODEL: estimator} | _baselines(stereo, setup)
+    comparison = compare_pairs(estimators, setup, options.progress)
+    result = _result(model, data, setup, comparison, estimator.engine_status.name)
+    if options.report is not None:
+        facts = _facts(model) | {
+            "why this engine": estimator.engine_status.reason,
+            "command": options.command,
+        }
+        report = _report(result, comparison, estimators, setup, facts)
+        curves = estimator.card.curves if estimator.card else None
+        write_stereo_report(options.report, dataclasses.replace(report, curves=curves))
     return result
 
 
-def evaluate_recorded_pairs(
-    recorded: Sequence[RecordedDisparity],
-    model: str,
-    folder: Folder,
-    data: Path,
-    *,
-    report: Path | None = None,
+def evaluate_recorded_disparity(
+    recorded: Sequence[Recorded], model: str, folder: Folder, data: Path, report: Path | None = None
 ) -> dict[str, Any]:
-    """The same for disparities that `model` made elsewhere, say in a node: pairs are matched by their stamps.
+    """Evaluate disparity that `model` computed elsewhere, e.g. in a node, with the recorded latencies.
 
-    Latencies are those recorded. Raises DepthRosError if no stamp is one of the folder's.
+    Disparity is matched to the pairs of the folder by stamp. Raises DepthRosError if no stamp matches.
     """
-    from depth_ros.estimators.stereo.estimator import StereoSettings
-
-    found = matched(recorded, folder, data, "disparities")
-    by_stamp = {each.stamp: each for each in found.values()}
-
-    def estimate(pair: StereoFrame) -> Disparity:
-        return as_disparity(by_stamp[pair.left.stamp].disparity, pair)
-
-    words = f"{len(found)} of {len(folder)}, those for which disparity came back"
-    subject = Subject.of(folder, list(found), words)
-    estimates = {OURS: estimate} | _classical(StereoSettings(), subject)
-    comparison = compare_pairs(estimates, subject)
-    latencies = tuple(1000 * each.latency for each in found.values())
-    comparison = dataclasses.replace(comparison, latencies={**comparison.latencies, OURS: latencies})
-    result = _result(model, data, subject, comparison, "stereo_depth_node over DDS, pair to disparity")
+    matches = match_by_stamp(recorded, folder, data, "disparity images")
+    text = f"{len(matches)} of {len(folder)}, those with recorded disparity"
+    selection = Selection(folder, tuple(matches), text)
+    setup = StereoSetup(selection, choose_ground_truth(selection))
+    estimators = {MODEL: RecordedDisparities(matches.values())} | _baselines(StereoSettings(), setup)
+    comparison = compare_pairs(estimators, setup)
+    latencies = comparison.latencies | {MODEL: tuple(1000 * each.latency for each in matches.values())}
+    comparison = dataclasses.replace(comparison, latencies=latencies)
+    result = _result(model, data, setup, comparison, "stereo_depth_node over DDS, pair to disparity")
     if report is not None:
-        write_stereo_report(report, _page(result, comparison, estimates, subject, _facts(model)))
+        write_stereo_report(report, _report(result, comparison, estimators, setup, _facts(model)))
     return result
-
-
-def as_disparity(disparity: np.ndarray, pair: StereoFrame) -> Disparity:
-    """A recorded disparity (H, W) px, 0 = infinitely far, as the pair's."""
-    left, offset = pair.left, pair.left.camera.cx - pair.right.camera.cx
-    return Disparity(
-        left.stamp,
-        left.frame_id,
-        disparity + np.float32(offset),
-        left.camera,
-        left.image,
-        pair.baseline,
-        offset,
-    )
 
 
 def compare_pairs(
-    estimates: Mapping[str, Estimate],
-    subject: Subject,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> PairComparison:
-    """Run every estimator on the pairs that have truth, and measure it."""
-    from depth_ros.estimators.stereo.estimator import rectified_pair
-
-    rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in estimates}
-    latencies: dict[str, list[float]] = {name: [] for name in estimates}
-    ranking, coverage = [], Coverage()
-    for done, index in enumerate(subject.indices, 1):
-        sample = subject.folder[index]
+    estimators: Mapping[str, DisparityPredictor], setup: StereoSetup, progress: Progress = no_progress
+) -> StereoComparison:
+    """Run all estimators on the pairs with ground truth and measure them."""
+    rows: dict[str, list[dict[str, float | None]]] = {name: [] for name in estimators}
+    latencies: dict[str, list[float]] = {name: [] for name in estimators}
+    ranking, coverage = [], CoverageByStd()
+    indices = setup.selection.indices
+    for done, index in enumerate(indices, 1):
+        sample = setup.selection.folder[index]
         if sample.right is None:
-            raise DepthRosError(f"'{sample.name}' has no right eye: a stereo model is measured on pairs")
-        truth = subject.truth_of(sample)
-        if truth is not None:
+            raise DepthRosError(f"'{sample.name}' has no right image; stereo models are evaluated on pairs")
+        g = setup.disparity(sample)
+        if g is not None:
             pair = rectified_pair(sample.left, sample.right)
-            for name, estimate in estimates.items():
+            for name, estimator in estimators.items():
                 if not rows[name]:
-                    estimate(pair)  # builds the engine, which is no latency
+                    estimator.estimate(pair)  # builds the engine, which does not count as latency
                 start = time.perf_counter()
-                found = estimate(pair)
+                prediction = estimator.estimate(pair)
                 latencies[name].append(1000 * (time.perf_counter() - start))
-                figures = disparity_figures(found.disparity, truth, found.std)
-                rows[name].append(figures | _depth(found, sample))
-                if name == OURS:
-                    ranking.append((figures["d1_all"] or 0.0, index))
-                    coverage.add(found.disparity, truth, found.std)
-        progress(done, len(subject.indices))
+                metrics = disparity_metrics(prediction.disparity, g, prediction.std)
+                rows[name].append(metrics | _depth_metrics(prediction, sample))
+                if name == MODEL:
+                    ranking.append((metrics["d1_all"] or 0.0, index))
+                    coverage.add(prediction.disparity, g, prediction.std)
+        progress(done, len(indices))
     if not ranking:
-        raise DepthRosError(f"there is no pair with truth among {subject.words} of the images")
-    means = {name: mean_figures(found) for name, found in rows.items()}
-    taken = {name: tuple(found) for name, found in latencies.items()}
-    return PairComparison(means, taken, tuple(sorted(ranking)), coverage)
+        raise DepthRosError(f"no pair of the images ({setup.selection.text}) has ground truth")
+    means = {name: mean_metrics(row) for name, row in rows.items()}
+    times = {name: tuple(milliseconds) for name, milliseconds in latencies.items()}
+    return StereoComparison(means, times, tuple(sorted(ranking)), coverage)
 
 
-def _classical(stereo: StereoSettings, subject: Subject) -> dict[str, Estimate]:
-    """Semi-global matching as it is, and with its holes filled; none where it stands for the truth itself."""
-    from depth_ros.estimators.stereo.estimator import RANGE, StereoEstimator
-
-    if subject.reference:
+def _baselines(stereo: StereoSettings, setup: StereoSetup) -> dict[str, DisparityPredictor]:
+    """Semi-global matching without and with filled holes; none where it stands in for the ground truth."""
+    if setup.has_reference_only:
         return {}
-    of = stereo.disparity_range or RANGE
-    settings = dataclasses.replace(stereo, disparity_range=of, scale=1.0, fill=False)
+    settings = dataclasses.replace(
+        stereo, disparity_range=stereo.disparity_range or DEFAULT_DISPARITY_RANGE, scale=1.0, fill=False
+    )
     filled = dataclasses.replace(settings, fill=True)
     return {
-        SEMI_GLOBAL: StereoEstimator(SEMI_GLOBAL, stereo=settings).estimate,
-        FILLED: StereoEstimator(SEMI_GLOBAL, stereo=filled).estimate,
+        SEMI_GLOBAL: StereoEstimator(SEMI_GLOBAL, stereo=settings),
+        FILLED: StereoEstimator(SEMI_GLOBAL, stereo=filled),
     }
 
 
 def _result(
-    model: str, data: Path, subject: Subject, comparison: PairComparison, engine: str
+    model: str, data: Path, setup: StereoSetup, comparison: StereoComparison, engine: str
 ) -> dict[str, Any]:
-    note, baseline = (NO_TRUTH, "") if subject.reference else ("", "; baseline: semi-global matching, filled")
-    ours, theirs = (summarise(comparison.latencies.get(name, ())) for name in (OURS, SEMI_GLOBAL))
-    figures = comparison.figures
-    unknown: dict[str, float | None] = dict.fromkeys(figures[OURS])
+    note, baseline = "", "; baseline: semi-global matching, filled"
+    if setup.has_reference_only:
+        note, baseline = REFERENCE_NOTE, ""
+    latency, baseline_latency = (
+        summarise(comparison.latencies.get(name, ())) for name in (MODEL, SEMI_GLOBAL)
+    )
+    metrics = comparison.metrics
+    missing: dict[str, float | None] = dict.fromkeys(metrics[MODEL])
     return {
         "model": model,
         "data": str(data),
-        "protocol": f"{note}stereo: {PROTOCOL}; images: {subject.words}{baseline}",
+        "protocol": f"{note}stereo: {PROTOCOL}; images: {setup.selection.text}{baseline}",
         "images": len(comparison.ranking),
-        "figures": figures[OURS],
-        "baseline": figures.get(FILLED, unknown),
-        "baselines": {name: figures.get(name, unknown) for name in (SEMI_GLOBAL, FILLED)},
+        "metrics": metrics[MODEL],
+        "baseline": metrics.get(FILLED, missing),
+        "baselines": {name: metrics.get(name, missing) for name in (SEMI_GLOBAL, FILLED)},
         "coverage_by_std": comparison.coverage.rows(),
         "engine": engine,
-        "ms_per_image": ours.median if ours else None,
-        "ms_per_image_baseline": theirs.median if theirs else None,
+        "ms_per_image": latency.median if latency else None,
+        "ms_per_image_baseline": baseline_latency.median if baseline_latency else None,
     }
 
 
-def _depth(found: Disparity, sample: Sample) -> dict[str, float | None]:
-    """The figures of depth, of recordings whose depth is known."""
+def _depth_metrics(prediction: Disparity, sample: Sample) -> dict[str, float | None]:
+    """Depth metrics of a disparity, for recordings with measured depth."""
     if sample.depth is None:
         return {}
-    measured = depth_figures(found.depth().depth, sample.depth)
-    return {key: measured[key] for key in ("abs_rel", "rmse", "delta1", "silog")}
+    metrics = depth_metrics(prediction.depth().depth, sample.depth)
+    return {key: metrics[key] for key in DEPTH_METRICS}
 
 
 def _facts(model: str) -> dict[str, str]:
-    return {"model": "OpenCV"} if model == SEMI_GLOBAL else card_facts(find_card(model))
+    return {"model": "OpenCV"} if model == SEMI_GLOBAL else model_facts(find_card(model))
 
 
-def _page(
+def _report(
     result: dict[str, Any],
-    comparison: PairComparison,
-    estimates: Mapping[str, Estimate],
-    subject: Subject,
+    comparison: StereoComparison,
+    estimators: Mapping[str, DisparityPredictor],
+    setup: StereoSetup,
     facts: dict[str, str],
 ) -> StereoReport:
-    """The page's content: a typical pair, the range from the best to the worst, the typical one's cloud."""
-    from depth_ros.estimators.stereo.estimator import FLYING, between_surfaces, rectified_pair
-
+    """Content of the report: example pairs from best to worst, and the point cloud of the typical one."""
     strips, clouds = [], []
-    of = {index: d1 for d1, index in comparison.ranking}
-    for index, step in places([index for _, index in comparison.ranking]).items():
-        sample = subject.folder[index]
+    d1 = {index: ratio for ratio, index in comparison.ranking}
+    for index, position in example_images(list(d1)).items():
+        sample = setup.selection.folder[index]
         assert sample.right is not None
         pair = rectified_pair(sample.left, sample.right)
-        found = estimates[OURS](pair)
-        classical = estimates[FILLED](pair).disparity if FILLED in estimates else None
-        truth = subject.truth_of(sample)
-        assert truth is not None
-        title = f"{step}: {sample.name}, D1 {100 * of[index]:.1f} %"
-        image = found.image
-        strips.append(StereoStrip(title, image, found.disparity, truth, found.std, classical))
-        std = UNSAID if found.std is None else found.std
-        keep = ~between_surfaces(found.disparity, FLYING) & (std < CERTAIN * found.disparity)
-        clouds.append(dataclasses.replace(found, disparity=np.where(keep, found.disparity, np.nan)).depth())
-    truth_name = "stereo matching" if subject.reference else "truth"
-    return StereoReport(result, tuple(strips), comparison.latencies[OURS], clouds[0], facts, truth_name)
+        prediction = estimators[MODEL].estimate(pair)
+        semi_global = estimators[FILLED].estimate(pair).disparity if FILLED in estimators else None
+        g = setup.disparity(sample)
+        assert g is not None
+        title = f"{position}: {sample.name}, D1 {100 * d1[index]:.1f} %"
+        strips.append(
+            StereoStrip(title, prediction.image, prediction.disparity, g, prediction.std, semi_global)
+        )
+        clouds.append(reliable_depth(prediction))
+    label = setup.ground_truth.label
+    return StereoReport(result, tuple(strips), comparison.latencies[MODEL], clouds[0], facts, label)
+
+
+def reliable_depth(disparity: Disparity) -> Depth:
+    """Depth with NaN at flying pixels and where its standard deviation exceeds `MAX_RELATIVE_STD`."""
+    std = ASSUMED_STD if disparity.std is None else disparity.std
+    kept = filtered(disparity, FilterSettings())
+    certain = std < MAX_RELATIVE_STD * disparity.disparity
+    return dataclasses.replace(kept, disparity=np.where(certain, kept.disparity, np.nan)).depth()

@@ -1,12 +1,11 @@
-"""hugging_face: any depth network of the `transformers` library under the contract of depth_ros.
+"""hugging_face: depth networks of the transformers library.
 
-Depth Anything V1 and V2 (Yang et al. 2024), their metric checkpoints included, DPT (Ranftl et al. 2021), ZoeDepth
-(Bhat et al. 2023), GLPN (Kim et al. 2022), Depth Pro (Bochkovskii et al. 2024). `depth_ros import hugging_face
-FOLDER` makes a model of what `save_pretrained` or a download left in a folder. Code and weights have licences of
-their own: the card says what the folder said.
+Depth Anything V1 and V2 (Yang et al. 2024), including their metric checkpoints, DPT (Ranftl et al. 2021), ZoeDepth
+(Bhat et al. 2023), GLPN (Kim et al. 2022), Depth Pro (Bochkovskii et al. 2024). `depth_ros import hugging_face FOLDER`
+imports a folder written by `save_pretrained` or a download. Code and weights have their own licences; the card states
+that of the folder.
 
-The library is optional: pip install transformers. Its own code builds the network; nothing that a checkpoint
-brings along is run.
+The library is optional: pip install transformers. Its own code builds the network; code in a checkpoint is not run.
 """
 
 from __future__ import annotations
@@ -25,35 +24,37 @@ from depth_ros.errors import DepthRosError
 
 TASK = "depth"
 KINDS = ("depth_anything", "dpt", "zoedepth", "glpn", "depth_pro")
-"""`model_type` of the configurations that are known."""
+"""Supported values of `model_type` in the configuration."""
 NETWORKS: dict[str, Callable[[], nn.Module]] = {}
-"""None of our own."""
-FARTHEST = 1e4
-"""m, or the inverse of the smallest inverse depth: where a network says "infinitely far"."""
+"""Empty: the library builds the networks."""
+MAX_DEPTH = 1e4
+"""Maximum depth, m or 1 / minimum inverse depth, where a network predicts infinite depth."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a folder of transformers says of its network, as it says it."""
+    """The configuration of the network, as the library saved it."""
 
-    config: str = setting("{}", "content of config.json")
-    processor: str = setting("{}", "content of preprocessor_config.json: means and deviations of the image")
+    config: str = setting("{}", "Content of config.json.")
+    processor: str = setting("{}", "Content of preprocessor_config.json: normalisation of the image.")
 
 
-def parsed(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both files as mappings. DepthRosError if the first names no known kind of network."""
+def parse(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Content of config.json and preprocessor_config.json. Raises DepthRosError if `model_type` is not supported."""
     config, processor = json.loads(settings.config), json.loads(settings.processor)
-    kind = config.get("model_type", "nothing")
+    kind = config.get("model_type", "missing")
     if kind not in KINDS:
-        raise DepthRosError(f"hugging_face: model_type is '{kind}'; known are {', '.join(KINDS)}")
+        raise DepthRosError(
+            f"hugging_face: model_type '{kind}' is not supported; supported are {', '.join(KINDS)}"
+        )
     return config, processor
 
 
 def scale_of(config: Mapping[str, Any]) -> str:
-    """What the depth of such a network is, as a card states it.
+    """Scale of the network's depth for the card: "metric" or "affine_inverse".
 
-    DPT was trained for inverse depth up to scale and shift, but for checkpoints with a head for metres, which cannot
-    be told from the configuration: their card has to be corrected by hand.
+    DPT was trained for inverse depth up to scale and shift. There are checkpoints with metric heads, too, which the
+    configuration does not distinguish; their cards have to be corrected by hand.
     """
     if config["model_type"] == "depth_anything":
         return "metric" if config.get("depth_estimation_type") == "metric" else "affine_inverse"
@@ -61,7 +62,7 @@ def scale_of(config: Mapping[str, Any]) -> str:
 
 
 class Model(nn.Module):
-    """The contract of a depth model around a network of transformers."""
+    """A network of the transformers library with the contract of a depth model (see depth_ros.networks)."""
 
     gain: Tensor
     offset: Tensor
@@ -69,56 +70,59 @@ class Model(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        config, processor = parsed(settings)
+        config, processor = parse(settings)
         self.kind, self.scale = config["model_type"], scale_of(config)
         self.network = _build(config)
         self.size_multiple = _multiple(config)
         self.side = _side(config)
         scale = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
-        plain = not processor.get("do_normalize", self.kind != "glpn")  # GLPN's processor only rescales
-        mean = [0.0] * 3 if plain else processor.get("image_mean", [0.5] * 3)
-        std = [1.0] * 3 if plain else processor.get("image_std", [0.5] * 3)
+        normalise = processor.get("do_normalize", self.kind != "glpn")  # GLPN's processor only rescales
+        mean = processor.get("image_mean", [0.5] * 3) if normalise else [0.0] * 3
+        std = processor.get("image_std", [0.5] * 3) if normalise else [1.0] * 3
         self.register_buffer("gain", scale / torch.tensor(std, device="cpu")[:, None, None], persistent=False)
         offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])[:, None, None]
         self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor:
-        """Depth (B, H, W) float32; its inverse is right up to scale and shift where `scale` is affine_inverse."""
+        """Depth (B, H, W) float32: m where `scale` is "metric", else with unknown scale and shift of its inverse."""
         height, width = image.shape[1:3]
         x = image.float().permute(0, 3, 1, 2) * self.gain + self.offset
         if self.side:
             x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
-        said = self.network(pixel_values=x.to(next(self.network.parameters()).dtype)).predicted_depth.float()
-        said = F.interpolate(said[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
+        x = x.to(next(self.network.parameters()).dtype)
+        predicted = self.network(pixel_values=x).predicted_depth.float()
+        predicted = F.interpolate(predicted[:, None], (height, width), mode="bilinear", align_corners=False)[
+            :, 0
+        ]
         if self.scale == "affine_inverse":
-            return 1 / said.clamp(1 / FARTHEST, FARTHEST)
-        if self.kind == "depth_pro":  # inverse depth of a camera whose focal length is its width
-            return (intrinsics[:, 0, 0] / width)[:, None, None] / said.clamp(1 / FARTHEST, FARTHEST)
-        return torch.where(said > 0, said, torch.nan)
+            return 1 / predicted.clamp(1 / MAX_DEPTH, MAX_DEPTH)
+        if self.kind == "depth_pro":  # predicts inverse depth for a focal length equal to the image width
+            return (intrinsics[:, 0, 0] / width)[:, None, None] / predicted.clamp(1 / MAX_DEPTH, MAX_DEPTH)
+        return torch.where(predicted > 0, predicted, torch.nan)
 
 
 def _build(config: dict[str, Any]) -> nn.Module:
-    """The network with the weights that its constructor gives it, float32."""
+    """The network with initial weights, float32."""
     try:
         from transformers import AutoModelForDepthEstimation
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     except ImportError as error:
-        raise DepthRosError("family hugging_face needs another package: pip install transformers") from error
-    wanted = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+        raise DepthRosError("family hugging_face needs transformers: pip install transformers") from error
+    options = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
     if config["model_type"] == "depth_pro":
-        wanted["use_fov_model"] = False  # the focal length is known
-    made = CONFIG_MAPPING[config["model_type"]].from_dict(wanted)
+        options["use_fov_model"] = False  # the intrinsics are known
+    library_config = CONFIG_MAPPING[config["model_type"]].from_dict(options)
     try:
-        network = AutoModelForDepthEstimation.from_config(made).float()
-    except (ValueError, ImportError) as error:  # the library's words for what it cannot build
+        network = AutoModelForDepthEstimation.from_config(library_config).float()
+    except (ValueError, ImportError) as error:  # the library's message tells why
         raise DepthRosError(f"hugging_face: transformers cannot build this network: {error}") from error
-    if config["model_type"] == "zoedepth":  # BEiT's fused attention with a bias has no form in ONNX
+    if config["model_type"] == "zoedepth":  # BEiT's fused attention with bias cannot be exported to ONNX
         network.set_attn_implementation("eager")
     return network
 
 
 def _side(config: Mapping[str, Any]) -> int:
-    """px of the square that a network insists on, whatever the shape of the image; 0 = none."""
+    """Side, px, of the square input that a network requires, whatever the shape of the image; 0 = any shape."""
     if config["model_type"] == "depth_pro":
         ratios = config.get("scaled_images_ratios", (0.25, 0.5, 1))
         return int(config.get("patch_size", 384) / min(ratios))
@@ -129,7 +133,7 @@ def _side(config: Mapping[str, Any]) -> int:
 
 
 def _multiple(config: Mapping[str, Any]) -> int:
-    """px that width and height must be multiples of."""
+    """px that width and height of the input must be multiples of."""
     if _side(config) or config["model_type"] == "glpn":
         return 32
     backbone = config.get("backbone_config") or {}
@@ -137,11 +141,11 @@ def _multiple(config: Mapping[str, Any]) -> int:
 
 
 def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """These networks come trained."""
+    """Not supported: raises DepthRosError."""
     raise DepthRosError(
-        "family hugging_face is not trained here: use the library of its authors, then import"
+        "models of family hugging_face cannot be trained by depth_ros: train them with transformers, then import them"
     )
 
 
 def initialise(model: Model) -> None:
-    """Nothing: weights come with the import."""
+    """Does nothing: the weights are imported."""

@@ -1,17 +1,17 @@
-"""monodepth: depth of one image, learnt from rectified pairs alone.
+"""monodepth: depth from one image, learned from rectified stereo pairs.
 
-Source: Godard, Mac Aodha, Brostow, "Unsupervised Monocular Depth Estimation with Left-Right Consistency",
-CVPR 2017. A network sees the left image and predicts the disparities of both views; training asks that each
-view can be synthesised from the other. Names (upconv7, iconv7, disp4, ...) are those of the paper's table.
+Source: Godard, Mac Aodha, Brostow, "Unsupervised Monocular Depth Estimation with Left-Right Consistency", CVPR 2017.
+A network takes the left image and predicts the disparities of both views; the loss asks that each view can be
+synthesised from the other. Layer names (upconv7, iconv7, disp4, ...) are those of the paper's table.
 
-Disparities are fractions of the image width, at most 0.3, of a rig with the baseline of the training rig;
-points at infinity must have none. Depth in metres is then, for an image W px wide,
+Disparities are fractions of the image width, at most 0.3, for the baseline of the training rig; points at infinity must
+have zero disparity. With an image of W px, depth in metres is
 
     depth = fx * baseline / (W * disparity)
 
-with fx of the camera at hand. For the training camera this is the textbook formula; for any other it
-includes the factor (fx / W) / (fx_train / W_train) by which a network that judges distance by apparent size
-errs: fx_train cancels. How high the camera sits and how it is tilted is not corrected.
+with fx of the camera in use. For the training camera this is the textbook formula; for another camera it contains the
+factor (fx / W) / (fx_train / W_train), by which a network that judges distance by apparent size errs: fx_train cancels.
+A different height or tilt of the camera is not corrected.
 
 Licence: see LICENCE_NOTE.
 """
@@ -28,10 +28,11 @@ from torch.nn import functional as F
 
 from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
+from depth_ros.networks.blocks.convolution import upsample_nearest
 from depth_ros.networks.blocks.photometric import appearance, smoothness
 from depth_ros.networks.blocks.sampling import sample_horizontal
 
-TASK = "depth"  # with Settings.stereo a model's task is "stereo_depth"
+TASK = "depth"  # "stereo_depth" with Settings.stereo
 
 LICENCE_NOTE = (
     "The code and weights that the authors of monodepth released are under the UCLB ACP-A licence "
@@ -41,22 +42,18 @@ LICENCE_NOTE = (
     "cover the use of the method: ask before using family 'monodepth' commercially."
 )
 
-MAX_DISPARITY = 0.3  # widths
+MAX_DISPARITY = 0.3
+"""Fraction of the image width."""
 SCALES = 4
 
 
 def conv(channels: int, width: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution with (kernel - 1) // 2 zeros on all sides, then ELU; there is no normalisation anywhere."""
+    """Convolution with (kernel - 1) // 2 zeros on all sides, then ELU. No layer is normalised."""
     return nn.Sequential(nn.Conv2d(channels, width, kernel, stride, (kernel - 1) // 2), nn.ELU())
 
 
-def double(x: torch.Tensor) -> torch.Tensor:
-    """Twice the height and width, by repeating pixels."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
 def vgg_stages(channels: int) -> tuple[list[nn.Module], list[int]]:
-    """Seven stages, each halving the size in its second convolution, and the channels each puts out."""
+    """Seven stages, each with stride 2 in its second convolution, and their numbers of output channels."""
     widths, kernels = [32, 64, 128, 256, 512, 512, 512], [7, 5, 3, 3, 3, 3, 3]
     stages: list[nn.Module] = []
     for width, kernel in zip(widths, kernels):
@@ -66,7 +63,7 @@ def vgg_stages(channels: int) -> tuple[list[nn.Module], list[int]]:
 
 
 class Unit(nn.Module):
-    """Bottleneck unit of a residual network: n, n, then 4 n channels. ELU follows the sum."""
+    """Bottleneck of a residual network with n, n and 4 n channels; ELU after the sum."""
 
     def __init__(self, channels: int, n: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -78,12 +75,15 @@ class Unit(nn.Module):
 
 
 def resnet50_stages(channels: int, lean: bool = False) -> tuple[list[nn.Module], list[int]]:
-    """Six stages of a ResNet-50 as published: the last unit of a stage strides, and every unit projects.
+    """Six stages of a ResNet-50 as published, and their numbers of output channels.
 
-    lean: only units that change the shape project their shortcut (He et al. 2016). The released networks
-    project in all of them, which was not meant; the authors keep it for the weights' sake.
+    The last unit of a stage has the stride, and every shortcut has a projection. lean: project only the shortcuts of
+    units that change the shape (He et al. 2016). In the released networks all of them are projected, by mistake; the
+    authors keep it for compatibility with the weights.
     """
-    pool = nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3, 2))  # zeros can win: ELU has negative values
+    pool = nn.Sequential(
+        nn.ZeroPad2d(1), nn.MaxPool2d(3, 2)
+    )  # padding can be the maximum: ELU has negative values
     stages: list[nn.Module] = [conv(channels, 64, 7, stride=2), pool]
     channels = 64
     for n, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
@@ -98,7 +98,7 @@ def resnet50_stages(channels: int, lean: bool = False) -> tuple[list[nn.Module],
 
 
 class Network(nn.Module):
-    """Encoder of the given stages, and the decoder that goes back to full size over all their outputs."""
+    """Encoder of the given stages, and a decoder to full size with skip connections from all of them."""
 
     def __init__(self, stages: list[nn.Module], widths: list[int]) -> None:
         super().__init__()
@@ -116,19 +116,19 @@ class Network(nn.Module):
             channels = width
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """x: (B, C, H, W) in [0, 1]. Returns four float32 (B, 2, H / 2^s, W / 2^s), s = 0 to 3: the
-        disparities of the left (channel 0) and right view, in widths."""
+        """(B, C, H, W) in [0, 1] -> four (B, 2, H / 2^s, W / 2^s) float32, s = 0 to 3: disparities of the left view
+        (channel 0) and the right view, fractions of the width."""
         skips = []
         for stage in self.encoder:
             x = stage(x)
             skips.append(x)
         disparities: list[torch.Tensor] = []
         for level in range(len(skips), 0, -1):
-            parts = [self.decoder[f"upconv{level}"](double(x))]
+            parts = [self.decoder[f"upconv{level}"](upsample_nearest(x))]
             if level > 1:
                 parts.append(skips[level - 2])
             if level < SCALES:
-                parts.append(double(disparities[-1]).to(x.dtype))
+                parts.append(upsample_nearest(disparities[-1]).to(x.dtype))
             x = self.decoder[f"iconv{level}"](torch.cat(parts, 1))
             if level <= SCALES:
                 logits = self.decoder[f"disp{level}"](x)
@@ -155,20 +155,22 @@ class Settings:
 
     encoder: str = setting(
         "vgg",
-        "encoder; resnet50_lean has shortcut projections only where shapes change",
+        "Encoder; resnet50_lean projects shortcuts only where shapes change.",
         choices=tuple(ENCODERS),
     )
-    stereo: bool = setting(False, "take both images of a pair: task stereo_depth")
-    baseline: float = setting(0.54, "baseline of the rig it was trained with", "m", minimum=0.001)
-    max_depth: float = setting(80.0, "larger depths become this, zero disparity too", "m", minimum=0.1)
+    stereo: bool = setting(False, "Take both images of a pair, for task stereo_depth.")
+    baseline: float = setting(0.54, "Baseline of the training rig.", "m", minimum=0.001)
+    max_depth: float = setting(
+        80.0, "Maximum depth; larger depths, and that of zero disparity, are set to it.", "m", minimum=0.1
+    )
     post_process: bool = setting(
-        False, "also run the mirrored image, to mend the side borders: twice the time; tuned to KITTI"
+        False,
+        "Combine with the prediction for the mirrored image, for better borders; twice the time, tuned to KITTI.",
     )
 
 
 class Model(nn.Module):
-    """A network with the contract of its task: depth of (image, intrinsics), or, where
-    `settings.stereo`, disparity of (left, right).
+    """`Network` with the contract of a depth model or, with `settings.stereo`, of a stereo model.
 
     task: which of the two. size_multiple: px that width and height must be multiples of.
     """
@@ -176,24 +178,24 @@ class Model(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         if settings.stereo and settings.post_process:
-            raise DepthRosError("monodepth: post_process needs a single image: switch it or stereo off")
+            raise DepthRosError("monodepth: 'post_process' needs a single image: disable it or 'stereo'")
         self.settings = settings
         self.task = "stereo_depth" if settings.stereo else "depth"
         self.network = Network(*ENCODERS[settings.encoder](6 if settings.stereo else 3))
         self.size_multiple = 2 ** len(self.network.encoder)
 
     def disparities(self, left: torch.Tensor, right: torch.Tensor | None = None) -> list[torch.Tensor]:
-        """Four scales of (B, 2, H / 2^s, W / 2^s), as `Network`, of images (B, H, W, 3) uint8.
+        """Outputs of `Network`, four (B, 2, H / 2^s, W / 2^s), for images (B, H, W, 3) uint8.
 
-        Raises DepthRosError if a side is no multiple of `size_multiple`.
+        Raises DepthRosError if a side is not a multiple of `size_multiple`.
         """
         height, width = left.shape[1:3]
         step = self.size_multiple
         if height % step or width % step:
-            near = [max(step, step * round(side / step)) for side in (width, height)]
+            nearest = [max(step, step * round(side / step)) for side in (width, height)]
             raise DepthRosError(
                 f"monodepth with encoder {self.settings.encoder} takes images whose sides are multiples of "
-                f"{step} px; got {width}x{height}: resize to {near[0]}x{near[1]}"
+                f"{step} px; got {width}x{height}: resize to {nearest[0]}x{nearest[1]}"
             )
         images = [left] if right is None or not self.settings.stereo else [left, right]
         dtype = next(self.parameters()).dtype
@@ -201,14 +203,14 @@ class Model(nn.Module):
         return self.network(x / 255)
 
     def forward(self, image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """(left or only image, intrinsics or right image) -> (B, H, W) float32: depth, m, or disparity, px.
+        """Depth (B, H, W) float32 m of (image, intrinsics), or disparity (B, H, W) float32 px of (left, right).
 
         Images are uint8 (B, H, W, 3), intrinsics (B, 3, 3) px.
         """
         width = image.shape[2]
         if self.settings.stereo:
             return width * self.disparities(image, other)[0][:, 0]
-        if self.settings.post_process:  # image and mirror image as one batch
+        if self.settings.post_process:  # image and mirrored image as one batch
             image = image.float()
             normal, mirrored = self.disparities(torch.cat([image, image.flip(2)]))[0][:, 0].chunk(2)
             disparity = post_process(normal, mirrored.flip(2))
@@ -224,16 +226,16 @@ MODELS = {
 
 
 def depth_from(disparity_px: torch.Tensor, fx: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """Depth (B, H, W), m, of disparities (B, H, W), px of the image whose focal lengths are fx (B,), px."""
+    """Depth (B, H, W) m of disparities (B, H, W) px in an image with focal length fx (B,) px."""
     depth = fx.float().reshape(-1, 1, 1) * settings.baseline / disparity_px
     return depth.clamp(max=settings.max_depth)
 
 
 def post_process(normal: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-    """One disparity (B, H, W) of that of the image and that of its mirror image, already flipped back.
+    """Combined disparity (B, H, W) of an image and of its mirrored image, the latter flipped back.
 
-    Their mean, but for the sides: what the right eye does not see is wrong at the left border of a run, so
-    the outer 5 % come from the run in which that side was the other one, blending over the next 5 %.
+    The mean of both, except at the sides: the left border of a prediction is wrong, since the right view does not show
+    it. The outer 5 % come from the prediction for which that side is not the left one; the next 5 % are blended.
     """
     x = torch.linspace(0, 1, normal.shape[-1], dtype=normal.dtype, device=normal.device)
     left = 1 - (20 * (x - 0.05)).clamp(0, 1)
@@ -245,23 +247,25 @@ def post_process(normal: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
 class LossSettings:
     """Weights of `loss` (section 3.2 of the paper, equations 1 to 4)."""
 
-    ssim_weight: float = setting(0.85, "share of SSIM in appearance; the rest is L1", minimum=0, maximum=1)
+    ssim_weight: float = setting(
+        0.85, "Weight of SSIM in the appearance loss; that of L1 is 1 - ssim_weight.", minimum=0, maximum=1
+    )
     smoothness_weight: float = setting(
-        0.1, "weight of smoothness, halved with every coarser scale", minimum=0
+        0.1, "Weight of the smoothness loss at full size; halved at each coarser scale.", minimum=0
     )
     smoothness_axes: str = setting(
-        "x", "'x' is what the released code minimises, 'xy' the paper's equation 3", choices=("x", "xy")
-    )
-    consistency_weight: float = setting(1.0, "weight of left-right consistency", minimum=0)
+        "x", "Axes of the smoothness loss: 'x' as in the released code, 'xy' as in the paper.", choices=("x", "xy")
+    )  # fmt: skip
+    consistency_weight: float = setting(1.0, "Weight of the left-right consistency loss.", minimum=0)
 
 
 def loss(
     model: Model, batch: dict[str, torch.Tensor], settings: LossSettings = LossSettings()
 ) -> dict[str, torch.Tensor]:
-    """Terms of a batch of rectified pairs, each summed over four scales and both views, not yet weighted.
+    """Loss of a batch of rectified pairs (section 3.2 of the paper).
 
-    batch: "image" and "right", (B, H, W, 3) uint8. Returns scalars "appearance", "smoothness",
-    "consistency" and their weighted sum "loss".
+    batch: "image" (left) and "right", (B, H, W, 3) uint8. Terms, summed over four scales and both views, without
+    weights: appearance, smoothness (/ 2^s) and consistency. "loss" is their weighted sum.
     """
     left, right = (batch[key].permute(0, 3, 1, 2).float() / 255 for key in ("image", "right"))
     terms = {name: left.new_zeros(()) for name in ("appearance", "smoothness", "consistency")}
@@ -283,11 +287,11 @@ def loss(
 
 
 def augment(batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """The batch as `loss` takes it, half of the pairs mirrored and, drawn apart, half of them recoloured.
+    """Augmented batch for `loss`: half of the pairs are mirrored and, independently, half are recoloured.
 
-    A mirrored pair changes eyes, so that disparities stay positive. Both images of a pair get the same
-    gamma (0.8 to 1.2), brightness (0.5 to 2) and gain of each channel (0.8 to 1.2). Other entries
-    of the batch would not belong to a mirrored pair and are left out.
+    Mirroring swaps the views, so that disparities stay positive. Both images of a pair get the same gamma (0.8 to 1.2),
+    brightness (0.5 to 2) and gain of each channel (0.8 to 1.2). Other entries of the batch are dropped: they would not
+    fit a mirrored pair.
     """
     left, right = batch["image"], batch["right"]
     count = len(left)
@@ -299,17 +303,17 @@ def augment(batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[
     mirror, recolour = draw(0, 1) < 0.5, draw(0, 1) < 0.5
     gamma, gain = draw(0.8, 1.2), draw(0.5, 2.0) * draw(0.8, 1.2, channels=3)
 
-    def coloured(image: torch.Tensor) -> torch.Tensor:
+    def recoloured(image: torch.Tensor) -> torch.Tensor:
         changed = ((image / 255) ** gamma * gain).clamp(0, 1) * 255
         return torch.where(recolour, changed.round().to(torch.uint8), image)
 
     new_left = torch.where(mirror, right.flip(2), left)
     new_right = torch.where(mirror, left.flip(2), right)
-    return {"image": coloured(new_left), "right": coloured(new_right)}
+    return {"image": recoloured(new_left), "right": recoloured(new_right)}
 
 
 def initialise(model: Model) -> None:
-    """The published start of training: Xavier-uniform kernels and no bias. Nothing is pretrained."""
+    """The published initialisation: Xavier-uniform kernels, zero bias. Nothing is pretrained."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)

@@ -1,144 +1,165 @@
-"""The estimator's odometry as that of the robot: where the camera sits, what an IMU says, how long a unit of depth is,
-and time that jumps."""
+"""Odometry of the robot's base from depth images: mounting pose of the camera, IMU, scale, and jumps of time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from rclpy.lifecycle import ManagedEntity
 from rclpy.node import Node
 
 from depth_ros.datatypes import Depth, Odometry
+from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion.pending_pairs import MAX_REORDERING
-from depth_ros.estimators.odometry.base_frame import BaseState, BaseTrack
-from depth_ros.estimators.odometry.pose_solver import Known
+from depth_ros.estimators.odometry.base_frame import BaseFramePose, BaseState
 from depth_ros.estimators.odometry.scale import Scale, ScaleSettings
+from depth_ros.estimators.odometry.systematic_errors import Gaussian
 from depth_ros.nodes.inputs.imu import ImuInput
 from depth_ros.nodes.inputs.scale import ScaleInput
 from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 
+METRIC = Scale(1.0, 0.0, "depth")
+
+
+class OdometryEstimatorLike(Protocol):
+    """`OdometryEstimator`, or another source of odometry."""
+
+    @property
+    def readout_time(self) -> Gaussian: ...
+
+    def reset(self) -> None: ...
+
+    def estimate(self, depth: Depth, rotation: np.ndarray | None = None) -> Odometry: ...
+
+
+@dataclass(frozen=True)
+class BaseOdometryResult:
+    """Odometry after one frame.
+
+    odometry: of the camera. state: of the base; is_valid: whether it is tracked, or extrapolated for a time that is
+    short enough. scale: metres per unit of depth, None while it is unknown; odometry and state are then in units.
+    readout_time: s, as estimated. start: number of the estimator's start.
+    """
+
+    depth: Depth
+    odometry: Odometry
+    state: BaseState
+    is_valid: bool
+    base_frame: str
+    scale: Scale | None
+    readout_time: Gaussian
+    start: int
+
 
 class BaseOdometry:
-    """Depth -> odometry of `base_frame` (empty: of the camera), while `node` is active.
+    """Depth -> odometry of `base_frame`, or of the camera if that is empty.
 
-    What makes a frame useless is said to `complain` and counted in `rejected`; `begun` counts starts of the estimator.
-    scale: how the scale is found of depth that has none. Once it is known odometry starts anew, in metres.
+    Everything but `inputs`, which are entities of `node`, is used in the thread that estimates. `starts` counts the
+    starts of the estimator. Once the scale of up-to-scale depth is known, odometry restarts in metres.
     """
 
     def __init__(
-        self, node: Node, estimator: Any, track: BaseTrack, settings: OdometryNodeSettings, scale: ScaleSettings,
-        complain: Callable[[str], None],
+        self, node: Node, estimator: OdometryEstimatorLike, pose: BaseFramePose, settings: OdometryNodeSettings,
+        scale_settings: ScaleSettings, warn: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.track, self.complain = track, complain
-        self.rejected = self.begun = 0
+        self.pose, self._warn = pose, warn
+        self.starts = 0
         self._estimator, self._settings = estimator, settings
+        self._stamp = 0
         self._transforms = Transforms(node)
         self._imu = ImuInput(node) if settings.use_imu else None
         self._scale: ScaleInput | None = None
         if settings.depth_scale != "metric":
-            self._scale = ScaleInput(node, settings, scale, self._imu, self._transforms, complain)
-        self.begin()
-
-    def destroy(self) -> None:
-        self._transforms.destroy()
-        for source in (self._imu, self._scale):
-            if source:
-                source.destroy()
+            self._scale = ScaleInput(node, settings, scale_settings, self._imu, self._transforms, warn)
 
     @property
-    def scale(self) -> Scale | None:
-        """Metres per unit of depth; None where that is not known."""
-        return self._scale.known if self._scale else Scale(1.0, 0.0, "depth")
+    def inputs(self) -> list[ManagedEntity]:
+        """The subscriptions that it reads."""
+        return [each for each in (self._transforms, self._imu, self._scale) if each]
 
-    @property
-    def readout(self) -> Known:
-        """s from the first row of an image to the last, as far as the estimator knows."""
-        return self._estimator.readout
+    def restart(self) -> None:
+        """Reset the estimator; the pose stays."""
+        self._reset_estimator()
+        self.pose.restart()
 
-    def begin(self, at_start: bool = False) -> None:
-        """The estimator forgets what it saw; the pose becomes the first one, or stays."""
-        self._reset()
-        if at_start:
-            self.track.place()
-        else:
-            self.track.restart()
+    def reset(self) -> None:
+        """Reset the estimator, and the pose to the initial one."""
+        self._reset_estimator()
+        self.pose.reset()
 
-    def _reset(self) -> None:
-        self._estimator.reset()
-        if self._scale:
-            self._scale.begin()
-        self._stamp = 0
-        self.begun += 1
+    def set_pose(self, T_odom_base: np.ndarray, covariance: np.ndarray) -> None:
+        """Reset the estimator, and set the pose (4, 4) and its covariance (6, 6)."""
+        self._reset_estimator()
+        self.pose.set_pose(T_odom_base, covariance)
 
-    def base_of(self, depth: Depth) -> str:
-        """The frame whose motion is given."""
-        return self._settings.base_frame or depth.frame_id
-
-    def fixed_to(self, base: str) -> str:
-        """The frame to which /tf_static fixes `base`; empty where it is the root of the robot."""
-        return self._transforms.static.parent(base)
-
-    def estimate(self, depth: Depth) -> tuple[Odometry, BaseState] | None:
-        """Odometry of the camera and the state of the base; None where the frame is of no use."""
-        if not self._in_order(depth.stamp):
-            return None
-        base, camera = self.base_of(depth), depth.frame_id
-        T_base_optical = self._between(base, camera, depth.stamp)
-        if T_base_optical is None:
-            return None
-        rotation = self._measured_rotation(camera, depth.stamp)
-        found = self._estimator.estimate(depth, rotation)
+    def estimate(self, depth: Depth) -> BaseOdometryResult:
+        """Process one frame. Raises DepthRosError if it cannot be used."""
+        self._check_order(depth.stamp)
+        base_frame = self._settings.base_frame or depth.frame_id
+        T_base_optical = self._mounting_pose(base_frame, depth)
+        odometry = self._estimator.estimate(depth, self._imu_rotation(depth.frame_id, depth.stamp))
         self._stamp = depth.stamp
         if self._scale:
-            unknown = self._scale.known is None
-            self._scale.measure(depth, found, T_base_optical)
-            if unknown and self._scale.known:  # units on the way so far were no metres
-                self._reset()
-                self.track.again()
-                found = self._estimator.estimate(depth)
+            was_known = self._scale.scale is not None
+            self._scale.measure(depth, odometry, T_base_optical)
+            if self._scale.scale and not was_known:  # the trajectory so far is not in metres
+                self._reset_estimator()
+                self.pose.rewind()
+                odometry = self._estimator.estimate(depth)
                 self._stamp = depth.stamp
-            found = self._scale.metres(found)
-        return found, self.track.update(found, T_base_optical)
+            odometry = self._scale.in_metres(odometry)
+        state = self.pose.update(odometry, T_base_optical)
+        scale = self._scale.scale if self._scale else METRIC
+        return BaseOdometryResult(
+            depth, odometry, state, self.pose.is_valid(state.stamp), base_frame, scale,
+            self._estimator.readout_time, self.starts,
+        )  # fmt: skip
 
-    def reject(self, problem: str) -> None:
-        """A frame is left out."""
-        self.rejected += 1
-        self.complain(problem)
+    def _reset_estimator(self) -> None:
+        self._estimator.reset()
+        if self._scale:
+            self._scale.restart()
+        self._stamp = 0
+        self.starts += 1
 
-    def _in_order(self, stamp: int) -> bool:
-        """Whether to work on the frame of `stamp`. Jumps of time start odometry anew."""
+    def _check_order(self, stamp: int) -> None:
+        """Restart if time jumps. Raises DepthRosError if the frame is late."""
         gap = 1e-9 * (stamp - self._stamp)
-        if not self._stamp or 0 < gap <= self._settings.longest_gap:
-            return True
+        if not self._stamp or 0 < gap <= self._settings.max_frame_gap:
+            return
         if -MAX_REORDERING < gap <= 0:
-            self.reject(f"a frame came {-1000 * gap:.0f} ms after a newer one, or twice: left out")
-            return False
+            raise DepthRosError(
+                f"frame ignored: its stamp is {-1000 * gap:.0f} ms before that of the previous frame"
+            )
         if gap < 0:
-            self.complain(f"time went back by {-gap:.3f} s: odometry starts anew, at its first pose")
+            self._warn(f"time went back by {-gap:.3f} s: odometry restarts at its initial pose")
+            self.reset()
         else:
-            self.complain(f"no frame for {gap:.3f} s: odometry starts anew, at its last pose")
-        self.begin(at_start=gap < 0)
-        return True
+            self._warn(f"no frame for {gap:.3f} s: odometry restarts at its last pose")
+            self.restart()
 
-    def _between(self, a: str, b: str, stamp: int) -> np.ndarray | None:
-        """(4, 4) T_a_b; None, with a complaint, where TF does not say it."""
-        T = np.eye(4) if a == b else self._transforms.between(a, b, stamp)
+    def _mounting_pose(self, base_frame: str, depth: Depth) -> np.ndarray:
+        """(4, 4) T_base_optical. Raises DepthRosError if TF does not have it."""
+        if base_frame == depth.frame_id:
+            return np.eye(4)
+        T = self._transforms.between(base_frame, depth.frame_id, depth.stamp)
         if T is None:
-            self.reject(self._transforms.problem(a, b))
+            raise DepthRosError(self._transforms.missing_transform_text(base_frame, depth.frame_id))
         return T
 
-    def _measured_rotation(self, camera: str, stamp: int) -> np.ndarray | None:
-        """(3, 3) from this camera to that of the frame before, by the IMU; None where it does not say."""
+    def _imu_rotation(self, camera_frame: str, stamp: int) -> np.ndarray | None:
+        """(3, 3) R_old_new of the camera since the last frame, from the IMU; None where it is not available."""
         if not (self._imu and self._stamp):
             return None
         R_old_new = self._imu.rotation(self._stamp, stamp)
         if R_old_new is None:
-            self.complain(f"'{self._imu.topic}' has no samples from the time of the images")
+            self._warn(f"'{self._imu.topic}' has no samples for the time of the images")
             return None
-        T = self._transforms.between(camera, self._imu.frame_id, stamp)
+        T = self._transforms.between(camera_frame, self._imu.frame_id, stamp)
         if T is None:
-            self.complain(self._transforms.problem(camera, self._imu.frame_id))
+            self._warn(self._transforms.missing_transform_text(camera_frame, self._imu.frame_id))
             return None
         return T[:3, :3] @ R_old_new @ T[:3, :3].T

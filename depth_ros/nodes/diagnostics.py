@@ -1,93 +1,178 @@
-"""What a node tells of its health: one DiagnosticStatus a second on /diagnostics, and throttled log lines."""
+"""Health of a node: a DiagnosticStatus on /diagnostics once a second, and throttled log messages."""
 
 from __future__ import annotations
 
 import re
+import threading
 import time
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-_REPEAT = 10.0
-"""Seconds before the same complaint is logged again."""
+from depth_ros.engine import EngineStatus
+from depth_ros.errors import DepthRosError
 
-_SILENCE = 3.0
-"""Seconds without a frame after which the watchdog speaks."""
+_LOG_INTERVAL = 10.0
+"""Seconds before the same warning is logged again."""
+
+_INPUT_TIMEOUT = 3.0
+"""Seconds without a frame after which the reason is reported."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """time.perf_counter() when a frame was received and when its result was estimated."""
+
+    received: float
+    estimated: float
 
 
 class Diagnostics:
-    """Counts frames of `node` and publishes rates, latency and complaints of the last second.
+    """Counts the frames of a node; publishes rates, latencies and warnings of the last second. Thread-safe.
 
-    `values` gives further key-value pairs, `silence` the cause if no frame comes (empty: none expected).
-    `error` is the reason why the node does not work at all.
+    values: further key-value pairs of the status. no_input_reason: why no frame arrives; empty if none is expected.
+    error: why the node cannot work; the status is ERROR until it is cleared.
     """
 
     def __init__(
-        self, node: Node, name: str, values: Callable[[], dict[str, object]], silence: Callable[[], str]
+        self,
+        node: Node,
+        name: str,
+        values: Callable[[], dict[str, object]],
+        no_input_reason: Callable[[], str],
     ) -> None:
-        self.node, self.values, self.silence = node, values, silence
+        self._node, self._values, self._no_input_reason = node, values, no_input_reason
         self.error = ""
+        self.rejected = 0
         self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {name}"
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self._logged: dict[str, float] = {}
-        self._complaints: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._log_times: dict[str, float] = {}
+        self._logged_errors: set[str] = set()
+        self._engine: object = ""
+        self._warnings: dict[str, None] = {}  # an ordered set
+        self._errors: dict[str, None] = {}
         self._milliseconds: dict[str, list[float]] = {"latency": [], "processing": [], "estimate": []}
-        self._tick_time = self._frame_time = time.monotonic()
-        # Steady, not ROS time: with simulated time the watchdog must work while /clock stands still.
+        self._last_tick = self._last_frame = time.monotonic()
+        # Steady instead of ROS time: with simulated time, diagnostics must go on while /clock stands still.
         node.create_timer(1.0, self.tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def complain(self, text: str) -> None:
-        """A WARN in the next status, and a log line unless the same was logged a moment ago."""
-        self._complaints[text] = None
-        kind = re.sub(r"[\d.]+", "", text)  # the same complaint with other numbers is not a new one
+    def warn(self, text: str) -> None:
+        """Report WARN in the next status; log the text unless it was logged within the last seconds."""
+        kind = re.sub(r"[\d.]+", "", text)  # the same warning with other numbers is not a new one
         now = time.monotonic()
-        if now - self._logged.get(kind, -_REPEAT) >= _REPEAT:
-            self._logged[kind] = now
-            self.node.get_logger().warning(text)
+        with self._lock:
+            self._warnings[text] = None
+            is_due = now - self._log_times.get(kind, float("-inf")) >= _LOG_INTERVAL
+            if is_due:
+                self._log_times[kind] = now
+        if is_due:
+            self._node.get_logger().warning(text)
 
-    def awake(self) -> None:
-        """A frame was taken in: the watchdog starts anew."""
-        self._frame_time = time.monotonic()
+    def reject(self, error: Exception) -> None:
+        """Count a frame without a result, and report why."""
+        with self._lock:
+            self.rejected += 1
+        self.report(error)
 
-    def published(self, stamp: int, started: float, estimated: float) -> None:
-        """A result left. stamp: ns of its image; started, estimated: time.perf_counter() when received and
-        when estimated."""
-        now = time.perf_counter()
-        self._milliseconds["estimate"].append((estimated - started) * 1e3)
-        self._milliseconds["processing"].append((now - started) * 1e3)
-        self._milliseconds["latency"].append((self.node.get_clock().now().nanoseconds - stamp) / 1e6)
+    def report(self, error: Exception) -> None:
+        """Warn of a DepthRosError. Anything else is a bug: ERROR in the next status, a traceback in the log once."""
+        if isinstance(error, DepthRosError):
+            self.warn(str(error))
+            return
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        kind = f"{type(error).__name__} {[(frame.filename, frame.lineno) for frame in last]}"
+        with self._lock:
+            self._errors[f"internal error, {type(error).__name__}: {error}"] = None
+            is_new = kind not in self._logged_errors
+            self._logged_errors.add(kind)
+        if is_new:
+            self._node.get_logger().error("".join(traceback.format_exception(error)))
+
+    def frame_received(self) -> None:
+        """Restart the input timeout."""
+        self._last_frame = time.monotonic()
+
+    def published(self, stamp: int, timing: Timing) -> None:
+        """Record that a result was published. stamp: ns, of its image."""
+        now, latency = time.perf_counter(), (self._node.get_clock().now().nanoseconds - stamp) / 1e6
+        with self._lock:
+            self._milliseconds["estimate"].append((timing.estimated - timing.received) * 1e3)
+            self._milliseconds["processing"].append((now - timing.received) * 1e3)
+            self._milliseconds["latency"].append(latency)
 
     def tick(self) -> None:
         """Publish the status of the time since the last one."""
         now = time.monotonic()
-        if now - self._frame_time > _SILENCE:
-            reason = self.silence()
+        if now - self._last_frame > _INPUT_TIMEOUT:
+            reason = self._no_input_reason()
             if reason:
-                self.complain(reason)
+                self.warn(reason)
+        with self._lock:
+            warnings, errors = "; ".join(self._warnings), "; ".join(self._errors)
+            milliseconds = self._milliseconds
+            self._warnings, self._errors = {}, {}
+            self._milliseconds = {name: [] for name in milliseconds}
         status = DiagnosticStatus(name=self._name, hardware_id="depth_ros")
-        problems = "; ".join(self._complaints)
-        if self.error:
-            status.level, status.message = DiagnosticStatus.ERROR, self.error
-        elif problems:
-            status.level, status.message = DiagnosticStatus.WARN, problems
+        if self.error or errors:
+            status.level, status.message = DiagnosticStatus.ERROR, self.error or errors
+        elif warnings:
+            status.level, status.message = DiagnosticStatus.WARN, warnings
         else:
             status.level, status.message = DiagnosticStatus.OK, "ok"
-        pairs = {**self.values(), **self._figures(now - self._tick_time)}
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in pairs.items()]
+        given = self._values()
+        self._log_engine(given)
+        values = {
+            **given,
+            "rejected frames": self.rejected,
+            **_rates(milliseconds, now - self._last_tick),
+        }
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
-        message.header.stamp = self.node.get_clock().now().to_msg()
+        message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
-        self._complaints.clear()
-        self._tick_time = now
+        self._last_tick = now
 
-    def _figures(self, seconds: float) -> dict[str, str]:
-        """Output rate, and mean and greatest times, of the last `seconds`; the lists start anew."""
-        figures = {"output rate (Hz)": f"{len(self._milliseconds['latency']) / seconds:.1f}"}
-        for name, values in self._milliseconds.items():
-            if values:
-                figures[f"{name} mean (ms)"] = f"{sum(values) / len(values):.1f}"
-                figures[f"{name} max (ms)"] = f"{max(values):.1f}"
-            values.clear()
-        return figures
+    def _log_engine(self, values: dict[str, object]) -> None:
+        """Log the engine when another one serves."""
+        engine = values.get("engine", "")
+        if engine not in ("", self._engine):
+            self._node.get_logger().info(f"engine: {engine} ({values['why this engine']})")
+        self._engine = engine
+
+
+class Rate:
+    """Frequency of events, from a counter that is read now and then."""
+
+    def __init__(self) -> None:
+        self._last = (0, time.monotonic())
+
+    def of(self, count: int) -> float:
+        """Events per second since the last call. count: all events until now, restarting at any time from 0."""
+        (last_count, last_time), now = self._last, time.monotonic()
+        self._last = (count, now)
+        return max(count - last_count, 0) / max(now - last_time, 1e-3)
+
+
+def engine_values(status: EngineStatus) -> dict[str, object]:
+    """Key-value pairs of the engine that serves, and of the one that is being built."""
+    return {
+        "engine": status.name,
+        "why this engine": status.reason,
+        "engine is being built": bool(status.building),
+        "engine build": status.building,
+    }
+
+
+def _rates(milliseconds: dict[str, list[float]], seconds: float) -> dict[str, object]:
+    """Output rate, mean and maximum times of the frames published within `seconds`."""
+    rates: dict[str, object] = {"output rate (Hz)": f"{len(milliseconds['latency']) / seconds:.1f}"}
+    for name, values in milliseconds.items():
+        if values:
+            rates[f"{name} mean (ms)"] = f"{sum(values) / len(values):.1f}"
+            rates[f"{name} max (ms)"] = f"{max(values):.1f}"
+    return rates

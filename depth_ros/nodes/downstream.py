@@ -1,30 +1,52 @@
-"""Nodes of one process hand their results to each other as they are, without messages."""
+"""Forwarding of results between the nodes of one process, without messages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from depth_ros.datatypes import Depth, Odometry
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
-class Follower(Protocol):
-    """A node that works on the results of another one of its process."""
+class DepthSource(Enum):
+    """Where a node takes its depth images from."""
 
-    def wanted(self) -> bool:
-        """Whether a result would be used now."""
+    TOPICS = "topics"
+    UPSTREAM_NODE = "a node of the same process"
+
+
+@dataclass(frozen=True)
+class DepthWithOdometry:
+    """A frame in metres with its odometry."""
+
+    depth: Depth
+    odometry: Odometry
+
+
+class Downstream(Protocol[T_contra]):
+    """A node that works on the results of another node of its process."""
+
+    def is_needed(self) -> bool:
+        """Whether the node would use a result now."""
         ...
 
-    def take(self, *results: Any) -> None:
-        """Use the results of one frame; returns when the work is done. Arrays are shared and not to be changed."""
+    def take(self, result: T_contra) -> None:
+        """Process one result; called in the worker thread. Arrays are shared and must not be modified."""
         ...
 
 
-def wanted(followers: Iterable[Follower]) -> bool:
-    """Whether one of them would use a result now."""
-    return any(follower.wanted() for follower in followers)
+def is_needed(downstream: Iterable[Downstream[T]]) -> bool:
+    """Whether one of the nodes would use a result now."""
+    return any(node.is_needed() for node in downstream)
 
 
-def hand_on(followers: Iterable[Follower], *results: Any) -> None:
-    """Give the results of one frame to whoever would use them now."""
-    for follower in followers:
-        if follower.wanted():
-            follower.take(*results)
+def forward_to(downstream: Iterable[Downstream[T]], result: T) -> None:
+    """Pass a result to the nodes that would use it now."""
+    for node in downstream:
+        if node.is_needed():
+            node.take(result)

@@ -1,98 +1,230 @@
-"""What all life-cycle nodes here do alike: start by themselves, say why they cannot, advertise, run."""
+"""Life cycle of the nodes: transitions of their parts, start and end of the process."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.logging import get_logger
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from depth_ros import engine
+from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.inputs.camera import incompatible_text
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
+from depth_ros.nodes.parameters import Parameters
+from depth_ros.nodes.worker import Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
+
+EXIT_TIMEOUT = 2.0
+"""Seconds that a running estimation has to end when the process is told to."""
 
 
-def start(node: LifecycleNode, autostart: bool) -> None:
-    """Configure and activate `node`, unless that is left to a life-cycle manager."""
-    if autostart and node.trigger_configure() == SUCCESS:
-        node.trigger_activate()
+@dataclass(frozen=True)
+class LifeCycleSettings:
+    """Parameters of every node."""
+
+    autostart: bool = setting(
+        True, "Configure and activate the node when it starts. Set to false if a life-cycle manager does so."
+    )
 
 
-def configured(
-    node: LifecycleNode, configure: Callable[[], None], diagnostics: Diagnostics
-) -> TransitionCallbackReturn:
-    """What `on_configure` returns after `configure`; why that failed is said, and stays in the diagnostics."""
-    try:
-        configure()
-    except DepthRosError as error:
-        diagnostics.error = f"cannot configure: {error}"
-        node.get_logger().error(diagnostics.error)
-        return FAILURE
-    except Exception:  # rclpy would swallow it
-        node.get_logger().fatal(traceback.format_exc())
-        raise
-    diagnostics.error = ""
-    return SUCCESS
+class LifeCycle(ManagedEntity):
+    """The transitions of a node: its parts go up one after the other and come down in reverse order.
 
+    configure: reads the parameters and returns the parts, first those that others need. release: drops the references
+    to them after cleanup. If a part fails to go up, those before it come down again, and the reason is logged and
+    shown in the diagnostics. If one fails to come down, the others do, and the node ends up unconfigured. Nothing
+    that a part raises ends the node.
 
-def advertise(
-    node: LifecycleNode, kind: type, topic: str, complain: Callable[[str], None], kept: int = 1
-) -> LifecyclePublisher:
-    """A reliable publisher of `topic`; subscribers that cannot hear it are named to `complain`."""
-    resolved = node.resolve_topic_name(topic)
-
-    def incompatible(event: Any) -> None:
-        complain(incompatible_text(resolved, "subscriber", event))
-
-    return node.create_lifecycle_publisher(
-        kind, topic, QoSProfile(depth=kept, reliability=ReliabilityPolicy.RELIABLE),
-        event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-    )  # fmt: skip
-
-
-def share_memory() -> None:
-    """Let all threads of this process share what they freed, where the C library is glibc.
-
-    It would give each thread an arena of its own, and images are made in one and freed in another.
+    This is the only managed entity of its node, because rclpy runs them in no particular order.
     """
-    most_arenas = -8
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(most_arenas, 1)
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        parameters: Parameters,
+        diagnostics: Diagnostics,
+        configure: Callable[[], Iterable[ManagedEntity]],
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.node, self._parameters, self._diagnostics = node, parameters, diagnostics
+        self._configure, self._release = configure, release
+        self._configured: list[ManagedEntity] = []
+        self._active: list[ManagedEntity] = []
+        node.add_managed_entity(self)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the node is active, or is being activated."""
+        return bool(self._active)
+
+    def start(self) -> None:
+        """Configure and activate the node unless `autostart` is false."""
+        if self._parameters.read(LifeCycleSettings).autostart and self.node.trigger_configure() == SUCCESS:
+            self.node.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            for part in self._configure():
+                _check(part.on_configure(state), part)
+                self._configured.append(part)
+        except Exception as error:
+            self._report("configure", error)
+            self._clean_up(state)
+            return FAILURE
+        self._parameters.locked = True
+        self._diagnostics.error = ""
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._diagnostics.frame_received()  # the input timeout counts from now
+        try:
+            for part in self._configured:
+                _check(part.on_activate(state), part)
+                self._active.append(part)
+        except Exception as error:
+            self._report("activate", error)
+            self._deactivate(state)
+            return FAILURE
+        self._diagnostics.error = ""
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return SUCCESS if self._deactivate(state) else ERROR
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return SUCCESS if self._clean_up(state) else ERROR
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._deactivate(state)
+        self._clean_up(state)
+        return SUCCESS
+
+    on_error = on_shutdown
+
+    def _deactivate(self, state: LifecycleState) -> bool:
+        """Deactivate all active parts. Returns whether none failed."""
+        succeeded = True
+        while self._active:
+            part = self._active.pop()
+            try:
+                _check(part.on_deactivate(state), part)
+            except Exception as error:
+                self._report("deactivate", error)
+                succeeded = False
+        return succeeded
+
+    def _clean_up(self, state: LifecycleState) -> bool:
+        """Clean up all configured parts. Returns whether none failed."""
+        succeeded = True
+        while self._configured:
+            part = self._configured.pop()
+            try:
+                _check(part.on_cleanup(state), part)
+            except Exception as error:
+                self._report("clean up", error)
+                succeeded = False
+        self._release()
+        self._parameters.locked = False
+        return succeeded
+
+    def _report(self, transition: str, error: Exception) -> None:
+        """Log why a transition failed, and show it in the diagnostics."""
+        if not self.node.context.ok():
+            return  # a signal has shut ROS down during the transition
+        is_bug = not isinstance(error, DepthRosError)
+        cause = f"internal error, {type(error).__name__}: {error}" if is_bug else str(error)
+        self._diagnostics.error = f"cannot {transition}: {cause}"
+        trace = "\n" + "".join(traceback.format_exception(error)) if is_bug else ""
+        self.node.get_logger().error(self._diagnostics.error + trace)
 
 
-def run(name: str, make: Callable[[], Iterable[Any]], args: list[str] | None = None) -> int:
-    """Run the nodes that `make` makes, in one thread, until they are told to stop. 1 if they cannot be made, because a
-    parameter given at start is not allowed, say."""
-    share_memory()
-    rclpy.init(args=args)
+def _check(result: TransitionCallbackReturn, part: ManagedEntity) -> None:
+    if result != SUCCESS:
+        raise DepthRosError(f"{type(part).__name__} returned {result.name}")
+
+
+class ManagedNode(Protocol):
+    """A node with a `LifeCycle`."""
+
+    life_cycle: LifeCycle
+    diagnostics: Diagnostics
+
+
+def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[str] | None = None) -> int:
+    """Run the nodes that `make` returns until SIGINT or SIGTERM arrives.
+
+    Returns 0, or 1 if they cannot be made, for example because of an invalid parameter value.
+    """
+    # A termination ends what is going on as Ctrl-C does. ROS adds its own handlers and calls these.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    worker: Worker | None = None
     try:
-        nodes = list(make())
+        limit_memory_arenas()
+        rclpy.init(args=args)
+        worker = Worker()
+        _spin(list(make(worker)))
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
     except (DepthRosError, ParameterException) as error:
         get_logger(name).fatal(str(error))
         return 1
-    executor = SingleThreadedExecutor()
-    try:
-        for node in nodes:
-            executor.add_node(node)
-            node.start()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the usual ways to end
+    except Exception:
+        if rclpy.ok():
+            raise  # otherwise it results from the signal that has shut ROS down
+    finally:
+        _end(worker)
     return 0
+
+
+def _spin(nodes: list[ManagedNode]) -> None:
+    """Start the nodes and run their callbacks until ROS is shut down. No exception in a callback ends them."""
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node.life_cycle.node)
+        node.life_cycle.start()
+    while rclpy.ok():
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+        except Exception as error:
+            for node in nodes:  # the executor does not tell which of them it was
+                node.diagnostics.report(error)
+
+
+def _end(worker: Worker | None) -> None:
+    """End the builds and the worker thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process is ending already
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    engine.close()
+    if worker and not worker.close(EXIT_TIMEOUT):
+        # A network still runs. Python's finalization would wait for it or crash under it: threads of PyTorch and
+        # OpenMP use objects that are destroyed. Nothing needs to be saved, so the process ends without finalization.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def limit_memory_arenas() -> None:
+    """Let all threads share one memory arena if the C library is glibc.
+
+    Otherwise each thread gets its own and keeps what it frees; images are allocated in one thread and freed in another.
+    """
+    M_ARENA_MAX = -8
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)

@@ -1,269 +1,268 @@
-"""Depth images in, what moves out, and how fast: the ROS face of ObjectMotionEstimator."""
+"""Object motion node: moving objects and their velocities from depth images."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
-from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from visualization_msgs.msg import MarkerArray
+import numpy as np
+from nav_msgs.msg import Odometry as OdometryMessage
+from rclpy.lifecycle import LifecycleNode, ManagedEntity
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
-from depth_ros.config import setting
-from depth_ros.datatypes import Depth, Odometry
+from depth_ros.datatypes import Depth, Motion, ObjectMotion, Odometry
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
-from depth_ros.estimators.object_motion.pending_pairs import WaitingPairs
+from depth_ros.estimators.object_motion.pending_pairs import MAX_PENDING, PendingPairs
+from depth_ros.messages.decode import labels_from, stamp_ns
 from depth_ros.nodes import life_cycle
-from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.inputs.odometry import OdomInput
+from depth_ros.nodes.base_odometry import OdometryEstimatorLike
+from depth_ros.nodes.diagnostics import Diagnostics, Timing
+from depth_ros.nodes.downstream import DepthSource, DepthWithOdometry
+from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
+from depth_ros.nodes.inputs.labels import LabelInput
+from depth_ros.nodes.inputs.odometry import OdometryInput
 from depth_ros.nodes.inputs.rgbd import RgbdInput
-from depth_ros.nodes.outputs.object_motion import MotionOutput
+from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.object_motion_settings import ObjectMotionNodeSettings
+from depth_ros.nodes.outputs.object_motion import OBJECT_MOTION_TOPICS, ObjectMotionOutput
+from depth_ros.nodes.outputs.publishers import Publishers
 from depth_ros.nodes.parameters import Parameters
+from depth_ros.nodes.topics import Topic
+from depth_ros.nodes.worker import FrameProcessor, Worker
+
+TOPICS = (
+    Topic("depth/image_rect", Image, "in", "Depth images, 32FC1 in m or 16UC1 in mm."),
+    Topic("depth/camera_info", CameraInfo, "in", "Calibration of the depth images."),
+    Topic("image", Image, "in", "Images of the same view.", "image_transport: raw"),
+    Topic("image/compressed", CompressedImage, "in", "Compressed images of the same view.",
+          "image_transport: compressed"),
+    Topic("camera_info", CameraInfo, "in", "Calibration of the images."),
+    Topic("odom", OdometryMessage, "in", "Odometry of the robot.", "ego_motion: odom"),
+    Topic("labels", Image, "in", "Instance label images; 0 = background.", "use_labels"),
+    Topic("/tf_static", TFMessage, "in", "Mounting pose of the camera.", "ego_motion: odom"),
+    Topic("/tf", TFMessage, "in", "The same for moving joints.", "ego_motion: odom"),
+    *OBJECT_MOTION_TOPICS,
+)  # fmt: skip
+
+
+SETTINGS = (ObjectMotionNodeSettings, CameraSettings, ObjectMotionSettings, EngineSettings, LifeCycleSettings)
+"""The parameters of object_motion_node are the fields of these."""
+
+
+class ObjectMotionEstimatorLike(Protocol):
+    """`ObjectMotionEstimator`, or another source of object motion."""
+
+    def estimate(
+        self, older: Depth, newer: Depth, motion: Motion, labels: np.ndarray | None = None
+    ) -> list[ObjectMotion]: ...
 
 
 @dataclass(frozen=True)
-class ObjectMotionNodeSettings:
-    """Parameters of object_motion_node; those of ObjectMotionSettings and EngineSettings join them."""
+class Estimators:
+    """Constructors of the estimators: ObjectMotionEstimator and OdometryEstimator, or functions like them."""
 
-    ego_motion: str = setting(
-        "camera",
-        "how the camera itself moves. camera: found in image and depth; odom: nav_msgs/Odometry on `odom`",
-        choices=("camera", "odom"),
-    )
-    use_labels: bool = setting(
-        False, "`labels` says which pixels are one object (0: none); else objects are found by how they move"
-    )
-    motion_model: str = setting(
-        "", "with use_labels: a model of task object_motion that says how objects move, instead of their images and "
-        "depths; labels are then the same in all images of one object",
-    )  # fmt: skip
-    image_transport: str = setting(
-        "raw", "how images come: `image` or `image/compressed`", choices=("raw", "compressed")
-    )
-    rectified: bool = setting(
-        False, "images and depth are rectified already: P of camera_info describes them, D is ignored"
-    )
-    sync_tolerance: float = setting(
-        0.02, "stamps of depth, image and labels may differ by so much; the nearest are taken", "s", 0.0, 0.5
-    )
-    longest_pair: float = setting(
-        0.35, "images that are farther apart in time are not compared", "s", 0.01, 5.0
-    )
-    point_stride: int = setting(1, "points of every n-th row and column", "px", 1, 16, dynamic=True)
-    arrow_seconds: float = setting(
-        1.0, "arrows lead to where an object will be after so long", "s", 0.05, 10.0, dynamic=True
-    )
-    autostart: bool = setting(True, "configure and activate at start, without a life-cycle manager")
+    object_motion: Callable[[ObjectMotionSettings], ObjectMotionEstimatorLike]
+    odometry: Callable[[], OdometryEstimatorLike]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Moving objects of one frame. received: time.perf_counter() of its image."""
+
+    depth: Depth
+    objects: list[ObjectMotion]
+    received: float
 
 
 class ObjectMotionNode(LifecycleNode):
-    """Life-cycle node. In: `depth/image_rect`, `depth/camera_info`, `image`, `camera_info`, if asked `odom`, `labels`.
+    """Life-cycle node with the topics `TOPICS`.
 
-    Out: `moving` (MarkerArray), `moving/labels` (mono16, 0 = nothing moves), `moving/camera_info` (of the labels),
-    `moving/points` and `moving/objects` (MOVING_POINT_FIELDS: every pixel that moves; every object once).
-    Velocities are over ground, in the optical frame of the image, like all results: no odometry's drift is in them,
-    and TF turns them into any other frame. One thread; nothing is computed that nobody subscribes to.
-    estimator, odometry: ObjectMotionEstimator and OdometryEstimator, or what are called and behave like them.
-    topics: False where a node of this process hands its depth and odometry to `take`. others: as of Parameters.
+    Velocities are relative to the ground, in the optical frame of the image, like all results: they are free of the
+    drift of odometry, and TF transforms them to any other frame. Nothing is computed without a subscriber.
+    other_parameters: as in Parameters. Raises DepthRosError if a parameter is started with an invalid value.
     """
 
     def __init__(
-        self, estimator: Callable[..., Any], odometry: Callable[..., Any], name: str = "object_motion_node",
-        topics: bool = True, others: Iterable[str] = (), **options: Any,
+        self, estimators: Estimators, worker: Worker, name: str = "object_motion_node",
+        source: DepthSource = DepthSource.TOPICS, other_parameters: Iterable[str] = (),
+        parameter_overrides: list[Parameter] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
-        self._make_estimator, self._make_odometry, self._topics = estimator, odometry, topics
-        self._outputs: dict[str, LifecyclePublisher] = {}
-        self._rgbd: RgbdInput | None = None
-        self._odom: OdomInput | None = None
-        self._pairs: WaitingPairs | None = None
-        self._rejected = self._objects = 0
-        self.parameters = Parameters(
-            self, ObjectMotionNodeSettings, ObjectMotionSettings, EngineSettings, others=others
+        super().__init__(
+            name,
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=parameter_overrides,
         )
-        self.diagnostics = Diagnostics(self, "object motion", self._values, self._silence)
-        self.parameters.name_unknown(self.diagnostics.complain)
+        self._estimators, self._source = estimators, source
+        self._estimator: ObjectMotionEstimatorLike | None = None
+        self._odometry: OdometryEstimatorLike | None = None
+        self._rgbd: RgbdInput | None = None
+        self._odometry_input: OdometryInput | None = None
+        self._pairs: PendingPairs[Image] = PendingPairs(0.0, None, None)
+        self._new_labels: deque[Image] = deque(maxlen=MAX_PENDING)  # from the executor to the worker thread
+        self._is_requested = False
+        self._num_objects = 0
+        self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
+        self.diagnostics = Diagnostics(self, "object motion", self._values, self._no_input_reason)
+        self.parameters.warn_about_unknown(self.diagnostics.warn)
+        self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
+        self._output = ObjectMotionOutput(self._outputs)
+        self._processor = FrameProcessor(worker, self.diagnostics, self._publish, begin=self._begin)
+        self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
-    def start(self) -> None:
-        """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        life_cycle.start(self, self.parameters.read(ObjectMotionNodeSettings).autostart)
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return life_cycle.configured(self, self._configure, self.diagnostics)
-
-    def _configure(self) -> None:
+    def _configure(self) -> list[ManagedEntity]:
         self._settings = settings = self.parameters.read(ObjectMotionNodeSettings)
-        if settings.ego_motion == "odom" and not self._topics:
+        warn = self.diagnostics.warn
+        if settings.ego_motion == "odom" and self._source is DepthSource.UPSTREAM_NODE:
             raise DepthRosError(
-                "ego_motion is 'odom', but odometry of this process hands its motion on: leave it 'camera', or run "
-                "object_motion_node by itself"
+                "ego_motion is 'odom', but in this process the odometry node provides the motion: set ego_motion to "
+                "'camera', or run object_motion_node on its own"
             )
-        self._estimator = self._chosen(settings)
-        own = self._topics and settings.ego_motion == "camera"
-        self._odometry = self._make_odometry() if own else None
-        self._outputs = {
-            "markers": self._advertise(MarkerArray, "moving"),
-            "labels": self._advertise(Image, "moving/labels"),
-            "info": self._advertise(CameraInfo, "moving/camera_info"),
-            "points": self._advertise(PointCloud2, "moving/points"),
-            "objects": self._advertise(PointCloud2, "moving/objects"),
-        }
-        self._output = MotionOutput(self._outputs)
-        self.parameters.locked = True
+        self._estimator = self._estimator_of(settings)
+        parts: list[ManagedEntity] = [self._outputs, self._processor]
+        if settings.use_labels:
+            parts.append(LabelInput(self, self._on_labels))
+        if settings.ego_motion == "odom":
+            self._odometry_input = OdometryInput(
+                self, settings.max_pair_interval, self._request_estimate, warn
+            )
+            parts.append(self._odometry_input)
+        if self._source is DepthSource.UPSTREAM_NODE:
+            return parts
+        if settings.ego_motion == "camera":
+            self._odometry = self._estimators.odometry()
+        self._rgbd = RgbdInput(
+            self,
+            self.parameters.read(CameraSettings),
+            settings.approximate_sync_tolerance_seconds,
+            self._on_pair,
+            warn,
+        )
+        self.get_logger().info(
+            f"moving objects in '{self._rgbd.depth_image.topic}' and '{self._rgbd.image.topic}'"
+        )
+        return [*parts, self._rgbd]
 
-    def _chosen(self, settings: ObjectMotionNodeSettings) -> Any:
-        """The network if one is named, else geometry."""
+    def _estimator_of(self, settings: ObjectMotionNodeSettings) -> ObjectMotionEstimatorLike:
+        """The network if there is one, otherwise geometry."""
         motion = self.parameters.read(ObjectMotionSettings)
         if not settings.motion_model:
-            return self._make_estimator(motion)
+            return self._estimators.object_motion(motion)
         if not settings.use_labels:
             raise DepthRosError(
-                f"motion_model '{settings.motion_model}' needs to be told what is one object: set use_labels, and "
-                "publish `labels`"
+                f"motion_model '{settings.motion_model}' needs instance labels: set use_labels to true and publish "
+                "label images on `labels`"
             )
         from depth_ros.estimators.object_motion.network import ObjectMotionNetwork
 
         return ObjectMotionNetwork(settings.motion_model, motion, self.parameters.read(EngineSettings))
 
-    def _advertise(self, kind: type, topic: str) -> LifecyclePublisher:
-        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain)
+    def _release(self) -> None:
+        self._estimator = self._odometry = self._rgbd = self._odometry_input = None
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        settings, complain = self._settings, self.diagnostics.complain
-        odom = None
-        if settings.ego_motion == "odom":
-            odom = OdomInput(self, settings.longest_pair, self._work, complain)
-        self._pairs = WaitingPairs(
-            settings.longest_pair,
-            settings.sync_tolerance,
-            settings.use_labels,
-            odom.motion if odom else None,
+    def _begin(self) -> None:
+        """Forget the frames of an earlier activation."""
+        settings, odometry = self._settings, self._odometry_input
+        self._is_requested = False
+        self._new_labels.clear()
+        self._pairs = PendingPairs(
+            settings.max_pair_interval,
+            settings.approximate_sync_tolerance_seconds if settings.use_labels else None,
+            odometry.motion if odometry else None,
         )
-        source = "depth and odometry of this process"
-        if self._topics:
-            self._rgbd = RgbdInput(
-                self,
-                settings.image_transport,
-                settings.rectified,
-                settings.sync_tolerance,
-                self._on_pair,
-                complain,
-            )
-            source = f"'{self._rgbd.depth_image.topic}' and '{self._rgbd.image.topic}'"
-        if settings.use_labels:
-            self._labels = self.create_subscription(
-                Image, "labels", self._on_labels, QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )  # fmt: skip
-        self._odom = odom
-        self.diagnostics.awake()
-        self.get_logger().info(f"{source} -> '{self._outputs['markers'].topic_name}'")
-        return super().on_activate(state)
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_input()
-        return super().on_deactivate(state)
+    def is_needed(self) -> bool:
+        """Whether a frame would be processed now."""
+        return self.life_cycle.is_active and self._outputs.has_subscribers()
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_input()
-        return super().on_shutdown(state)
+    def take(self, result: DepthWithOdometry) -> None:
+        """Process the depth and the odometry of a node upstream, in the worker thread."""
+        self.diagnostics.frame_received()
+        self._processor.run(partial(self._add, result.depth, result.odometry, time.perf_counter()))
 
-    def _close_input(self) -> None:
-        if self._pairs and self._settings.use_labels:
-            self.destroy_subscription(self._labels)
-        for source in (self._rgbd, self._odom) if self._pairs else ():
-            if source:
-                source.destroy()
-        self._pairs = self._rgbd = self._odom = None
+    def _on_pair(self, image: ImageMessage, depth: Image) -> None:
+        self.diagnostics.frame_received()
+        if self.is_needed():
+            self._processor.submit(partial(self._add_pair, image, depth, time.perf_counter()))
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._estimator = self._odometry = None
-        self._outputs, self.parameters.locked = {}, False
-        return TransitionCallbackReturn.SUCCESS
+    def _on_labels(self, message: Image) -> None:
+        if self.is_needed():
+            self._new_labels.append(message)
+            self._request_estimate()
 
-    def wanted(self) -> bool:
-        """Whether a frame would be worked on now."""
-        return self._pairs is not None and self._output.heard()
+    def _request_estimate(self) -> None:
+        """Look for complete pairs in the worker thread: labels or odometry have arrived."""
+        if not self._is_requested:
+            self._is_requested = True
+            self._processor.enqueue(self._estimate_newest)
 
-    def _on_pair(self, image: Any, depth: Any) -> None:
-        self.diagnostics.awake()
-        if not (self._rgbd and self.wanted()):
-            return
-        started = time.perf_counter()
-        try:
-            decoded = self._rgbd.depth(image, depth)
-        except DepthRosError as error:
-            self._reject(error)
-            return
-        self.take(decoded, self._odometry.estimate(decoded) if self._odometry else None, started)
+    def _add_pair(self, image: ImageMessage, depth: Image, received: float) -> Result | None:
+        assert self._rgbd
+        decoded = self._rgbd.depth(image, depth)
+        odometry = self._odometry.estimate(decoded) if self._odometry else None
+        return self._add(decoded, odometry, received)
 
-    def take(self, depth: Depth, odometry: Odometry | None = None, started: float | None = None) -> None:
-        """One frame, and what odometry says of it. started: time.perf_counter() when it was received."""
-        self.diagnostics.awake()
-        if not (self._pairs and self.wanted()):
-            return
+    def _add(self, depth: Depth, odometry: Odometry | None, received: float) -> Result | None:
         if odometry and odometry.state == "lost":
-            self.diagnostics.complain(
-                "how the camera moves is not known (odometry is lost): nothing is published"
+            self.diagnostics.warn(
+                "the motion of the camera is unknown because odometry is lost: no objects are published"
             )
-        self._pairs.add(depth, odometry.motion if odometry else None, started or time.perf_counter())
-        self._work()
+        self._pairs.add(depth, odometry.motion if odometry else None, received)
+        return self._estimate_newest()
 
-    def _on_labels(self, message: Any) -> None:
-        if self._pairs and self.wanted():
-            self._pairs.add_labels(message)
-            self._work()
-
-    def _work(self) -> None:
-        """Find and publish what moves in the newest frame of which all is known, if there is one."""
-        complete = self._pairs.newest() if self._pairs else None
+    def _estimate_newest(self) -> Result | None:
+        """Moving objects in the newer frame of the newest complete pair; None if there is none."""
+        self._is_requested = False  # before the labels are taken: later ones request again
+        while self._new_labels:
+            new_labels = self._new_labels.popleft()
+            self._pairs.add_labels(stamp_ns(new_labels.header), new_labels)
+        complete = self._pairs.newest()
         if complete is None:
-            return
-        pair, motion, labels = complete
-        try:
-            ids = None if labels is None else messages.labels_at(labels, pair.newer.camera)
-            objects = self._estimator.estimate(pair.older, pair.newer, motion, ids)
-        except DepthRosError as error:
-            self._reject(error)
-            return
-        estimated, now = time.perf_counter(), self.parameters.read(ObjectMotionNodeSettings)
-        self._objects = len(objects)
-        self._output.publish(pair.newer, objects, now.point_stride, now.arrow_seconds)
-        self.diagnostics.published(pair.newer.stamp, pair.received, estimated)
+            return None
+        pair, motion, message = complete
+        labels = None if message is None else labels_from(message, pair.newer.camera)
+        assert self._estimator
+        objects = self._estimator.estimate(pair.older, pair.newer, motion, labels)
+        return Result(pair.newer, objects, pair.received)
 
-    def _reject(self, error: DepthRosError) -> None:
-        self._rejected += 1
-        self.diagnostics.complain(str(error))
+    def _publish(self, result: Result, timing: Timing) -> None:
+        settings = self.parameters.read(ObjectMotionNodeSettings)
+        self._num_objects = len(result.objects)
+        self._output.publish(result.depth, result.objects, settings.point_stride, settings.arrow_seconds)
+        self.diagnostics.published(result.depth.stamp, replace(timing, received=result.received))
 
-    def _silence(self) -> str:
-        return self._rgbd.silence() if self._rgbd else ""
+    def _no_input_reason(self) -> str:
+        return self._rgbd.no_input_reason() if self.life_cycle.is_active and self._rgbd else ""
 
     def _values(self) -> dict[str, object]:
-        """What the status says beside the figures. Called once a second."""
-        values: dict[str, object] = {"moving objects in the last image": self._objects}
-        values["rejected frames"] = self._rejected + (self._pairs.late if self._pairs else 0)
+        """Values of the status, once a second."""
+        values: dict[str, object] = {"moving objects in the last image": self._num_objects}
+        if not self.life_cycle.is_active:
+            return values
+        values["late frames"] = self._pairs.late
         if self._rgbd:
-            values |= {"dropped frames": self._rgbd.dropped, "depth without an image": self._rgbd.unpaired}
+            values["dropped frames"] = self._rgbd.dropped + self._processor.dropped
+            values["depth images without an image"] = self._rgbd.unpaired
         return values
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
-    from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
-    from depth_ros.estimators.odometry.estimator import OdometryEstimator
+    """Run the node. Returns 1 if a parameter is started with an invalid value."""
 
-    return life_cycle.run(
-        "object_motion_node", lambda: [ObjectMotionNode(ObjectMotionEstimator, OdometryEstimator)], args
-    )
+    def make(worker: Worker) -> list[ObjectMotionNode]:
+        from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
+        from depth_ros.estimators.odometry.estimator import OdometryEstimator
+
+        return [ObjectMotionNode(Estimators(ObjectMotionEstimator, OdometryEstimator), worker)]
+
+    return life_cycle.run("object_motion_node", make, args)
 
 
 if __name__ == "__main__":

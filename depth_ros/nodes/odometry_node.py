@@ -1,274 +1,254 @@
-"""Depth images in, the motion of the robot out: the ROS face of OdometryEstimator."""
+"""Odometry node: pose and velocity of the robot from depth images."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry as OdometryMessage
-from nav_msgs.msg import Path
-from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from std_srvs.srv import Trigger
+from rclpy.lifecycle import LifecycleNode, ManagedEntity
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.odometry.base_frame import BaseTrack
-from depth_ros.estimators.odometry.scale import Scale, ScaleSettings, in_metres
+from depth_ros.estimators.odometry.base_frame import BaseFramePose
+from depth_ros.estimators.odometry.scale import ScaleSettings, in_metres
 from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.nodes import life_cycle
-from depth_ros.nodes.base_odometry import BaseOdometry
-from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.downstream import Follower, hand_on, wanted
+from depth_ros.nodes.base_odometry import BaseOdometry, BaseOdometryResult, OdometryEstimatorLike
+from depth_ros.nodes.diagnostics import Diagnostics, Timing
+from depth_ros.nodes.downstream import DepthSource, DepthWithOdometry, Downstream, forward_to, is_needed
+from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
 from depth_ros.nodes.inputs.rgbd import RgbdInput
 from depth_ros.nodes.inputs.set_pose import SetPose
+from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.odometry_services import OdometryServices
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
-from depth_ros.nodes.outputs.odometry import OdometryOutput, PathMessage
+from depth_ros.nodes.outputs.odometry import ODOMETRY_TOPICS, OdometryOutput, PathMessage
+from depth_ros.nodes.outputs.publishers import Publishers
+from depth_ros.nodes.outputs.transform import TRANSFORM_TOPIC, TransformOutput
 from depth_ros.nodes.parameters import Parameters
+from depth_ros.nodes.topics import Topic
+from depth_ros.nodes.worker import FrameProcessor, Worker
+
+TOPICS = (
+    Topic("depth/image_rect", Image, "in", "Depth images, 32FC1 in m or 16UC1 in mm."),
+    Topic("depth/camera_info", CameraInfo, "in", "Calibration of the depth images."),
+    Topic("image", Image, "in", "Images of the same view.", "image_transport: raw"),
+    Topic("image/compressed", CompressedImage, "in", "Compressed images of the same view.",
+          "image_transport: compressed"),
+    Topic("camera_info", CameraInfo, "in", "Calibration of the images."),
+    Topic("set_pose", PoseWithCovarianceStamped, "in", "Pose of base_frame in odom_frame, to continue from."),
+    Topic("imu", Imu, "in", "Angular velocities and accelerations.", "use_imu"),
+    Topic("wheel_odom", OdometryMessage, "in", "Wheel odometry.", "use_wheel_odometry"),
+    Topic("/tf_static", TFMessage, "in", "Mounting poses of camera and IMU."),
+    Topic("/tf", TFMessage, "in", "The same for moving joints."),
+    *ODOMETRY_TOPICS,
+    TRANSFORM_TOPIC,
+)  # fmt: skip
+
+SETTINGS = (OdometryNodeSettings, CameraSettings, OdometrySettings, ScaleSettings, LifeCycleSettings)
+"""The parameters of odometry_node are the fields of these."""
 
 
 class OdometryNode(LifecycleNode):
-    """Life-cycle node. In: `depth/image_rect`, `depth/camera_info`, `image`, `camera_info`, `set_pose`,
-    and on request `imu`, `wheel_odom`.
+    """Life-cycle node with the topics `TOPICS` and the services `reset_odom`, `pause_odom` and `resume_odom`.
 
-    Out: `odom` (`odom_up_to_scale` as long as metres are unknown), `path`, `odometry/status`, on request /tf.
-    Services: `reset_odom`, `pause_odom`, `resume_odom`. Results have the stamp of the depth. One thread; nothing is
-    computed that nobody wants. estimator: OdometryEstimator or what is called and behaves like it. topics: False where
-    a node of this process hands its depth to `take`. `followers` are handed depth and odometry of every frame in
-    metres. others: as of Parameters.
+    Results have the stamp of the depth image. Nothing is computed without a subscriber or a node downstream that needs
+    it. `downstream` receives depth and odometry of every frame in metres. make_estimator: OdometryEstimator or a
+    function like it. other_parameters: as in Parameters. Raises DepthRosError if a parameter is started with an invalid
+    value.
     """
 
     def __init__(
-        self, estimator: Callable[..., Any], name: str = "odometry_node", topics: bool = True,
-        others: Iterable[str] = (), **options: Any,
+        self, make_estimator: Callable[[OdometrySettings], OdometryEstimatorLike], worker: Worker,
+        name: str = "odometry_node", source: DepthSource = DepthSource.TOPICS, other_parameters: Iterable[str] = (),
+        parameter_overrides: list[Parameter] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
-        self._make_estimator, self._topics = estimator, topics
-        self._estimator: Any = None
-        self._outputs: dict[str, LifecyclePublisher] = {}
+        super().__init__(
+            name,
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=parameter_overrides,
+        )
+        self._make_estimator, self._source = make_estimator, source
         self._input: RgbdInput | None = None
         self._odometry: BaseOdometry | None = None
-        self._paused = False
-        self.followers: list[Follower] = []
-        self.parameters = Parameters(
-            self, OdometryNodeSettings, OdometrySettings, ScaleSettings, others=others
+        self.downstream: list[Downstream[DepthWithOdometry]] = []
+        self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
+        self.diagnostics = Diagnostics(self, "odometry", self._values, self._no_input_reason)
+        self.parameters.warn_about_unknown(self.diagnostics.warn)
+        self._processor = FrameProcessor(
+            worker, self.diagnostics, self._publish, self._forward, begin=self._restart
         )
-        self.diagnostics = Diagnostics(self, "odometry", self._values, self._silence)
-        self.parameters.name_unknown(self.diagnostics.complain)
+        self._odometry_services = OdometryServices(
+            self,
+            on_reset=lambda: self._processor.command(self._reset),
+            on_pause=self._processor.discard,
+            on_resume=lambda: self._processor.command(self._restart),
+        )
+        self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
-    def start(self) -> None:
-        """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        life_cycle.start(self, self.parameters.read(OdometryNodeSettings).autostart)
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return life_cycle.configured(self, self._configure, self.diagnostics)
-
-    def _configure(self) -> None:
+    def _configure(self) -> list[ManagedEntity]:
         self._settings = settings = self.parameters.read(OdometryNodeSettings)
-        motion = self.parameters.read(OdometrySettings)
-        if settings.publish_tf and not settings.scaled:
-            raise DepthRosError(
-                "publish_tf is true and depth_scale 'up_to_scale': a transform has to be in metres; give "
-                "camera_height, use_wheels or use_imu, or set publish_tf false"
-            )
-        if settings.two_d and not settings.base_frame:
-            raise DepthRosError("two_d holds z, roll and pitch of base_frame, which is empty: name a frame")
-        self._estimator = self._make_estimator(motion)
-        # Without a base the odom frame lies in the camera, nevertheless as REP-103 has bodies: x forward, z up.
-        start = np.eye(4) if settings.base_frame else T_BODY_OPTICAL
-        longest = motion.extrapolate_for if motion.when_lost == "extrapolate" else 0.0
-        self._track = BaseTrack(start, settings.two_d, longest)
-        if settings.scaled:
-            self._outputs["odom"] = self._advertise(OdometryMessage, "odom")
-        if settings.depth_scale != "metric":
-            self._outputs["unscaled"] = self._advertise(OdometryMessage, "odom_up_to_scale")
-        self._outputs["path"] = self._advertise(Path, "path")
-        self._outputs["status"] = self._advertise(DiagnosticStatus, "odometry/status")
+        motion, warn = self.parameters.read(OdometrySettings), self.diagnostics.warn
+        _check_consistency(settings)
+        # Without a base_frame the odom frame starts in the camera, with the axes of a body (REP-103): x forward, z up.
+        initial = np.eye(4) if settings.base_frame else T_BODY_OPTICAL
+        max_extrapolation = motion.extrapolation_timeout if motion.when_lost == "extrapolate" else 0.0
+        pose = BaseFramePose(initial, settings.two_d_mode, max_extrapolation)
+        self._odometry = odometry = BaseOdometry(
+            self, self._make_estimator(motion), pose, settings, self.parameters.read(ScaleSettings), warn
+        )
+        self._outputs = Publishers(self, _published_topics(settings), warn)
+        transforms = []
         if settings.publish_tf:
-            self._outputs["tf"] = self._advertise(TFMessage, "/tf", 100)
+            transforms.append(TransformOutput(self, self._outputs, settings.odom_frame, warn))
         path = PathMessage(settings.path_poses, settings.path_spacing)
         self._output = OdometryOutput(
-            self,
             self._outputs,
             settings.odom_frame,
             motion.when_lost,
-            self._track,
             path,
-            self.diagnostics.complain,
+            transforms[0] if transforms else None,
+            warn,
         )
-        self._offered = [
-            self.create_service(Trigger, "reset_odom", self._reset),
-            self.create_service(Trigger, "pause_odom", self._pause),
-            self.create_service(Trigger, "resume_odom", self._resume),
+        set_pose = SetPose(self, settings.odom_frame, self._on_pose, warn)
+        parts = [
+            self._outputs,
+            *transforms,
+            *odometry.inputs,
+            self._processor,
+            self._odometry_services,
+            set_pose,
         ]
-        self.parameters.locked = True
+        if self._source is DepthSource.UPSTREAM_NODE:
+            return parts
+        self._input = RgbdInput(
+            self,
+            self.parameters.read(CameraSettings),
+            settings.approximate_sync_tolerance_seconds,
+            self._on_pair,
+            warn,
+        )
+        self.get_logger().info(
+            f"odometry of '{self._input.depth_image.topic}' and '{self._input.image.topic}'"
+        )
+        return [*parts, self._input]
 
-    def _advertise(self, kind: type, topic: str, kept: int = 1) -> LifecyclePublisher:
-        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain, kept)
+    def _release(self) -> None:
+        self._odometry = self._input = None
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        settings = self._settings
-        self._odometry = BaseOdometry(
-            self, self._estimator, self._track, settings, self.parameters.read(ScaleSettings),
-            self.diagnostics.complain,
-        )  # fmt: skip
-        self._set_pose = SetPose(self, settings.odom_frame, self._on_pose, self.diagnostics.complain)
-        source = "depth of this process"
-        if self._topics:
-            self._input = RgbdInput(
-                self, settings.image_transport, settings.rectified, settings.sync_tolerance, self._on_pair,
-                self.diagnostics.complain,
-            )  # fmt: skip
-            source = f"'{self._input.depth_image.topic}' and '{self._input.image.topic}'"
-        self.diagnostics.awake()
-        odom = self._outputs["odom" if settings.scaled else "unscaled"]
-        self.get_logger().info(f"{source} -> '{odom.topic_name}'")
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_input()
-        return super().on_deactivate(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_input()
-        return super().on_shutdown(state)
-
-    def _close_input(self) -> None:
-        if self._odometry:
-            self._set_pose.destroy()
-            self._output.close()
-            self._odometry.destroy()
-        if self._input:
-            self._input.destroy()
-        self._input = self._odometry = None
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        for service in self._offered:
-            self.destroy_service(service)
-        self._estimator, self._outputs, self.parameters.locked = None, {}, False
-        return TransitionCallbackReturn.SUCCESS
-
-    def wanted(self) -> bool:
-        """Whether a frame would be worked on now."""
-        if not self._odometry or self._paused:
+    def is_needed(self) -> bool:
+        """Whether a frame would be processed now."""
+        if not self.life_cycle.is_active or self._odometry_services.is_paused:
             return False
-        always = "tf" in self._outputs or self.parameters.read(OdometryNodeSettings).unwatched
-        return always or self._output.heard() or wanted(self.followers)
+        always = (
+            self._settings.publish_tf or self.parameters.read(OdometryNodeSettings).run_without_subscribers
+        )
+        return always or self._outputs.has_subscribers() or is_needed(self.downstream)
 
-    def _on_pair(self, image: Any, depth: Any) -> None:
-        self.diagnostics.awake()
-        if not (self._input and self._odometry and self.wanted()):
-            return
-        started = time.perf_counter()
-        try:
-            decoded = self._input.depth(image, depth)
-            decoded = replace(decoded, baseline=self._settings.baseline or decoded.baseline)
-        except DepthRosError as error:
-            self._odometry.reject(str(error))
-            return
-        self.take(decoded, started)
+    def take(self, result: Depth) -> None:
+        """Process the depth of a node upstream, in the worker thread."""
+        self.diagnostics.frame_received()
+        self._processor.run(partial(self._estimate, result))
 
-    def take(self, depth: Depth, started: float | None = None) -> None:
-        """Odometry of one frame, published. started: time.perf_counter() when it was received."""
-        self.diagnostics.awake()
-        if not (self._odometry and self.wanted()):
-            return
-        decoded, begun = time.perf_counter(), self._odometry.begun
-        started = started or decoded
-        try:
-            result = self._odometry.estimate(depth)
-        except DepthRosError as error:
-            self._odometry.reject(str(error))
-            return
-        if result is None:
-            return
-        estimated = time.perf_counter()
-        found, state = result
-        if self._odometry.begun > begun:
-            self._output.path.clear()
-        found = replace(found, milliseconds={"receive": 1000 * (decoded - started), **found.milliseconds})
-        scale, base = self._odometry.scale, self._odometry.base_of(depth)
-        if scale is None:
-            self.diagnostics.complain("the depth has no absolute scale: `odom_up_to_scale` is not in metres")
-        self._output.publish(found, state, base, scale is not None, self._status_values(scale))
-        self.diagnostics.published(depth.stamp, started, estimated)
-        if scale:
-            hand_on(self.followers, in_metres(depth, scale), found)
+    def _on_pair(self, image: ImageMessage, depth: Image) -> None:
+        self.diagnostics.frame_received()
+        if self.is_needed():
+            self._processor.submit(partial(self._estimate_pair, image, depth, time.perf_counter()))
 
-    def _status_values(self, scale: Scale | None) -> dict[str, object]:
-        """What the status says of the shutter, and of depth that is up to scale."""
+    def _estimate_pair(self, image: ImageMessage, depth: Image, received: float) -> BaseOdometryResult:
+        assert self._input
+        decoded = self._input.depth(image, depth)
+        decoded = replace(decoded, baseline=self._settings.baseline or decoded.baseline)
+        return self._estimate(decoded, 1000 * (time.perf_counter() - received))
+
+    def _estimate(self, depth: Depth, receive_milliseconds: float = 0.0) -> BaseOdometryResult:
         assert self._odometry
-        readout = self._odometry.readout
-        values: dict[str, object] = {
-            "readout (ms)": f"{1e3 * readout.mean:.1f}",
-            "readout std (ms)": f"{1e3 * readout.variance**0.5:.1f}",
-        }
-        if self._settings.depth_scale == "metric":
-            return values
-        if scale is None:
-            return {**values, "scale": "unknown"}
-        known = {"scale": f"{scale.value:.4f}", "scale std": f"{scale.std:.4f}", "scale from": scale.source}
-        return values | known
+        result = self._odometry.estimate(depth)
+        milliseconds = {"receive": receive_milliseconds, **result.odometry.milliseconds}
+        return replace(result, odometry=replace(result.odometry, milliseconds=milliseconds))
 
-    def _reset(self, request: Any, response: Any) -> Any:
-        self._begin(at_start=True)
-        response.success, response.message = True, "odometry starts anew, at its first pose"
-        return response
+    def _publish(self, result: BaseOdometryResult, timing: Timing) -> None:
+        if result.scale is None:
+            self.diagnostics.warn("the scale of the depth is unknown: odom_up_to_scale is not in metres")
+        self._output.publish(result)
+        self.diagnostics.published(result.odometry.stamp, timing)
 
-    def _pause(self, request: Any, response: Any) -> Any:
-        self._paused = True
-        response.success, response.message = True, "paused: frames are left out until resume_odom"
-        return response
+    def _forward(self, result: BaseOdometryResult) -> None:
+        if result.scale:
+            depth = in_metres(result.depth, result.scale)
+            forward_to(self.downstream, DepthWithOdometry(depth, result.odometry))
 
-    def _resume(self, request: Any, response: Any) -> Any:
-        response.success = self._paused
-        response.message = "goes on from the last pose" if self._paused else "was not paused"
-        if self._paused:
-            self._paused = False
-            self._begin()
-        return response
-
-    def _begin(self, at_start: bool = False) -> None:
-        """Start anew, at the first pose or at the last. An inactive node starts anew when it is activated."""
-        self._output.path.clear()
+    def _on_pose(self, T_odom_base: np.ndarray, covariance: np.ndarray) -> None:
         if self._odometry:
-            self._odometry.begin(at_start)
-        elif at_start:
-            self._track.place()
+            self._processor.command(partial(self._odometry.set_pose, T_odom_base, covariance))
 
-    def _on_pose(self, T: np.ndarray, covariance: np.ndarray) -> None:
-        self._begin()
-        self._track.place(T, covariance)
+    def _reset(self) -> None:
+        if self._odometry:
+            self._odometry.reset()
 
-    def _silence(self) -> str:
-        return self._input.silence() if self._input and not self._paused else ""
+    def _restart(self) -> None:
+        if self._odometry:
+            self._odometry.restart()
+
+    def _no_input_reason(self) -> str:
+        if not (self.life_cycle.is_active and self._input) or self._odometry_services.is_paused:
+            return ""
+        return self._input.no_input_reason()
 
     def _values(self) -> dict[str, object]:
-        """What the status says beside the figures. Called once a second."""
-        values: dict[str, object] = {}
-        if self._odometry:
-            values |= {
-                "state": "paused" if self._paused else self._output.state,
-                "frames lost": self._output.lost,
-            }
-            values |= {"odometry began": self._odometry.begun, "rejected frames": self._odometry.rejected}
+        """Values of the status, once a second."""
+        if not (self.life_cycle.is_active and self._odometry):
+            return {}
+        values: dict[str, object] = {
+            "state": "paused" if self._odometry_services.is_paused else self._output.state,
+            "frames lost": self._output.lost,
+            "odometry starts": self._odometry.starts,
+        }
         if self._input:
-            values |= {"dropped frames": self._input.dropped, "depth without an image": self._input.unpaired}
+            values["dropped frames"] = self._input.dropped + self._processor.dropped
+            values["depth images without an image"] = self._input.unpaired
         return values
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
-    from depth_ros.estimators.odometry.estimator import OdometryEstimator
+def _check_consistency(settings: OdometryNodeSettings) -> None:
+    """Raises DepthRosError if parameters contradict each other."""
+    if settings.publish_tf and not settings.has_metric_scale:
+        raise DepthRosError(
+            "publish_tf is true and depth_scale is 'up_to_scale', but transforms have to be in metres: set "
+            "camera_height, use_wheel_odometry or use_imu, or set publish_tf to false"
+        )
+    if settings.two_d_mode and not settings.base_frame:
+        raise DepthRosError("two_d_mode constrains the motion of base_frame, which is empty: set base_frame")
 
-    return life_cycle.run("odometry_node", lambda: [OdometryNode(OdometryEstimator)], args)
+
+def _published_topics(settings: OdometryNodeSettings) -> list[Topic]:
+    """The topics whose condition is met."""
+    conditions = {
+        "odom": settings.has_metric_scale,
+        "odom_up_to_scale": settings.depth_scale != "metric",
+        "/tf": settings.publish_tf,
+    }
+    return [topic for topic in TOPICS if conditions.get(topic.name, True)]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node. Returns 1 if a parameter is started with an invalid value."""
+
+    def make(worker: Worker) -> list[OdometryNode]:
+        from depth_ros.estimators.odometry.estimator import OdometryEstimator
+
+        return [OdometryNode(OdometryEstimator, worker)]
+
+    return life_cycle.run("odometry_node", make, args)
 
 
 if __name__ == "__main__":

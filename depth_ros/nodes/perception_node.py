@@ -1,8 +1,8 @@
-"""Depth, odometry and object motion of one camera or pair in one process, by the model that `-p model:=` names.
+"""Perception node: depth, odometry and object motion of one camera or stereo pair in one process.
 
-The nodes are those that also run alone, with their names, topics, parameters and life cycles. Here they hand each
-other their results instead of messages: an image is received and decoded once, and whatever comes of it is shared.
-A parameter that is given (`-p NAME:=VALUE`) goes to every node that has it.
+The nodes are the same as in processes of their own, with their names, topics, parameters and life cycles, but they
+forward their results without messages: an image is received and decoded once. The parameter `model` selects the depth
+node. A parameter override (`-p NAME:=VALUE`) goes to every node that has the parameter.
 """
 
 from __future__ import annotations
@@ -11,67 +11,73 @@ import rclpy
 from rclpy.parameter import Parameter
 
 from depth_ros.card import find_card
-from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
-from depth_ros.estimators.odometry.scale import ScaleSettings
-from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, is_stereo
-from depth_ros.nodes import life_cycle
+from depth_ros.nodes import depth_node, life_cycle, object_motion_node, odometry_node, stereo_depth_node
 from depth_ros.nodes.depth_node import DepthNode
-from depth_ros.nodes.object_motion_node import ObjectMotionNode, ObjectMotionNodeSettings
+from depth_ros.nodes.downstream import DepthSource
+from depth_ros.nodes.object_motion_node import Estimators, ObjectMotionNode
 from depth_ros.nodes.odometry_node import OdometryNode
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.parameters import names_of
 from depth_ros.nodes.stereo_depth_node import StereoDepthNode, StereoDepthNodeSettings
+from depth_ros.nodes.worker import Worker
 
 Nodes = list[DepthNode | StereoDepthNode | OdometryNode | ObjectMotionNode]
 
 
-def chosen_model() -> str:
-    """The parameter `model`, which decides what nodes there are; if it is not given, that of stereo_depth_node."""
-    asked = rclpy.create_node("perception_node", automatically_declare_parameters_from_overrides=True)
-    given = asked.get_parameter_or("model", Parameter("model", value=StereoDepthNodeSettings.model))
-    asked.destroy_node()
-    return str(given.value)
+def selected_model() -> str:
+    """The parameter `model`, which decides which nodes there are; by default that of stereo_depth_node."""
+    node = rclpy.create_node("perception_node", automatically_declare_parameters_from_overrides=True)
+    default = Parameter("model", value=StereoDepthNodeSettings.model)
+    model = str(node.get_parameter_or("model", default).value)
+    node.destroy_node()
+    return model
 
 
-def nodes() -> Nodes:
-    """The nodes of one process, each behind the one whose results it takes.
+def make_nodes(worker: Worker) -> Nodes:
+    """The nodes of the process, upstream first.
 
-    Raises DepthRosError where there is no such model or a parameter's start value is not allowed.
+    Raises DepthRosError if the model does not exist or a parameter is started with an invalid value.
     """
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
     from depth_ros.estimators.odometry.estimator import OdometryEstimator
     from depth_ros.estimators.stereo.estimator import StereoEstimator
 
-    model = chosen_model()
-    of_odometry = names_of(OdometryNodeSettings, OdometrySettings, ScaleSettings)
-    of_objects = names_of(ObjectMotionNodeSettings, ObjectMotionSettings)
-    ours = of_odometry | of_objects
+    model = selected_model()
+    modules = (
+        stereo_depth_node if is_stereo(model) else depth_node, odometry_node, object_motion_node
+    )  # fmt: skip
+    parameters = names_of(*(kind for module in modules for kind in module.SETTINGS))
     depth: DepthNode | StereoDepthNode
     if is_stereo(model):
-        depth = StereoDepthNode(StereoEstimator, others=ours)
+        depth = StereoDepthNode(StereoEstimator, worker, other_parameters=parameters)
     else:
-        depth = DepthNode(DepthEstimator, others=ours)
-    scaled = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
-    scale = [] if scaled else [Parameter("depth_scale", value="up_to_scale")]
-    others = set(depth.parameters.names)
+        depth = DepthNode(DepthEstimator, worker, other_parameters=parameters)
+    has_scale = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
     odometry = OdometryNode(
-        OdometryEstimator, topics=False, others=others | of_objects, parameter_overrides=scale
+        OdometryEstimator,
+        worker,
+        source=DepthSource.UPSTREAM_NODE,
+        other_parameters=parameters,
+        parameter_overrides=None if has_scale else [Parameter("depth_scale", value="up_to_scale")],
     )
-    depth.followers.append(odometry)
-    if not odometry.parameters.read(OdometryNodeSettings).scaled:  # no metres, and so no metres per second
+    depth.downstream.append(odometry)
+    if not odometry.parameters.read(OdometryNodeSettings).has_metric_scale:  # velocities need metres
         return [depth, odometry]
     objects = ObjectMotionNode(
-        ObjectMotionEstimator, OdometryEstimator, topics=False, others=others | of_odometry
+        Estimators(ObjectMotionEstimator, OdometryEstimator),
+        worker,
+        source=DepthSource.UPSTREAM_NODE,
+        other_parameters=parameters,
     )
-    odometry.followers.append(objects)
+    odometry.downstream.append(objects)
     return [depth, odometry, objects]
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the nodes until they are told to stop. 1 if a model or a parameter given at start is not allowed."""
-    return life_cycle.run("perception_node", nodes, args)
+    """Run the nodes. Returns 1 if the model does not exist or a parameter is started with an invalid value."""
+    return life_cycle.run("perception_node", make_nodes, args)
 
 
 if __name__ == "__main__":

@@ -1,284 +1,213 @@
-"""Two cameras in, disparity, metric depth, confidence and points out: the ROS face of StereoEstimator."""
+"""Stereo depth node: disparity, metric depth, confidence and point clouds from two cameras."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Protocol
 
 import numpy as np
-from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
-from stereo_msgs.msg import DisparityImage
+from rclpy.lifecycle import LifecycleNode, ManagedEntity
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
-from depth_ros.engine import EngineSettings
-from depth_ros.errors import DepthRosError
-from depth_ros.estimators.stereo.estimator import (
-    FLYING,
-    StereoSettings,
-    between_surfaces,
-    confidence,
-    rectified_pair,
-)
-from depth_ros.estimators.stereo.rectification import misfit
+from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
+from depth_ros.estimators.filters import FilterSettings, RangeSettings, filtered, within_range
+from depth_ros.estimators.stereo.estimator import StereoSettings
+from depth_ros.estimators.stereo.pair import rectified_pair
 from depth_ros.nodes import life_cycle
-from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.downstream import Follower, hand_on, wanted
-from depth_ros.nodes.inputs.static_transforms import StaticTransforms
+from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
+from depth_ros.nodes.downstream import Downstream, forward_to, is_needed
+from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
 from depth_ros.nodes.inputs.stereo import StereoInput
+from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.outputs.depth import DEPTH_TOPICS, DepthOutput, DepthOutputSettings
+from depth_ros.nodes.outputs.disparity import DISPARITY_TOPICS, DisparityOutput
+from depth_ros.nodes.outputs.publishers import Publishers
+from depth_ros.nodes.pair_check import PairCheck
 from depth_ros.nodes.parameters import Parameters
+from depth_ros.nodes.topics import Topic
+from depth_ros.nodes.worker import FrameProcessor, Worker
 
-CHECK_EVERY = 0.7
-"""Seconds between two looks at whether the images are a pair, some 20 ms each."""
-SAME_BASELINE = 0.05
-"""Of the baseline: TF and camera_info may differ by so much."""
+TOPICS = (
+    Topic("left/image", Image, "in", "Images of the left camera.", "image_transport: raw"),
+    Topic(
+        "left/image/compressed", CompressedImage, "in", "Compressed images of the left camera.",
+        "image_transport: compressed",
+    ),
+    Topic("left/camera_info", CameraInfo, "in", "Calibration of the left camera."),
+    Topic("right/image", Image, "in", "Images of the right camera.", "image_transport: raw"),
+    Topic(
+        "right/image/compressed", CompressedImage, "in", "Compressed images of the right camera.",
+        "image_transport: compressed",
+    ),
+    Topic("right/camera_info", CameraInfo, "in", "Calibration of the right camera; P has the baseline."),
+    Topic("/tf_static", TFMessage, "in", "Transform between the cameras, to check the baseline."),
+    *DISPARITY_TOPICS,
+    *DEPTH_TOPICS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StereoDepthNodeSettings:
-    """Parameters of stereo_depth_node; those of StereoSettings and EngineSettings join them."""
+    """Parameters of stereo_depth_node only."""
 
     model: str = setting(
         "stereo",
-        "a stereo model (depth_ros models), the path of a folder with card.yaml, or semi_global: no network",
+        "Stereo model: a name listed by `depth_ros models`, the path of a folder with a card.yaml, or semi_global for "
+        "semi-global matching without a network.",
     )
-    image_transport: str = setting(
-        "raw", "how images come: `left/image` or `left/image/compressed`", choices=("raw", "compressed")
+    approximate_sync_tolerance_seconds: float = setting(
+        0.0, "Maximum stamp difference of the images of a pair. 0 requires equal stamps.", "s", 0.0, 0.5
     )
-    rectified: bool = setting(
-        False, "images are rectified already: P of camera_info describes them, D is ignored"
-    )
-    sync_tolerance: float = setting(
-        0.0, "stamps of a pair may differ by so much; 0 = they must be equal", "s", 0.0, 0.5
-    )
-    check_pairs: bool = setting(True, "look for swapped and unrectified eyes, every second", dynamic=True)
-    depth_encoding: str = setting(
-        "32FC1",
-        "32FC1: metres, unknown is NaN; 16UC1: millimetres, unknown is 0",
-        choices=("32FC1", "16UC1"),
+    check_pairs: bool = setting(
+        True,
+        "Check about once a second whether the cameras are swapped or the images not rectified.",
         dynamic=True,
     )
-    max_depth: float = setting(1000.0, "what is farther becomes unknown", "m", 0.1, 10000.0, dynamic=True)
-    min_confidence: float = setting(
-        0.0,
-        "pixels whose error is below 1 px with a smaller probability become unknown",
-        "",
-        0.0,
-        1.0,
-        dynamic=True,
-    )
-    flying_pixels: float = setting(
-        FLYING,
-        "pixels between two surfaces, so much from either, become unknown; 0 = they stay",
-        "px of disparity", 0.0, 100.0, dynamic=True,
-    )  # fmt: skip
-    point_stride: int = setting(1, "points of every n-th row and column", "px", 1, 16, dynamic=True)
-    autostart: bool = setting(True, "configure and activate at start, without a life-cycle manager")
+
+
+SETTINGS = (
+    StereoDepthNodeSettings, CameraSettings, StereoSettings, FilterSettings, RangeSettings, DepthOutputSettings,
+    EngineSettings, LifeCycleSettings,
+)  # fmt: skip
+"""The parameters of stereo_depth_node are the fields of these."""
+
+
+class StereoEstimatorLike(Protocol):
+    """`StereoEstimator`, or another source of disparity images. step: px, resolution of the disparity."""
+
+    @property
+    def disparity_range(self) -> int: ...
+
+    @property
+    def step(self) -> float: ...
+
+    @property
+    def engine_status(self) -> EngineStatus: ...
+
+    def estimate(self, frame: StereoFrame) -> Disparity: ...
+
+
+MakeStereoEstimator = Callable[[str, EngineSettings, StereoSettings, EngineProvider], StereoEstimatorLike]
+Result = tuple[Disparity, Depth]
+"""Before the filters."""
 
 
 class StereoDepthNode(LifecycleNode):
-    """Life-cycle node. In: `left/image`, `left/camera_info`, and likewise `right/`.
+    """Life-cycle node with the topics `TOPICS`.
 
-    Out: `disparity`, `depth/image_rect`, `depth/camera_info`, `depth/confidence` (32FC1, probability of an error
-    below 1 px of disparity, 0 = unknown) and `points`, with stamp and frame id of the left image and its size. One
-    thread; nothing is computed that nobody subscribes to or follows. estimator: StereoEstimator or what is called
-    and behaves like it. `followers` are handed the whole Depth of every pair. others: as of Parameters. Raises
-    DepthRosError where a parameter's start value is not allowed.
+    Results have the stamp, the frame_id and the size of the left image. Nothing is computed without a subscriber or a
+    node downstream that needs it. `downstream` receives the unfiltered Depth of every pair. make_estimator:
+    StereoEstimator or a function like it. other_parameters: as in Parameters. Raises DepthRosError if a parameter is
+    started with an invalid value.
     """
 
     def __init__(
         self,
-        estimator: Callable[..., Any],
+        make_estimator: MakeStereoEstimator,
+        worker: Worker,
         name: str = "stereo_depth_node",
-        others: Iterable[str] = (),
-        **options: Any,
+        other_parameters: Iterable[str] = (),
+        parameter_overrides: list[Parameter] | None = None,
     ) -> None:
-        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
-        self._make_estimator = estimator
-        self._estimator: Any = None
-        self._outputs: dict[str, LifecyclePublisher] = {}
-        self._input: StereoInput | None = None
-        self._transforms: StaticTransforms | None = None
-        self._received = (0, 0.0)
-        self._rejected, self._checked, self._misfit = 0, 0.0, ""
-        self._baseline = 0.0
-        self.followers: list[Follower] = []
-        self.parameters = Parameters(
-            self, StereoDepthNodeSettings, StereoSettings, EngineSettings, others=others
+        super().__init__(
+            name,
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=parameter_overrides,
         )
-        self.diagnostics = Diagnostics(self, "stereo depth", self._values, self._silence)
-        self.parameters.name_unknown(self.diagnostics.complain)
+        self._make_estimator = make_estimator
+        self._estimator: StereoEstimatorLike | None = None
+        self._pair_rate = Rate()
+        self.downstream: list[Downstream[Depth]] = []
+        self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
+        self.diagnostics = Diagnostics(self, "stereo depth", self._values, self._no_input_reason)
+        self.parameters.warn_about_unknown(self.diagnostics.warn)
+        self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
+        self._depth_output = DepthOutput(self._outputs)
+        self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
+        self._pair_check = PairCheck(self, self.diagnostics.warn)
+        self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
-    def start(self) -> None:
-        """Configure and activate, unless `autostart` leaves that to a life-cycle manager."""
-        life_cycle.start(self, self.parameters.read(StereoDepthNodeSettings).autostart)
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return life_cycle.configured(self, self._configure, self.diagnostics)
-
-    def _configure(self) -> None:
+    def _configure(self) -> list[ManagedEntity]:
         settings = self.parameters.read(StereoDepthNodeSettings)
         engine, stereo = self.parameters.read(EngineSettings), self.parameters.read(StereoSettings)
-        self._estimator = self._make_estimator(settings.model, engine, stereo, background=True)
-        fields = [
-            PointField(name=n, offset=o, datatype=PointField.FLOAT32, count=1)
-            for n, o in messages.POINT_FIELDS
-        ]
-        self._messages = {
-            "disparity": DisparityImage(),
-            "depth": Image(),
-            "info": CameraInfo(),
-            "confidence": Image(),
-            "points": PointCloud2(fields=fields),
-        }
-        self._outputs = {
-            "disparity": self._advertise(DisparityImage, "disparity"),
-            "depth": self._advertise(Image, "depth/image_rect"),
-            "info": self._advertise(CameraInfo, "depth/camera_info"),
-            "confidence": self._advertise(Image, "depth/confidence"),
-            "points": self._advertise(PointCloud2, "points"),
-        }
-        self.parameters.locked = True
-
-    def _advertise(self, kind: type, topic: str) -> LifecyclePublisher:
-        return life_cycle.advertise(self, kind, topic, self.diagnostics.complain)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        settings = self.parameters.read(StereoDepthNodeSettings)
+        self._estimator = estimator = self._make_estimator(settings.model, engine, stereo, serve_engine)
+        self._disparity_output = DisparityOutput(self._outputs, estimator.disparity_range, estimator.step)
         self._input = StereoInput(
-            self, settings.image_transport, settings.rectified, settings.sync_tolerance, self._on_pair,
-            self.diagnostics.complain,
+            self, self.parameters.read(CameraSettings), settings.approximate_sync_tolerance_seconds, self._on_pair,
+            self.diagnostics.warn,
         )  # fmt: skip
-        self._transforms = StaticTransforms(self)
-        self.diagnostics.awake()
-        topics = " and ".join(f"'{eye.topic}'" for eye in self._input.eyes.values())
-        self.get_logger().info(f"{topics} -> '{self._outputs['depth'].topic_name}', model {settings.model}")
-        return super().on_activate(state)
+        topics = " and ".join(f"'{camera.topic}'" for camera in self._input.cameras.values())
+        self.get_logger().info(f"depth of {topics} by model {settings.model}")
+        return [self._outputs, self._pair_check, self._processor, self._input]
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_input()
-        return super().on_deactivate(state)
+    def _release(self) -> None:
+        self._estimator = None
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_input()
-        return super().on_shutdown(state)
+    def _on_pair(self, left: ImageMessage, right: ImageMessage) -> None:
+        self.diagnostics.frame_received()
+        check = self.parameters.read(StereoDepthNodeSettings).check_pairs and self._pair_check.is_due
+        if check or self._is_needed():
+            self._processor.submit(partial(self._estimate, left, right))
 
-    def _close_input(self) -> None:
-        for part in (self._input, self._transforms):
-            if part:
-                part.destroy()
-        self._input = self._transforms = None
+    def _is_needed(self) -> bool:
+        return self._outputs.has_subscribers() or is_needed(self.downstream)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._estimator, self._outputs, self.parameters.locked = None, {}, False
-        return TransitionCallbackReturn.SUCCESS
+    def _estimate(self, left: ImageMessage, right: ImageMessage) -> Result | None:
+        assert self._estimator
+        pair = rectified_pair(*self._input.frames(left, right))
+        if self.parameters.read(StereoDepthNodeSettings).check_pairs and self._pair_check.is_due:
+            self._pair_check.check(pair)
+        if not self._is_needed():
+            return None
+        disparity = self._estimator.estimate(pair)
+        return disparity, disparity.depth()
 
-    def _wanted(self, output: str) -> bool:
-        return self._outputs[output].get_subscription_count() > 0
+    def _publish(self, result: Result, timing: Timing) -> None:
+        disparity, depth = result
+        if self._outputs.has_subscribers():
+            kept = filtered(disparity, self.parameters.read(FilterSettings))
+            in_range = within_range(depth.depth, self.parameters.read(RangeSettings).max_depth)
+            valid = np.where(np.isfinite(kept.disparity), in_range, np.float32(np.nan))
+            self._disparity_output.publish(disparity, kept)
+            self._depth_output.publish(replace(depth, depth=valid), self.parameters.read(DepthOutputSettings))
+        self.diagnostics.published(disparity.stamp, timing)
 
-    def _on_pair(self, left: Any, right: Any) -> None:
-        self.diagnostics.awake()
-        if not self._input:
-            return
-        started = time.perf_counter()
-        heard = any(map(self._wanted, self._outputs))
-        used = heard or wanted(self.followers)
-        settings = self.parameters.read(StereoDepthNodeSettings)
-        look = settings.check_pairs and time.monotonic() - self._checked > CHECK_EVERY
-        if not (used or look):
-            return
-        try:
-            pair = rectified_pair(*self._input.frames(left, right))
-            if look:
-                self._check(pair)
-            if not used:
-                return
-            found = self._estimator.estimate(pair)
-        except DepthRosError as error:
-            self._rejected += 1
-            self.diagnostics.complain(str(error))
-            return
-        estimated = time.perf_counter()
-        depth = found.depth()
-        if heard:
-            self._publish(found, depth, settings)
-        self.diagnostics.published(found.stamp, started, estimated)
-        hand_on(self.followers, depth)
+    def _forward(self, result: Result) -> None:
+        forward_to(self.downstream, result[1])
 
-    def _check(self, pair: StereoFrame) -> None:
-        """Look at the pair as a pair, and at its baseline beside that of TF."""
-        self._baseline = pair.baseline
-        self._misfit = misfit(pair.left.image, pair.right.image)
-        self._checked = time.monotonic()
-        left, right = pair.left.frame_id, pair.right.frame_id
-        T = self._transforms.between(left, right) if self._transforms and left != right else None
-        if self._misfit:
-            self.diagnostics.complain(self._misfit)
-        elif T is not None and abs(np.linalg.norm(T[:3, 3]) / pair.baseline - 1) > SAME_BASELINE:
-            self.diagnostics.complain(
-                f"the baseline is {pair.baseline:.4f} m in camera_info and {np.linalg.norm(T[:3, 3]):.4f} m in TF, "
-                f"from '{left}' to '{right}': depth would be wrong by as much"
-            )
-        elif T is not None and T[0, 3] < 0:
-            self.diagnostics.complain(
-                f"TF has '{right}' on the left of '{left}' (x {T[0, 3]:.4f} m): the eyes are swapped"
-            )
-
-    def _publish(self, found: Disparity, depth: Depth, settings: StereoDepthNodeSettings) -> None:
-        """Fill and publish what somebody subscribes to, of pixels that are believed. The messages are kept: publishing
-        copies them."""
-        known = np.isfinite(found.disparity)
-        sure = known.astype(np.float32) if found.std is None else np.where(known, confidence(found.std), 0)
-        keep = sure >= settings.min_confidence
-        if settings.flying_pixels:
-            keep &= ~between_surfaces(found.disparity, settings.flying_pixels)
-        near = np.where(keep & (depth.depth <= settings.max_depth), depth.depth, np.float32(np.nan))
-        found = replace(found, disparity=np.where(keep, found.disparity, np.float32(np.nan)))
-        fill: dict[str, Callable[[Any], None]] = {
-            "disparity": lambda m: messages.fill_disparity(
-                m, found, self._estimator.disparity_range, self._estimator.step
-            ),
-            "depth": lambda m: messages.fill_depth(m, near, settings.depth_encoding),
-            "info": lambda m: messages.fill_camera_info(m, depth.camera),
-            "confidence": lambda m: messages.fill_depth(m, sure),
-            "points": lambda m: messages.fill_points(m, replace(depth, depth=near), settings.point_stride),
-        }
-        for name, publisher in self._outputs.items():
-            if self._wanted(name):
-                message = self._messages[name]
-                messages.fill_header(message.header, found.stamp, found.frame_id)
-                fill[name](message)
-                publisher.publish(message)
-
-    def _silence(self) -> str:
-        return " and ".join(eye.silence() for eye in self._input.eyes.values()) if self._input else ""
+    def _no_input_reason(self) -> str:
+        return self._input.no_input_reason() if self.life_cycle.is_active else ""
 
     def _values(self) -> dict[str, object]:
-        """What the status says beside the figures. Called once a second."""
+        """Values of the status, once a second."""
         values: dict[str, object] = {"model": self.parameters.read(StereoDepthNodeSettings).model}
         if self._estimator:
-            values |= {"engine": self._estimator.engine_name, "why this engine": self._estimator.reason}
-            values |= {"engine is being built": self._estimator.building, "baseline (m)": self._baseline}
-        if self._input:
-            arrived, now = self._input.pairs, time.monotonic()
-            rate = max(arrived - self._received[0], 0) / (now - self._received[1])
-            self._received = (arrived, now)
-            values |= {"pair rate (Hz)": f"{rate:.1f}", "dropped frames": self._input.dropped}
-            values |= {"images without a mate": self._input.unpaired, "pairs": arrived}
-        return values | {"rejected frames": self._rejected}
+            values |= engine_values(self._estimator.engine_status)
+            values["baseline (m)"] = self._pair_check.baseline
+        if self.life_cycle.is_active:
+            replaced = self._processor.dropped
+            values["pair rate (Hz)"] = f"{self._pair_rate.of(self._input.pairs):.1f}"
+            values["pairs"] = self._input.pairs - replaced
+            values["dropped frames"] = self._input.dropped + 2 * replaced
+            values["images without a partner"] = self._input.unpaired
+        return values
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is told to stop. 1 if a parameter given at start is not allowed."""
-    from depth_ros.estimators.stereo.estimator import StereoEstimator
+    """Run the node. Returns 1 if a parameter is started with an invalid value."""
 
-    return life_cycle.run("stereo_depth_node", lambda: [StereoDepthNode(StereoEstimator)], args)
+    def make(worker: Worker) -> list[StereoDepthNode]:
+        from depth_ros.estimators.stereo.estimator import StereoEstimator
+
+        return [StereoDepthNode(StereoEstimator, worker)]
+
+    return life_cycle.run("stereo_depth_node", make, args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`depth_ros bench`: every backend interleaved in one run, and the node over real DDS; the forms of a family.
+"""`depth_ros bench`: all backends interleaved in one run, and the node over real DDS; equivalent forms of a network.
 
-Machines are noisy, so the figures to compare are ratios within one run: all engines take turns, some calls
-each, and each engine's median is divided by that of eager float32.
+Machines are noisy, so compare ratios within one run: the engines take turns, some calls each, and the median of each
+is divided by that of eager float32.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import numpy as np
 
 from depth_ros.card import Card, find_card
 from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_engine, pick_device
-from depth_ros.engine.cache import device_name
 from depth_ros.engine.check import check_inputs
+from depth_ros.engine.store import device_name
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.stereo.semi_global import MODES, SemiGlobal
+from depth_ros.estimators.stereo.semi_global import SGBM_MODES, SemiGlobalMatcher
 from depth_ros.networks import families, family
 
 WARM_UP = 3
 BLOCK = 10
-"""Calls of one engine in a row: the idle threads of the one before spin for a while and would slow a single call."""
+"""Calls of one engine in a row: idle threads of the previous engine spin for a while and would slow a single call."""
 
 
 def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
     """{"model", "device", "size", "engines": [{backend, precision, ms_*, speedup, difference}], "node": [...]}.
 
-    speedup: times eager float32. difference: median relative difference of the depth from its, on the check
-    image.
+    speedup: relative to eager float32. difference: median relative difference of the depth from that of eager float32
+    on the check image.
     """
     card, device = find_card(model), pick_device("auto")
     pairs = card.task == "stereo_depth"
@@ -45,17 +45,19 @@ def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
 
 
 def bench_forms(name: str, rounds: int) -> dict[str, Any]:
-    """{"family", "device", "size", "forms": [{form, ms_*, speedup, difference}]} of a family's equivalent forms.
+    """{"family", "device", "size", "forms": [{form, ms_*, speedup, difference}]} of the equivalent forms of a network.
 
-    Eager float32 with random weights, one image, in turns; the first form is the one compared with. difference:
-    the largest of any output value, relative to the largest output.
+    Eager float32 with random weights, one image, in turns; the first form is the reference. difference: largest
+    difference of an output value, relative to the largest output.
     """
     import torch
 
     module = family(name)
     if not hasattr(module, "forms"):
-        having = ", ".join(each for each in families() if hasattr(family(each), "forms"))
-        raise DepthRosError(f"family '{name}' has no equivalent forms to time; those that have: {having}")
+        available = ", ".join(each for each in families() if hasattr(family(each), "forms"))
+        raise DepthRosError(
+            f"family '{name}' has no equivalent forms to time; families with forms: {available}"
+        )
     device = pick_device("auto")
     networks, x = module.forms()
     networks, x = {key: network.to(device).eval() for key, network in networks.items()}, x.to(device)
@@ -87,26 +89,26 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
 
 
 def engines_of(card: Card, device: str) -> list[Engine]:
-    """Every engine that this machine can run and that passes the check; eager float32 is the first."""
+    """All engines that this machine can run and that pass the check; eager float32 is the first."""
     engines = []
     for name in reversed(BACKENDS):
         module = backend(name)
         for precision in [] if module.unavailable(device) else module.precisions(device):
-            wish = EngineSettings(backend=name, precision=precision, device=device)
-            engine = open_engine(card, card.width, card.height, wish)
+            settings = EngineSettings(backend=name, precision=precision, device=device)
+            engine = open_engine(card, card.width, card.height, settings)
             if (engine.backend, engine.precision) == (name, precision):  # else it failed the check
                 engines.append(engine)
     return engines
 
 
 def classical() -> list[Engine]:
-    """Semi-global matching of OpenCV in all its modes, to be timed beside stereo networks."""
-    modes = ((mode, SemiGlobal(mode=mode)) for mode in MODES)
+    """OpenCV's semi-global matching in all modes, for comparison with stereo networks."""
+    modes = ((mode, SemiGlobalMatcher(mode=mode)) for mode in SGBM_MODES)
     return [Matching("OpenCV SGM", mode, "cpu", 0, 0, "", run) for mode, run in modes]
 
 
 class Matching(Engine):
-    """What takes and returns arrays where an engine has tensors."""
+    """An engine that takes and returns arrays instead of tensors."""
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Disparity (H, W)."""
@@ -114,7 +116,7 @@ class Matching(Engine):
 
 
 def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str, Any]]:
-    """Time the engines in turns, fastest first. The first of `engines` is the one that others are compared with."""
+    """Time the engines in turns; the result is sorted by speed. The first of `engines` is the reference."""
     inputs = [each[0].numpy() for each in check_inputs(card, card.width, card.height, "cpu")]
     depths = [engine(*inputs) for engine in engines]
     times: list[list[float]] = [[] for _ in engines]
@@ -141,31 +143,31 @@ def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str
 
 
 def node_rows(model: str) -> list[dict[str, Any]]:
-    """1280x720 at 30 Hz through the real node: with the model, and with inference made to take 200 ms."""
-    from depth_ros.playback.latency import node_latency
+    """1280x720 at 30 Hz through the real node: with the model, and with an inference of 200 ms."""
+    from depth_ros.playback.latency import LatencyOptions, node_latency
 
     return [
         {"case": "the model", **node_latency(model=model)},
-        {"case": "200 ms of inference", **node_latency(inference_ms=200.0)},
+        {"case": "200 ms of inference", **node_latency(options=LatencyOptions(inference_ms=200.0))},
     ]
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result for a person."""
+    """The result as text."""
     lines = [f"{result.get('model') or result['family']} {result['size']} on {result['device']}"]
     for row in result.get("forms", []):
         lines.append(
-            "  {form:<14} {ms_median:7.1f} ms  {speedup:5.2f} times the first, differs by {difference:.0e} of the "
+            "  {form:<14} {ms_median:7.1f} ms  {speedup:5.2f} times the first, difference {difference:.0e} of the "
             "largest value".format(**row)
         )
     for row in result.get("engines", []):
         lines.append(
             "  {backend:<14} {precision:<9} {ms_median:7.1f} ms  {speedup:5.1f} times eager float32, "
-            "the result differs by {percent:.2f} % (median)".format(**row, percent=100 * row["difference"])
+            "median difference {percent:.2f} %".format(**row, percent=100 * row["difference"])
         )
     for row in result.get("node", []):
         lines.append(
             "  node, 1280x720 at 30 Hz, {case}: {processed} of {sent} processed, {stale} stale, backlog {backlog}, "
-            "own share of the latency {own_median:.1f} ms (p95 {own_p95:.1f})".format(**row)
+            "latency of the node itself {own_median:.1f} ms (p95 {own_p95:.1f})".format(**row)
         )
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""What the node itself adds to the engine's time, and whether it ever works on old images.
+"""Latency that the node adds to the engine, and whether it ever processes outdated images.
 
-Two processes and real DDS: here the camera and the receiver, in the other (`_serve`) the real DepthNode with
-an estimator that notes when it works on what, and may be slowed down.
+Two processes and real DDS: this one is camera and receiver; the other runs the real DepthNode with an estimator that
+records when it works on which image, and can be slowed down.
 """
 
 from __future__ import annotations
@@ -12,58 +12,70 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from depth_ros.card import Card
 from depth_ros.datatypes import Camera, Depth, Frame
-from depth_ros.engine import EngineSettings
+from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus
 
 
-def node_latency(
-    model: str = "",
-    width: int = 1280,
-    height: int = 720,
-    rate: float = 30.0,
-    seconds: float = 5.0,
-    inference_ms: float = 0.0,
-) -> dict[str, float]:
-    """Send images of width x height px at `rate` Hz through the real node for `seconds`.
+@dataclass(frozen=True)
+class LatencyOptions:
+    """Images of width x height px at `rate` Hz for `seconds`. inference_ms: added to the time of the model."""
 
-    model: a name or a folder; empty: none, the estimator sleeps `inference_ms` and gives a constant.
-    With a model, `inference_ms` is added to its time. Returns counts (`sent`, `processed`, `received`;
-    `stale`: processed though a newer image had been out for a frame time; `backlog`: processed after the end
-    beyond the last one) and, in ms, of publish to receive: `latency_*`, of the estimator `estimate_*`, and of
-    their difference `own_*`, each `_median` and `_p95`. With inference slower than `rate`, `own_*` holds the
-    wait of the newest image for the end of the one before.
+    width: int = 1280
+    height: int = 720
+    rate: float = 30.0
+    seconds: float = 5.0
+    inference_ms: float = 0.0
+
+
+class Estimation(TypedDict):
+    """When the estimator worked on an image. stamp: ns. begin, end: time.monotonic(), s."""
+
+    stamp: int
+    begin: float
+    end: float
+
+
+def node_latency(model: str = "", options: LatencyOptions = LatencyOptions()) -> dict[str, float]:
+    """Send images through the real node and measure its latency.
+
+    model: a name or a folder; empty: the estimator sleeps `inference_ms` and returns a constant.
+    Returns counts (`sent`, `processed`, `received`; `stale`: processed more than a frame period after the next image
+    was sent; `backlog`: processed after the end, besides the last one) and, in ms, `latency_*` from publishing to
+    receiving, `estimate_*` of the estimator and their difference `own_*`, each with `_median` and `_p95`. If inference
+    is slower than `rate`, `own_*` includes the time that the newest image waits for the one before.
     """
     from depth_ros.playback.play import Player, node_process
 
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.json"
-        command = ["-m", __name__, model, str(inference_ms), str(log), "--ros-args"]
+        command = ["-m", __name__, model, str(options.inference_ms), str(log), "--ros-args"]
         with node_process(command) as (process, namespace), Player(namespace, process) as player:
-            views = ((frame,) for frame in _frames(width, height, rate, seconds))
-            results = list(player.play(views, 1.0))
+            results = list(player.play(((frame,) for frame in _frames(options)), 1.0))
             sent = dict(player.sent)
-        notes = json.loads(log.read_text())
-    work = [note for note in notes if note["begin"] > sent.get(note["stamp"], float("inf"))]
-    return _summary(sent, work, {result.stamp: result.latency for result in results}, rate)
+        estimations: list[Estimation] = json.loads(log.read_text())
+    work = [each for each in estimations if each["begin"] > sent.get(each["stamp"], float("inf"))]
+    return _summary(sent, work, {result.stamp: result.latency for result in results}, options.rate)
 
 
-def _frames(width: int, height: int, rate: float, seconds: float) -> Iterator[Frame]:
-    """Noise that moves: nothing can compress or skip it. Stamps begin now."""
+def _frames(options: LatencyOptions) -> Iterator[Frame]:
+    """Moving noise, which cannot be compressed. Stamps start now."""
+    width, height = options.width, options.height
     camera = Camera.pinhole(width, height, 0.6 * width, 0.6 * width, width / 2, height / 2)
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     start = time.time_ns()
-    for i in range(round(rate * seconds)):
-        yield Frame(start + round(i / rate * 1e9), "camera", np.roll(noise, i, axis=1), camera)
+    for i in range(round(options.rate * options.seconds)):
+        yield Frame(start + round(i / options.rate * 1e9), "camera", np.roll(noise, i, axis=1), camera)
 
 
 def _summary(
-    sent: dict[int, float], work: list[dict[str, Any]], latency: dict[int, float], rate: float
+    sent: dict[int, float], work: list[Estimation], latency: dict[int, float], rate: float
 ) -> dict[str, float]:
     order = sorted(sent)
     following = dict(itertools.pairwise(order))
@@ -88,31 +100,32 @@ def _summary(
     return summary
 
 
-class _Noting:
-    """An estimator, or a constant without a model, that sleeps and notes begin and end (time.monotonic())."""
+class RecordingEstimator:
+    """DepthEstimator, or a constant without a model, that sleeps and records when it works."""
 
-    def __init__(self, model: str, settings: EngineSettings, background: bool, sleep: float) -> None:
-        self.inner: Any = None
-        self.card = SimpleNamespace(scale="metric")
-        self.engine_name, self.reason, self.building = "none", "measures the node", False
-        if model:
-            from depth_ros.estimators.depth import DepthEstimator
+    def __init__(self, model: str, settings: EngineSettings, provider: EngineProvider, sleep: float) -> None:
+        from depth_ros.estimators.depth import DepthEstimator
 
-            self.inner = DepthEstimator(model, settings, background)
-            self.card = self.inner.card
+        self.inner = DepthEstimator(model, settings, provider) if model else None
+        self.card = (
+            self.inner.card if self.inner else Card("none", "depth", "none", 0, 0, "metric", "none", "")
+        )
         self.sleep = sleep
-        self.notes: list[dict[str, Any]] = []
+        self.estimations: list[Estimation] = []
+
+    @property
+    def engine_status(self) -> EngineStatus:
+        return self.inner.engine_status if self.inner else EngineStatus("none", "latency measurement")
 
     def estimate(self, frame: Frame) -> Depth:
         begin = time.monotonic()
         time.sleep(self.sleep)
         depth = self.inner.estimate(frame) if self.inner else self._constant(frame)
-        self.building = self.inner.building if self.inner else False
-        self.notes.append({"stamp": frame.stamp, "begin": begin, "end": time.monotonic()})
+        self.estimations.append({"stamp": frame.stamp, "begin": begin, "end": time.monotonic()})
         return depth
 
     def _constant(self, frame: Frame) -> Depth:
-        """Half the image's size, about what models work at."""
+        """Half the size of the image, similar to the size at which models work."""
         image = frame.image[::2, ::2]
         height, width = image.shape[:2]
         depth = np.full((height, width), 5.0, np.float32)
@@ -120,28 +133,23 @@ class _Noting:
 
 
 def _serve(model: str, inference_ms: str, log: str) -> None:
-    """The other process: the real node until it is told to stop, then the notes as JSON."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException
-
+    """The other process: the real node until it is interrupted, then the record as JSON."""
+    from depth_ros.nodes import life_cycle
     from depth_ros.nodes.depth_node import DepthNode
+    from depth_ros.nodes.worker import Worker
 
-    notes: list[dict[str, Any]] = []
+    estimations: list[Estimation] = []
 
-    def make(_: str, settings: EngineSettings, background: bool) -> _Noting:
-        estimator = _Noting(model, settings, background, float(inference_ms) / 1e3)
-        estimator.notes = notes
+    def make_estimator(_: str, settings: EngineSettings, provider: EngineProvider) -> RecordingEstimator:
+        estimator = RecordingEstimator(model, settings, provider, float(inference_ms) / 1e3)
+        estimator.estimations = estimations
         return estimator
 
-    rclpy.init()
-    node = DepthNode(make)
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        Path(log).write_text(json.dumps(notes))
+    def make_nodes(worker: Worker) -> list[DepthNode]:
+        return [DepthNode(make_estimator, worker)]
+
+    life_cycle.run("depth_node", make_nodes)
+    Path(log).write_text(json.dumps(estimations))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Frames through a real node process over DDS, at the rate at which they were taken."""
+"""Frames through a real node process over DDS, at the rate at which they were recorded."""
 
 from __future__ import annotations
 
@@ -22,107 +22,79 @@ from sensor_msgs.msg import CameraInfo, Image
 from stereo_msgs.msg import DisparityImage
 
 import depth_ros
-from depth_ros import messages
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.messages.decode import depth_from, disparity_from, stamp_ns
+from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image
 
-_START = 300.0
+START_TIMEOUT = 300.0
 """Seconds that a node may take until it is ready: loading torch and building an engine."""
-
-_END = 5.0
-"""Seconds of silence after the last frame that end the wait for results."""
-
+DISCOVERY_TIMEOUT = 30.0
+"""Seconds that the node's topics may take to be discovered once it publishes diagnostics."""
+END_TIMEOUT = 5.0
+"""Seconds without a result after which no more results are expected."""
 
 Views = tuple[Frame, ...]
-"""The images of one moment: of one camera, or of the left and the right eye."""
+"""The images of one moment: of one camera, or of the left and the right camera."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A depth that came back. stamp: ns of its frame. depth: (H, W) float32 m, NaN = unknown.
+    """A result that came back. stamp: ns of its frame. latency: s from publishing the image to receiving the result.
 
-    latency: s from publishing the image to having received the depth.
+    image: (H, W) float32, NaN = invalid: depth in m, or disparity in px of the left image, 0 = infinitely far.
     """
 
     stamp: int
-    depth: np.ndarray
+    image: np.ndarray
     latency: float
 
 
 @dataclass(frozen=True)
-class PlayedPair:
-    """The same of a pair. disparity: (H, W) float32 px of the left image, NaN = unknown, 0 = infinitely far."""
-
-    stamp: int
-    disparity: np.ndarray
-    latency: float
-
-
-@dataclass(frozen=True)
-class Face:
-    """How a node is spoken to. eyes: what the names of its inputs begin with. kind, topic: of the result that is
-    waited for; read: what a message of it becomes, from (stamp, message, latency)."""
+class NodeInterface:
+    """The topics of a node. cameras: prefixes of its inputs. result_type, result_topic: the result that is received;
+    decode: its image (H, W)."""
 
     module: str
-    eyes: tuple[str, ...]
-    kind: type
-    topic: str
-    read: Callable[[int, Any, float], Any]
+    cameras: tuple[str, ...]
+    result_type: type
+    result_topic: str
+    decode: Callable[[Any], np.ndarray]
 
 
-DEPTH = Face(
-    "depth_ros.nodes.depth_node", ("",), Image, "depth/image_rect",
-    lambda stamp, message, latency: Played(stamp, messages.depth_from(message), latency),
-)  # fmt: skip
-STEREO = Face(
-    "depth_ros.nodes.stereo_depth_node", ("left/", "right/"), DisparityImage, "disparity",
-    lambda stamp, message, latency: PlayedPair(stamp, messages.disparity_from(message), latency),
-)  # fmt: skip
+DEPTH_NODE = NodeInterface("depth_ros.nodes.depth_node", ("",), Image, "depth/image_rect", depth_from)
+STEREO_NODE = NodeInterface(
+    "depth_ros.nodes.stereo_depth_node", ("left/", "right/"), DisparityImage, "disparity", disparity_from
+)
 
 
 def play(
-    frames: Iterable[Frame],
+    node: NodeInterface,
+    views: Iterable[Views],
     model: str,
-    factor: float = 1.0,
+    rate: float = 1.0,
     parameters: Mapping[str, object] | None = None,
 ) -> Iterator[Played]:
-    """Play `frames` through depth_node, `factor` times as fast as recorded; yields results as they come.
+    """Play frames through a node, `rate` times as fast as recorded; yields results as they come.
 
-    Frames that the node had no time for give no result. Raises DepthRosError if the node cannot start.
+    Frames that the node skipped give no result. Raises DepthRosError if the node cannot start or is not discovered.
     """
-    return _play(DEPTH, ((frame,) for frame in frames), model, factor, parameters or {})
-
-
-def play_pairs(
-    pairs: Iterable[tuple[Frame, Frame]],
-    model: str,
-    factor: float = 1.0,
-    parameters: Mapping[str, object] | None = None,
-) -> Iterator[PlayedPair]:
-    """The same of a left and a right eye, each as its camera has it, through stereo_depth_node."""
-    return _play(STEREO, pairs, model, factor, parameters or {})
-
-
-def _play(
-    face: Face, views: Iterable[Views], model: str, factor: float, parameters: Mapping[str, object]
-) -> Iterator[Any]:
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
-    command = ["-m", face.module, "--ros-args"]
-    for name, value in {"model": model, **parameters}.items():
+    command = ["-m", node.module, "--ros-args"]
+    for name, value in {"model": model, **(parameters or {})}.items():
         command += ["-p", f"{name}:={value}"]
-    with node_process(command) as (process, namespace), Player(namespace, process, face) as player:
-        yield from player.play(views, factor)
+    with node_process(command) as (process, namespace), Player(namespace, process, node) as player:
+        yield from player.play(views, rate)
 
 
 @contextmanager
 def node_process(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Start `python COMMAND -r __ns:=NAMESPACE` with a transport that carries images; ends with the block.
+    """Start `python COMMAND -r __ns:=NAMESPACE` with a transport that carries large images; ends with the block.
 
-    command must hold `--ros-args`. Yields the process and its namespace, which nobody else has.
+    command must contain `--ros-args`. Yields the process and its namespace, which is unique.
     """
-    os.environ.setdefault(
-        "FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"
-    )  # read when a participant is made: ours too
+    # read when a participant is created, also by this process
+    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
     namespace = f"/depth_ros_{os.getpid()}_{time.monotonic_ns()}"
     paths = [str(Path(depth_ros.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
@@ -140,32 +112,37 @@ def node_process(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
 
 
 class Player:
-    """Publishes images for the node in `namespace`, its process `process`, and receives its results.
+    """Publishes images for the node in `namespace`, running in `process`, and receives its results.
 
     A context manager with a ROS context of its own. `sent`: {stamp: time.monotonic() of publishing}.
     """
 
-    def __init__(self, namespace: str, process: subprocess.Popen, face: Face = DEPTH) -> None:
-        self.namespace, self.process, self.face = namespace, process, face
+    def __init__(
+        self, namespace: str, process: subprocess.Popen, interface: NodeInterface = DEPTH_NODE
+    ) -> None:
+        self.namespace, self.process, self.interface = namespace, process, interface
         self.sent: dict[int, float] = {}
-        self._results: list[Any] = []
+        self._results: list[Played] = []
         self._failure, self._ready = "", False
+        self._first_status: float | None = None
         self._image, self._info = Image(), CameraInfo()
 
     def __enter__(self) -> Player:
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = node = rclpy.create_node("player", namespace=self.namespace, context=self._context)
-        last = QoSProfile(depth=1)
+        latest = QoSProfile(depth=1)
         self._cameras = [
             (
-                node.create_publisher(CameraInfo, f"{eye}camera_info", last),
-                node.create_publisher(Image, f"{eye}image", last),
+                node.create_publisher(CameraInfo, f"{camera}camera_info", latest),
+                node.create_publisher(Image, f"{camera}image", latest),
             )
-            for eye in self.face.eyes
+            for camera in self.interface.cameras
         ]
-        node.create_subscription(self.face.kind, self.face.topic, self._receive, QoSProfile(depth=50))
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._watch, QoSProfile(depth=10))
+        node.create_subscription(
+            self.interface.result_type, self.interface.result_topic, self._receive, QoSProfile(depth=50)
+        )
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._receive_status, QoSProfile(depth=10))
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
         return self
@@ -175,56 +152,72 @@ class Player:
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
 
-    def play(self, views: Iterable[Views], factor: float) -> Iterator[Any]:
-        """Publish `views` at `factor` times their rate, yield what comes back as it comes."""
+    def play(self, views: Iterable[Views], rate: float) -> Iterator[Played]:
+        """Publish `views` at `rate` times their recorded rate, and yield results as they come."""
         first: int | None = None
+        stamp = 0
         for view in views:
             stamp = view[0].stamp
             if first is None:
                 first = stamp
                 self._wait_for_node(view)
-                begun = time.monotonic()
-            self._spin_until(begun + (stamp - first) / 1e9 / factor)
+                begin = time.monotonic()
+            self._spin_until(begin + (stamp - first) / 1e9 / rate)
             self._publish(view)
-            yield from self._taken()
-        quiet = time.monotonic()
-        while self.sent and time.monotonic() - quiet < _END:
+            yield from self._received()
+        last_result = time.monotonic()
+        while self.sent and time.monotonic() - last_result < END_TIMEOUT:
             self._executor.spin_once(0.05)
-            results = list(self._taken())
+            results = list(self._received())
             yield from results
             if any(result.stamp == stamp for result in results):
                 return
-            quiet = time.monotonic() if results else quiet
+            last_result = time.monotonic() if results else last_result
 
-    def _taken(self) -> Iterator[Any]:
+    def _received(self) -> Iterator[Played]:
         results, self._results = self._results, []
         yield from results
 
     def _wait_for_node(self, view: Views) -> None:
-        """Offer the first images until their result comes, for only then is every topic of both sides connected,
-        and until the engine is built that will serve the other frames."""
-        end = time.monotonic() + _START
+        """Publish the first images until their result comes back and the engine for the others is built.
+
+        Only then are all topics of both sides connected."""
+        end = time.monotonic() + START_TIMEOUT
         while not (self._results and self._ready):
             if self.process.poll() is not None or self._failure:
                 raise DepthRosError(
                     self._failure or f"the node ended with status {self.process.returncode}: see its log"
                 )
             if time.monotonic() > end:
-                raise DepthRosError(f"the node was not ready within {_START:.0f} s: see its log")
+                raise DepthRosError(f"the node was not ready within {START_TIMEOUT:.0f} s: see its log")
+            if unmatched := self._undiscovered():
+                raise DepthRosError(
+                    f"the node runs, but DDS discovery of {', '.join(unmatched)} did not complete within "
+                    f"{DISCOVERY_TIMEOUT:.0f} s: try again, or choose another ROS_DOMAIN_ID"
+                )
             self._publish(view)
             self._spin_until(time.monotonic() + 0.3)
-        while self._results:  # answers to offers that are still under way
+        while self._results:  # results of repeated first images that are still on the way
             self._results.clear()
             self._spin_until(time.monotonic() + 1.0)
         self.sent.clear()
 
+    def _undiscovered(self) -> list[str]:
+        """Topics without a counterpart, once the node has run for DISCOVERY_TIMEOUT; empty before."""
+        if self._first_status is None or time.monotonic() - self._first_status < DISCOVERY_TIMEOUT:
+            return []
+        publishers = [publisher for pair in self._cameras for publisher in pair]
+        missing = [p.topic_name for p in publishers if not p.get_subscription_count()]
+        result = self._node.resolve_topic_name(self.interface.result_topic)
+        return missing + ([] if self._node.count_publishers(result) else [result])
+
     def _publish(self, view: Views) -> None:
         self.sent[view[0].stamp] = time.monotonic()
         for (infos, images), frame in zip(self._cameras, view, strict=True):
-            messages.fill_camera_info(self._info, frame.camera)
-            messages.fill_image(self._image, frame.image, "rgb8")
+            fill_camera_info(self._info, frame.camera)
+            fill_image(self._image, frame.image, "rgb8")
             for message in (self._info, self._image):
-                messages.fill_header(message.header, frame.stamp, frame.frame_id)
+                fill_header(message.header, frame.stamp, frame.frame_id)
             infos.publish(self._info)
             images.publish(self._image)
 
@@ -233,14 +226,15 @@ class Player:
             self._executor.spin_once(left)
 
     def _receive(self, message: Any) -> None:
-        now, stamp = time.monotonic(), messages.stamp_ns(message.header)
+        now, stamp = time.monotonic(), stamp_ns(message.header)
         if stamp in self.sent:
-            self._results.append(self.face.read(stamp, message, now - self.sent[stamp]))
+            self._results.append(Played(stamp, self.interface.decode(message), now - self.sent[stamp]))
 
-    def _watch(self, message: DiagnosticArray) -> None:
+    def _receive_status(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if not status.name.startswith(self.namespace.lstrip("/")):
                 continue
+            self._first_status = self._first_status or time.monotonic()
             if status.level == DiagnosticStatus.ERROR:
                 self._failure = f"the node reports: {status.message}"
             building = {pair.key: pair.value for pair in status.values}.get("engine is being built")

@@ -1,7 +1,6 @@
-"""A bag through an estimator, without ROS and faster than real time, or through the real node over DDS.
+"""A bag through an estimator, offline and faster than real time, or through the real node over DDS.
 
-The frames and the estimator are the same both ways, and so is the depth. Of stereo models the same of pairs and
-their disparity.
+Frames and estimator are the same both ways, and so are the results.
 """
 
 from __future__ import annotations
@@ -13,229 +12,172 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import cv2
-import numpy as np
-
 from depth_ros.bags import BagReader
 from depth_ros.card import Card
 from depth_ros.datasets import Sample
-from depth_ros.datatypes import Depth, Disparity, Frame, StereoFrame
+from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
+from depth_ros.playback.kinds import ReplayKind, Result
+from depth_ros.playback.output import ResultFolder
 
 if TYPE_CHECKING:
-    from depth_ros.evaluation.depth import Recorded
-    from depth_ros.evaluation.stereo import RecordedDisparity
+    from depth_ros.datatypes import Frame
+    from depth_ros.evaluation.metrics.depth import DepthMetrics
+    from depth_ros.playback.play import Played
 
-Result = tuple[Sample, Depth | Disparity, float]
-"""A frame with its truth, what came of it and the ms that it took."""
-
-_UNITS_PER_METRE = 1000  # of the written depth images: mm, as REP-118 has it for uint16
-_UNITS_PER_PX = 256  # of the written disparities, as KITTI has them
+TimedResult = tuple[Sample, Result, float]
+"""A sample with its ground truth, its result, and the latency of the result, ms."""
 
 
 class Estimator(Protocol):
-    """What replay needs of `estimators.depth.DepthEstimator` and `estimators.stereo.StereoEstimator`."""
+    """DepthEstimator, RefiningEstimator or StereoEstimator."""
 
-    card: Card | None
+    @property
+    def card(self) -> Card | None: ...
 
-    def estimate(self, frame: Any) -> Any:
-        """The depth of one frame, or the disparity of one pair."""
+    @property
+    def engine_status(self) -> EngineStatus: ...
+
+    def estimate(self, frame: Any) -> Result:
+        """The depth of one Frame, or the disparity of one StereoFrame."""
         ...
 
 
 @dataclass(frozen=True)
-class Replay:
-    """What came of a bag.
+class ReplayOptions:
+    """out: new folder for the results (see `output.ResultFolder`). limit: maximum number of frames; 0 = all.
 
-    seconds: wall time of everything. span: s from the first to the last stamp. latencies: ms of each frame.
-    figures: against the truth in the bag, over `compared` frames under `protocol`, or None without truth.
-    damage: what the bag's reader said where the bag is cut; all whole frames are in the result.
+    progress: show a progress bar.
+    """
+
+    out: Path | None = None
+    limit: int = 0
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The result of a replay.
+
+    seconds: wall time. duration: s from the first to the last stamp. latencies: ms of each frame.
+    metrics: against the ground truth in the bag, over `compared` frames under `protocol`; None without ground truth.
+    damage: the error of the bag reader if the bag is truncated; all intact frames are in the result.
     """
 
     frames: int
     seconds: float
-    span: float
+    duration: float
     latencies: tuple[float, ...]
-    figures: dict[str, float | None] | None
+    metrics: dict[str, float | None] | None
     compared: int
     protocol: str
     damage: str
 
 
 def replay(
-    bag: BagReader,
-    estimator: Estimator,
-    out: str | Path | None = None,
-    limit: int = 0,
-    progress: bool = True,
-    pairs: bool = False,
+    bag: BagReader, estimator: Estimator, kind: ReplayKind, options: ReplayOptions = ReplayOptions()
 ) -> Replay:
-    """Run the estimator over every frame of an open bag, in order.
+    """Run the estimator on every frame of an open bag, in order. A truncated bag is replayed as far as it is intact.
 
-    out: folder that is made for the depth, in the general layout of `datasets.folder`: image/ and depth/ of
-    the depth's size, uint16 mm, and camera.yaml; of pairs left/ and disparity/, uint16 px/256. limit: only so many
-    frames; 0 = all. pairs: the estimator takes pairs. A cut bag is played as far as it is whole. Raises
-    DepthRosError if `out` has content, no frame could be read, or pairs are needed and there are none.
+    Raises DepthRosError if `options.out` is not empty, no frame can be read, or a stereo model finds no pairs.
     """
-    damage: list[str] = []
-    samples = itertools.islice(_until_cut(bag, damage), limit or None)
+    frames = _Frames(bag, options.limit)
 
-    def results() -> Iterator[Result]:
-        for sample in samples:
-            frame = pair_of(sample) if pairs else sample.left
+    def results() -> Iterator[TimedResult]:
+        for sample in frames:
+            frame = kind.input_of(sample)
             start = time.perf_counter()
-            found = estimator.estimate(frame)
-            yield sample, found, 1000 * (time.perf_counter() - start)
+            result = estimator.estimate(frame)
+            yield sample, result, 1000 * (time.perf_counter() - start)
 
-    total = min(limit, len(bag)) if limit else len(bag)
     scale = estimator.card.scale if estimator.card else "metric"
-    return _gather(results(), scale, bag, damage, out, total, progress)
+    return _collect(results(), frames, kind, scale, options)
 
 
 def replay_through(
     bag: BagReader,
-    play: Callable[[Iterable[Any]], Iterable[Recorded] | Iterable[RecordedDisparity]],
+    play: Callable[[Iterable[tuple[Frame, ...]]], Iterable[Played]],
+    kind: ReplayKind,
     scale: str,
-    out: str | Path | None = None,
-    limit: int = 0,
-    progress: bool = True,
-    pairs: bool = False,
+    options: ReplayOptions = ReplayOptions(),
 ) -> Replay:
-    """The same with what `play` makes of the frames elsewhere, over DDS: `nodes.play.play` takes frames and returns
-    depth, `nodes.play.play_pairs` left and right frames and returns disparity.
+    """The same through `play`, which plays frames through the real node (see `playback.play`).
 
-    scale: of the model, as its card states it. Frames that the node had no time for are not in the result.
-    Latencies are those of `play`: from publishing the image to having received the depth.
+    scale: of the model, as its card states it. Frames that the node skipped are not in the result. Latencies are
+    measured from publishing the image to receiving the result.
     """
-    from depth_ros.evaluation.depth import as_depth
-    from depth_ros.evaluation.stereo import as_disparity
+    frames = _Frames(bag, options.limit)
+    pending: dict[int, Sample] = {}
 
-    damage: list[str] = []
-    waiting: dict[int, Sample] = {}
+    def views() -> Iterator[tuple[Frame, ...]]:
+        for sample in frames:
+            pending[sample.left.stamp] = sample
+            yield kind.views_of(sample)
 
-    def frames() -> Iterator[Any]:
-        for sample in itertools.islice(_until_cut(bag, damage), limit or None):
-            waiting[sample.left.stamp] = sample
-            yield (sample.left, _right_of(sample)) if pairs else sample.left
+    def results() -> Iterator[TimedResult]:
+        for played in play(views()):
+            sample = pending[played.stamp]
+            for stamp in [stamp for stamp in pending if stamp <= played.stamp]:
+                del pending[stamp]
+            yield sample, kind.result_of(played, sample), 1000 * played.latency
 
-    def results() -> Iterator[Result]:
-        recorded: Any
-        for recorded in play(frames()):
-            sample = waiting[recorded.stamp]
-            for stamp in [stamp for stamp in waiting if stamp <= recorded.stamp]:
-                del waiting[stamp]
-            found = (
-                as_disparity(recorded.disparity, pair_of(sample))
-                if pairs
-                else as_depth(recorded.depth, sample.left)
-            )
-            yield sample, found, 1000 * recorded.latency
-
-    total = min(limit, len(bag)) if limit else len(bag)
-    return _gather(results(), scale, bag, damage, out, total, progress)
+    return _collect(results(), frames, kind, scale, options)
 
 
-def pair_of(sample: Sample) -> StereoFrame:
-    """Both eyes of a sample, rectified. Raises DepthRosError where there is one eye or they make no pair."""
-    from depth_ros.estimators.stereo.estimator import rectified_pair
+class _Frames:
+    """The samples of a bag up to a limit; an error of its reader ends them and is kept in `damage`."""
 
-    return rectified_pair(sample.left, _right_of(sample))
+    def __init__(self, bag: BagReader, limit: int) -> None:
+        self.bag, self.limit, self.damage = bag, limit, ""
+
+    def __len__(self) -> int:
+        return min(self.limit, len(self.bag)) if self.limit else len(self.bag)
+
+    def __iter__(self) -> Iterator[Sample]:
+        try:
+            yield from itertools.islice(self.bag, self.limit or None)
+        except DepthRosError as error:
+            self.damage = str(error)
 
 
-def _right_of(sample: Sample) -> Frame:
-    if sample.right is None:
-        raise DepthRosError(
-            "the bag has no right eye beside the left one (.../left/... and .../right/...): a stereo model needs it"
-        )
-    return sample.right
-
-
-def _gather(
-    results: Iterable[Result],
-    scale: str,
-    bag: BagReader,
-    damage: list[str],
-    out: str | Path | None,
-    total: int,
-    progress: bool,
+def _collect(
+    results: Iterable[TimedResult], frames: _Frames, kind: ReplayKind, scale: str, options: ReplayOptions
 ) -> Replay:
-    """Take all results, write and measure them."""
+    """Consume all results; write and measure them."""
     from tqdm import tqdm
 
-    folder = _new_folder(Path(out)) if out else None
+    folder = ResultFolder(options.out) if options.out else None
     latencies: list[float] = []
     stamps: list[int] = []
-    tally: Any = None
+    metrics: DepthMetrics | None = None
     begin = time.perf_counter()
-    for sample, found, latency in tqdm(results, total=total, unit="frame", disable=not progress):
+    for sample, result, latency in tqdm(
+        results, total=len(frames), unit="frame", disable=not options.progress
+    ):
         latencies.append(latency)
         stamps.append(sample.left.stamp)
         if folder:
-            _write(folder, sample.name, found)
+            folder.write(sample.name, result)
         if sample.depth is not None:
-            depth = found.depth() if isinstance(found, Disparity) else found
-            tally = tally or _tally(sample, scale)
-            tally.add(depth.depth, sample.depth, sample.fx_baseline)
+            metrics = metrics or _metrics_for(sample, scale)
+            metrics.add(kind.depth_of(result), sample.depth, sample.fx_baseline)
     if not latencies:
-        raise DepthRosError(damage[0] if damage else f"{bag.path} has no image on {bag.image_topic}")
+        raise DepthRosError(frames.damage or f"{frames.bag.path} has no image on {frames.bag.image_topic}")
     return Replay(
         len(latencies),
         time.perf_counter() - begin,
         (max(stamps) - min(stamps)) / 1e9,
         tuple(latencies),
-        tally.figures() if tally else None,
-        len(tally) if tally else 0,
-        tally.protocol.text if tally else "",
-        damage[0] if damage else "",
+        metrics.compute() if metrics else None,
+        len(metrics) if metrics else 0,
+        metrics.protocol.text if metrics else "",
+        frames.damage,
     )
 
 
-def _until_cut(bag: BagReader, damage: list[str]) -> Iterator[Sample]:
-    """The samples of a bag; what its reader raises goes to `damage`, so that the frames before count."""
-    try:
-        yield from bag
-    except DepthRosError as error:
-        damage.append(str(error))
-
-
-def _tally(sample: Sample, scale: str) -> Any:
-    """Empty figures under the protocol that suits the first sample with truth."""
-    from depth_ros.evaluation.metrics.depth import Tally
+def _metrics_for(sample: Sample, scale: str) -> DepthMetrics:
+    """Empty metrics under the protocol that suits the first sample with ground truth."""
+    from depth_ros.evaluation.metrics.depth import DepthMetrics
     from depth_ros.evaluation.setup import choose_protocol
 
-    return Tally(choose_protocol("auto", [sample], [0], "measured", scale))  # type: ignore[arg-type]
-
-
-def _new_folder(path: Path) -> Path:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DepthRosError(f"{path} exists already: remove it or give another name")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _write(folder: Path, name: str, found: Depth | Disparity) -> None:
-    """The image and what came of it; with the first one the camera."""
-    if isinstance(found, Disparity):
-        parts, units = ("left", "disparity"), _UNITS_PER_PX * (found.disparity - np.float32(found.offset))
-    else:
-        parts, units = ("image", "depth"), _UNITS_PER_METRE * found.depth
-    if not (folder / "camera.yaml").exists():
-        for part in parts:
-            (folder / part).mkdir()
-        _write_camera(folder / "camera.yaml", found)
-    units = np.nan_to_num(np.rint(units), nan=0.0, posinf=0.0, neginf=0.0)
-    units = np.where((units > 0) & (units <= 65535), units, 0).astype(np.uint16)
-    image = cv2.cvtColor(found.image, cv2.COLOR_RGB2BGR)
-    for part, pixels in zip(parts, (image, units), strict=True):
-        file = folder / part / f"{name}.png"
-        if not cv2.imwrite(str(file), pixels):
-            raise DepthRosError(f"{file} cannot be written: is the disk full?")
-
-
-def _write_camera(file: Path, found: Depth | Disparity) -> None:
-    lines = [f"{key}: {getattr(found.camera, key)}" for key in ("width", "height", "fx", "fy", "cx", "cy")]
-    if isinstance(found, Disparity):
-        lines.append(f"baseline: {found.baseline}")
-    else:
-        lines.append(f"depth_scale: {_UNITS_PER_METRE}")
-    file.write_text("\n".join(lines) + "\n")
+    return DepthMetrics(choose_protocol("auto", sample, scale))

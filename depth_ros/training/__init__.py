@@ -1,1 +1,1 @@
-"""The offline training package: recipe -> examples -> loop -> card and weights."""
+"""Offline training: recipe -> training data -> loop -> card and weights."""

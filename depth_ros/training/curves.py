@@ -1,4 +1,4 @@
-"""The picture beside training.csv: every column over the steps, one small panel each, as SVG."""
+"""Plots of training.csv: every column over the steps, one small panel each, as SVG."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-WIDTH, HEIGHT, GAP, COLUMNS = 260, 120, 46, 4
-"""px of a panel, between panels, and panels in a row."""
+WIDTH, HEIGHT, GAP = 260, 120, 46
+"""Size of a panel and gap between panels, px."""
+COLUMNS = 4
+"""Panels per row."""
 
 
-def draw(table: Path, picture: Path) -> None:
-    """Write `picture` (SVG) of what `training.csv` holds so far."""
+def plot_curves(table: Path, image: Path) -> None:
+    """Write the curves of a `training.csv` as an SVG image."""
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     names = [name for name in rows[0] if name != "step"]
@@ -21,27 +23,27 @@ def draw(table: Path, picture: Path) -> None:
     panels = []
     for i, name in enumerate(names):
         values = np.array([float(row[name] or "nan") for row in rows])
-        down, across = divmod(i, COLUMNS)
-        panels.append(panel(name, steps, values, across * (WIDTH + GAP) + 8, down * (HEIGHT + GAP) + 24))
+        row_index, column = divmod(i, COLUMNS)
+        panels.append(panel(name, steps, values, column * (WIDTH + GAP) + 8, row_index * (HEIGHT + GAP) + 24))
     width = min(len(names), COLUMNS) * (WIDTH + GAP)
     height = -(-len(names) // COLUMNS) * (HEIGHT + GAP) + 10
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
-    picture.write_text(
+    image.write_text(
         "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *panels, "</svg>\n"])
     )
 
 
 def panel(name: str, steps: np.ndarray, values: np.ndarray, left: float, top: float) -> str:
-    """One curve with its name, its last value, and the lowest and highest as ticks."""
-    known = np.isfinite(values)
-    if not known.any():
+    """One curve with its name and last value as the title, and its minimum and maximum as axis labels."""
+    valid = np.isfinite(values)
+    if not valid.any():
         return ""
-    low, high = values[known].min(), values[known].max()
-    x = left + WIDTH * steps[known] / steps.max()
-    y = top + HEIGHT * (1 - (values[known] - low) / max(high - low, 1e-12))
+    low, high = values[valid].min(), values[valid].max()
+    x = left + WIDTH * steps[valid] / steps.max()
+    y = top + HEIGHT * (1 - (values[valid] - low) / max(high - low, 1e-12))
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y))
-    last = values[known][-1]
+    last = values[valid][-1]
     return (
         f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#ccc"/>'
         f'<text x="{left}" y="{top - 6}" font-size="12">{escape(name)}: {last:.4g}</text>'

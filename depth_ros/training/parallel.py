@@ -1,4 +1,4 @@
-"""The same work on many things, by all processors of the machine."""
+"""Map a function over many arguments in parallel processes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FEW = 16
-"""So many things are sooner done than processes started for them."""
+MAX_SERIAL_ITEMS = 16
+"""Up to this many items, starting processes takes longer than it saves."""
 
 
-def spread(work: Callable[[Thing], Result], things: Sequence[Thing]) -> list[Result]:
-    """[work(thing) for thing in things], in as many processes as there are processors.
+def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return [function(item) for item in items], computed by one process per processor.
 
-    work: a function of a module, or a `functools.partial` of one: a process that begins anew has to find it.
+    function: has to be picklable: a function of a module, or a `functools.partial` of one.
     """
-    processors = available()
-    if len(things) <= FEW or processors == 1:
-        return [work(thing) for thing in things]
+    processors = processor_count()
+    if len(items) <= MAX_SERIAL_ITEMS or processors == 1:
+        return [function(item) for item in items]
     with ProcessPoolExecutor(processors) as pool:
-        return list(pool.map(work, things, chunksize=FEW // 2))
+        return list(pool.map(function, items, chunksize=MAX_SERIAL_ITEMS // 2))
 
 
-def available() -> int:
-    """How many processors the machine has."""
+def processor_count() -> int:
+    """Number of processors of this machine."""
     return os.cpu_count() or 1

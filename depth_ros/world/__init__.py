@@ -1,8 +1,8 @@
-"""A small built-in world: rendered streets and rooms whose depth, pose, motion and planes are exactly known.
+"""A built-in simulated world: rendered streets and rooms with exact depth, poses, object motions and planes.
 
 world = World(WorldSettings(kind="street", seed=3))
-sample = world[0]                    # as any recorded folder: stereo pair, depth, pose, moving ids
-image, depth = world.render(0)       # one eye, as cheap as it gets
+sample = world[0]                    # as from a recorded folder: stereo pair, depth, pose, moving objects
+image, depth = world.render(0)       # one image only, which is faster
 world.planes(0), world.object_motions(1)
 """
 
@@ -14,33 +14,33 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
-from depth_ros.config import problem_with, setting
+from depth_ros.config import setting, value_problem
 from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera, Frame, ObjectMotion, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import back_project, inverse
 from depth_ros.world import room, street
-from depth_ros.world.render import View, look, paint
-from depth_ros.world.writing import write_folder
+from depth_ros.world.folder_writer import write_folder
+from depth_ros.world.render import RenderedView, render_geometry, shade
 
 __all__ = ["World", "WorldSettings", "write_folder"]
 
-EYES = ("left", "right")
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What to render. Zero means: as is usual for the kind, see `KIND_DEFAULTS`."""
+    """What to render. Zero selects the default of the kind, see `KIND_DEFAULTS`."""
 
-    kind: str = setting("street", "What to render", choices=("street", "room"))
-    seed: int = setting(0, "Everything random follows from it", minimum=0)
-    frames: int = setting(40, "Length of the sequence; another length is another street", minimum=1)
-    width: int = setting(0, "Image width, 0 = usual for the kind", "px", minimum=0, maximum=8192)
-    height: int = setting(0, "Image height, 0 = usual for the kind", "px", minimum=0, maximum=8192)
-    focal: float = setting(0.0, "Focal length, 0 = usual for the kind", "px", minimum=0)
-    baseline: float = setting(0.0, "Distance of the eyes, 0 = usual for the kind", "m", minimum=0, maximum=2)
-    rate: float = setting(0.0, "Frames per second, 0 = usual for the kind", "Hz", minimum=0, maximum=1000)
-    moving: int = setting(3, "How many objects move", minimum=0, maximum=50)
+    kind: str = setting("street", "Kind of scene", choices=("street", "room"))
+    seed: int = setting(0, "Seed of all random numbers", minimum=0)
+    frames: int = setting(40, "Length of the sequence; another length gives another street", minimum=1)
+    width: int = setting(0, "Image width; 0: default of the kind", "px", minimum=0, maximum=8192)
+    height: int = setting(0, "Image height; 0: default of the kind", "px", minimum=0, maximum=8192)
+    focal: float = setting(0.0, "Focal length; 0: default of the kind", "px", minimum=0)
+    baseline: float = setting(0.0, "Stereo baseline; 0: default of the kind", "m", minimum=0, maximum=2)
+    rate: float = setting(0.0, "Frame rate; 0: default of the kind", "Hz", minimum=0, maximum=1000)
+    moving_count: int = setting(3, "Number of moving objects", minimum=0, maximum=50)
     noise: float = setting(1.5, "Standard deviation of the image noise", "grey levels", minimum=0, maximum=50)
     supersample: int = setting(1, "Rays per pixel along each axis of the image", minimum=1, maximum=4)
 
@@ -49,11 +49,11 @@ KIND_DEFAULTS: dict[str, dict[str, float]] = {
     "street": {"width": 640, "height": 192, "focal": 0.58, "baseline": 0.54, "rate": 10.0},
     "room": {"width": 320, "height": 240, "focal": 0.8, "baseline": 0.1, "rate": 30.0},
 }
-"""What zero stands for; the focal length here is a multiple of the width."""
+"""Defaults of each kind, used for settings of zero. The focal length is a multiple of the image width."""
 
 
 class World:
-    """A rendered recording: a `datasets.Folder` with more truth. Frames are rendered when they are asked for.
+    """A rendered recording: a `datasets.Folder` with additional ground truth. Frames are rendered on access.
 
     The world frame has z up; the left camera is at `T_world_camera`, the right one `baseline` m along its x.
     """
@@ -62,24 +62,24 @@ class World:
 
     def __init__(self, settings: WorldSettings = WorldSettings()) -> None:
         for each in fields(settings):
-            if problem := problem_with(each, getattr(settings, each.name)):
+            if problem := value_problem(each, getattr(settings, each.name)):
                 raise DepthRosError(f"world: {problem}")
-        usual = KIND_DEFAULTS[settings.kind]
+        defaults = KIND_DEFAULTS[settings.kind]
         self.settings = settings
-        self.rate = settings.rate or usual["rate"]
-        self.baseline = settings.baseline or usual["baseline"]
-        width, height = settings.width or int(usual["width"]), settings.height or int(usual["height"])
-        focal = settings.focal or usual["focal"] * width
+        self.rate = settings.rate or defaults["rate"]
+        self.baseline = settings.baseline or defaults["baseline"]
+        width, height = settings.width or int(defaults["width"]), settings.height or int(defaults["height"])
+        focal = settings.focal or defaults["focal"] * width
         centre = (width - 1) / 2, (height - 1) / 2
         self.cameras = {
-            eye: Camera.pinhole(width, height, focal, focal, *centre, baseline)
-            for eye, baseline in zip(EYES, (0.0, self.baseline), strict=True)
+            side: Camera.pinhole(width, height, focal, focal, *centre, baseline)
+            for side, baseline in zip(SIDES, (0.0, self.baseline), strict=True)
         }
         rng = np.random.default_rng([settings.seed, settings.kind == "room"])
         if settings.kind == "street":
-            self.scene = street.build(rng, (settings.frames - 1) / self.rate, settings.moving)
+            self.scene = street.build(rng, (settings.frames - 1) / self.rate, settings.moving_count)
         else:
-            self.scene = room.build(rng, settings.moving)
+            self.scene = room.build(rng, settings.moving_count)
 
     def __len__(self) -> int:
         return self.settings.frames
@@ -89,86 +89,87 @@ class World:
 
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of a world of {len(self)}")
+            raise IndexError(f"frame {index} of a world with {len(self)} frames")
         index %= len(self)
-        view = self.look(index)
+        view = self.view(index)
         stamp = round(index * 1e9 / self.rate)
         left, right = (
-            Frame(stamp, f"{eye}_camera_optical_frame", image, self.cameras[eye])
-            for eye, image in (
+            Frame(stamp, f"{side}_camera_optical_frame", image, self.cameras[side])
+            for side, image in (
                 ("left", self._image(index, "left", view)),
                 ("right", self.render(index, "right")[0]),
             )
         )
         velocities = {m.label: m.velocity for m in self._motions(view, index)} if index else None
-        return Sample(
-            f"{index:06d}", left, right, view.depth, view.T_world_camera, self._bodies(view), velocities
-        )
+        name, labels = f"{index:06d}", self._moving_objects(view)
+        return Sample(name, left, right, view.depth, view.T_world_camera, labels, velocities)
 
     def pose(self, index: int) -> np.ndarray:
         """(4, 4) T_world_camera of the left camera."""
         return self.scene.camera(index / self.rate)
 
-    def look(self, index: int, eye: str = "left", camera: Camera | None = None) -> View:
-        """The truth that one eye sees, without colours; `camera` replaces its image size."""
-        camera = camera or self.cameras[eye]
+    def view(self, index: int, side: str = "left", camera: Camera | None = None) -> RenderedView:
+        """The geometry that the left or right camera sees. `camera` overrides its image size."""
+        camera = camera or self.cameras[side]
         offset = np.eye(4)
-        offset[0, 3] = self.cameras[eye].baseline
-        return look(self.scene, camera, self.pose(index) @ offset, index / self.rate)
+        offset[0, 3] = self.cameras[side].baseline
+        return render_geometry(self.scene, camera, self.pose(index) @ offset, index / self.rate)
 
-    def render(self, index: int, eye: str = "left") -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) uint8 RGB and depth (H, W) float32 m (NaN = sky) of one eye, and nothing else."""
-        view = self.look(index, eye)
-        return self._image(index, eye, view), view.depth
+    def render(self, index: int, side: str = "left") -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, 3) uint8 RGB and depth (H, W) float32 m (NaN = sky) of the left or right camera."""
+        view = self.view(index, side)
+        return self._image(index, side, view), view.depth
 
-    def moving(self, index: int) -> np.ndarray:
-        """(H, W) int32 number of the moving object that each pixel of the left image shows, 0 = static."""
-        return self._bodies(self.look(index))
+    def moving_objects(self, index: int) -> np.ndarray:
+        """(H, W) int32 label of the moving object at each pixel of the left image, 0 = static."""
+        return self._moving_objects(self.view(index))
 
-    def _image(self, index: int, eye: str, view: View) -> np.ndarray:
-        size, fine = (view.camera.width, view.camera.height), self.settings.supersample
-        if fine > 1:
-            view = self.look(index, eye, view.camera.resized(fine * size[0], fine * size[1]))
-        image = 255 * paint(self.scene, view, index / self.rate)
-        if fine > 1:
+    def _image(self, index: int, side: str, view: RenderedView) -> np.ndarray:
+        size, rays_per_axis = (view.camera.width, view.camera.height), self.settings.supersample
+        if rays_per_axis > 1:
+            camera = view.camera.resized(rays_per_axis * size[0], rays_per_axis * size[1])
+            view = self.view(index, side, camera)
+        image = 255 * shade(self.scene, view, index / self.rate)
+        if rays_per_axis > 1:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         if self.settings.noise:
-            rng = np.random.default_rng([self.settings.seed, index, EYES.index(eye)])
+            rng = np.random.default_rng([self.settings.seed, index, SIDES.index(side)])
             image += self.settings.noise * rng.standard_normal(image.shape, np.float32)
         return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
-    def _bodies(self, view: View) -> np.ndarray:
-        """(H, W) int32 number of the body that each pixel shows, 0 = static."""
+    def _moving_objects(self, view: RenderedView) -> np.ndarray:
         mesh = self.scene.mesh
         return np.where(view.face >= 0, mesh.body[mesh.solid][view.face], 0).astype(np.int32)
 
     def object_motions(self, index: int) -> list[ObjectMotion]:
-        """Motion of every visible moving object from frame index - 1 to index, in the newer camera."""
+        """Motions of all visible moving objects from frame index - 1 to index, in the newer camera frame."""
         if not 1 <= index < len(self):
-            raise DepthRosError(f"world: frame {index} has no frame before it; ask for 1 to {len(self) - 1}")
-        return self._motions(self.look(index), index)
+            raise DepthRosError(
+                f"world: no motion to frame {index}, which has no previous frame; allowed: 1 to {len(self) - 1}"
+            )
+        return self._motions(self.view(index), index)
 
-    def _motions(self, view: View, index: int) -> list[ObjectMotion]:
-        bodies, T_world_camera, motions = self._bodies(view), view.T_world_camera, []
+    def _motions(self, view: RenderedView, index: int) -> list[ObjectMotion]:
+        labels, T_world_camera, motions = self._moving_objects(view), view.T_world_camera, []
         points = back_project(view.depth, view.camera)
-        for label in np.unique(bodies[bodies > 0]):
-            was, now = (self.scene.bodies[label](i / self.rate) for i in (index - 1, index))
-            T = inverse(T_world_camera) @ now @ inverse(was) @ T_world_camera
-            centre = np.median(points[bodies == label], axis=0).astype(float)
-            moved = centre - (inverse(T) @ np.append(centre, 1))[:3]
-            motions.append(ObjectMotion(int(label), bodies == label, T, centre, moved * self.rate))
+        for label in np.unique(labels[labels > 0]):
+            old, new = (self.scene.bodies[label](i / self.rate) for i in (index - 1, index))
+            T = inverse(T_world_camera) @ new @ inverse(old) @ T_world_camera
+            centre = np.median(points[labels == label], axis=0).astype(float)
+            translation = centre - (inverse(T) @ np.append(centre, 1))[:3]
+            motions.append(ObjectMotion(int(label), labels == label, T, centre, translation * self.rate))
         return motions
 
-    def planes(self, index: int, smallest: int = 50) -> Planes:
-        """Planes of the left image that cover at least `smallest` px; coplanar faces of a body are one."""
-        view, mesh = self.look(index), self.scene.mesh
+    def planes(self, index: int, min_pixels: int = 50) -> Planes:
+        """Planes that cover at least `min_pixels` px of the left image. Coplanar faces of a body are merged."""
+        view, mesh = self.view(index), self.scene.mesh
         body = mesh.body[mesh.solid][:, None]
         _, member, plane = np.unique(
             np.round(np.hstack([body, view.planes]), 6), axis=0, return_index=True, return_inverse=True
         )
         plane = np.where(view.face >= 0, plane.reshape(-1)[view.face], -1)
         found, count = np.unique(plane[plane >= 0], return_counts=True)
-        found = found[count >= smallest]
+        found = found[count >= min_pixels]
         label = np.full(len(member) + 1, -1, np.int32)
         label[found] = np.arange(len(found))
         return Planes(label[plane], view.planes[member[found]])

@@ -1,4 +1,4 @@
-"""Bags written and read back bit for bit, bags of other people, and bags that were cut."""
+"""Exact round trips of bags, bags written by other software, and truncated bags."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import yaml
 from rosbags import rosbag1, rosbag2
 from rosbags.typesys import Stores, get_typestore
 
-from depth_ros import messages
 from depth_ros.bags import BagReader, write_bag
 from depth_ros.bags.recovery import recover
-from depth_ros.bags.writer import _zeros
+from depth_ros.bags.writer import default_message
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, inverse, pose_from
+from depth_ros.messages.fill import fill_camera_info, fill_depth, fill_header, fill_image
 
 WIDTH, HEIGHT = 160, 90
 JAZZY, NOETIC = get_typestore(Stores.ROS2_JAZZY), get_typestore(Stores.ROS1_NOETIC)
 
 
-class Made:
-    """A recording of random pixels: every second frame has depth; poses turn and move."""
+class RandomFolder:
+    """A recording of random pixels. Every second frame has depth; the camera rotates and translates."""
 
-    layout, rate = "made", 10.0
+    layout, rate = "random", 10.0
 
     def __init__(self, count: int = 30, stereo: bool = False) -> None:
         self.count, self.stereo = count, stereo
@@ -48,28 +48,27 @@ class Made:
         R = cv2.Rodrigues(np.array([0.01, 0.02, -0.03]))[0]
         P = np.hstack([self.camera.K, [[-130 * 0.25], [0], [0]]])
         raw = Camera(WIDTH, HEIGHT, K, P, R, (-0.28, 0.07, 2e-4, 1e-5))
-        pair = Frame(stamp, "right_optical_frame", right, raw) if self.stereo else None
-        name = "left_optical_frame" if self.stereo else "camera_optical_frame"
+        right_frame = Frame(stamp, "right_optical_frame", right, raw) if self.stereo else None
+        frame_id = "left_optical_frame" if self.stereo else "camera_optical_frame"
         T = pose_from(np.array([1.0, 2.0, 3.0 + index]), np.array([0.1 * index, 0.2, 0.3, 0.9]))
-        return Sample(
-            str(stamp), Frame(stamp, name, left, self.camera), pair, depth if index % 2 else None, T
-        )
+        left_frame = Frame(stamp, frame_id, left, self.camera)
+        return Sample(str(stamp), left_frame, right_frame, depth if index % 2 else None, T)
 
 
-def assert_same(read: Sample, made: Sample) -> None:
-    assert (read.right is None) == (made.right is None)
-    assert (read.depth is None) == (made.depth is None)
-    for a, b in ((read.left, made.left), (read.right, made.right)):
+def assert_same(read: Sample, written: Sample) -> None:
+    assert (read.right is None) == (written.right is None)
+    assert (read.depth is None) == (written.depth is None)
+    for a, b in ((read.left, written.left), (read.right, written.right)):
         if b is not None:
             assert (a.stamp, a.frame_id) == (b.stamp, b.frame_id)
             assert np.array_equal(a.image, b.image)
             assert all(np.array_equal(getattr(a.camera, m), getattr(b.camera, m)) for m in "KRP")
             assert not np.any(b.camera.distortion) or tuple(a.camera.distortion) == b.camera.distortion
-    if made.depth is not None:
-        assert np.array_equal(read.depth, made.depth, equal_nan=True)
+    if written.depth is not None:
+        assert np.array_equal(read.depth, written.depth, equal_nan=True)
 
 
-def read_whole(path, **topics) -> list[Sample]:
+def read_intact(path, **topics) -> list[Sample]:
     with BagReader(path, **topics) as bag:
         samples = list(bag)
         assert len(samples) == len(bag)
@@ -80,33 +79,33 @@ def read_whole(path, **topics) -> list[Sample]:
 @pytest.mark.parametrize("stereo", [False, True])
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_round_trip_is_exact(tmp_path, storage, stereo, compressed):
-    folder = Made(stereo=stereo)
+    folder = RandomFolder(stereo=stereo)
     write_bag(folder, tmp_path / "bag", storage, compressed)
-    samples = read_whole(tmp_path / "bag")
+    samples = read_intact(tmp_path / "bag")
     assert len(samples) == len(folder)
     for index, sample in enumerate(samples):
-        made = folder[index]
-        assert_same(sample, made)
-        # relative to the first frame, whose base_link is the origin of odom
-        T = inverse(folder[0].T_world_camera @ inverse(T_BODY_OPTICAL)) @ made.T_world_camera
+        written = folder[index]
+        assert_same(sample, written)
+        # base_link of the first frame is the origin of odom
+        T = inverse(folder[0].T_world_camera @ inverse(T_BODY_OPTICAL)) @ written.T_world_camera
         assert np.allclose(sample.T_world_camera, T, atol=1e-12)
     file = next((tmp_path / "bag").glob("bag.*"))
-    assert [s.left.stamp for s in read_whole(file)] == [s.left.stamp for s in samples]
+    assert [s.left.stamp for s in read_intact(file)] == [s.left.stamp for s in samples]
 
 
 @pytest.mark.parametrize(("stereo", "expected"), [
     (False, {"/camera/image_raw", "/camera/camera_info"}),
-    (True, {f"/stereo/{eye}/{name}" for eye in ("left", "right") for name in ("image_raw", "camera_info")}),
+    (True, {f"/stereo/{side}/{name}" for side in ("left", "right") for name in ("image_raw", "camera_info")}),
 ])  # fmt: skip
 def test_topics_types_and_frames(tmp_path, stereo, expected):
-    write_bag(Made(4, stereo), tmp_path / "bag")
+    write_bag(RandomFolder(4, stereo), tmp_path / "bag")
     with rosbag2.Reader(tmp_path / "bag") as reader:
         topics = {connection.topic: connection for connection in reader.connections}
         raw = {c.topic: bytes(data) for c, _, data in reader.messages()}
         times = {time for _, time, _ in reader.messages()}
-    truth = {"depth/image_rect", "depth/camera_info", "odometry"}
-    assert set(topics) == expected | {"/tf_static"} | {f"/ground_truth/{name}" for name in truth}
-    assert times == {Made()[i].left.stamp for i in range(4)}
+    ground_truth = {"depth/image_rect", "depth/camera_info", "odometry"}
+    assert set(topics) == expected | {"/tf_static"} | {f"/ground_truth/{name}" for name in ground_truth}
+    assert times == {RandomFolder()[i].left.stamp for i in range(4)}
     static = topics["/tf_static"]
     assert static.ext.offered_qos_profiles[0].durability.name == "TRANSIENT_LOCAL"
     transforms = JAZZY.deserialize_cdr(raw["/tf_static"], static.msgtype).transforms
@@ -115,7 +114,7 @@ def test_topics_types_and_frames(tmp_path, stereo, expected):
         p, q = transform.transform.translation, transform.transform.rotation
         T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
         assert np.allclose(T[:3, :3] @ [0, 0, 1], [1, 0, 0])  # the camera looks along +x
-        assert np.allclose(T[:3, 3], [0, -baseline, 0])  # and the right eye is to the right, -y
+        assert np.allclose(T[:3, 3], [0, -baseline, 0])  # and the right camera is to the right, -y
     assert len(transforms) == 1 + stereo
     odometry = JAZZY.deserialize_cdr(raw["/ground_truth/odometry"], "nav_msgs/msg/Odometry")
     assert (odometry.header.frame_id, odometry.child_frame_id) == ("odom", "base_link")
@@ -124,7 +123,7 @@ def test_topics_types_and_frames(tmp_path, stereo, expected):
 
 
 def test_forward_motion_is_along_x(tmp_path):
-    class Forward(Made):
+    class Forward(RandomFolder):
         def __getitem__(self, index):
             sample = super().__getitem__(index)
             world = pose_from(np.array([5.0, 6.0, 7.0]), np.array([0.3, 0.1, -0.2, 0.7]))
@@ -132,7 +131,7 @@ def test_forward_motion_is_along_x(tmp_path):
             return Sample(sample.name, sample.left, T_world_camera=world @ ahead)
 
     write_bag(Forward(3), tmp_path / "bag")
-    positions = [sample.T_world_camera[:3, 3] for sample in read_whole(tmp_path / "bag")]
+    positions = [sample.T_world_camera[:3, 3] for sample in read_intact(tmp_path / "bag")]
     assert np.allclose(positions, [[0, 0, 0], [2, 0, 0], [4, 0, 0]], atol=1e-12)
 
 
@@ -142,22 +141,22 @@ def test_recorded_data_round_trip(data_root, tmp_path, name):
         pytest.skip(f"{data_root} has no {name}")
     folder = open_folder(data_root / name)
 
-    class Few:
+    class FirstFrames:
         layout, rate = folder.layout, folder.rate
         __len__ = staticmethod(lambda: 3)
         __getitem__ = staticmethod(lambda index: folder[index])
 
-    write_bag(Few(), tmp_path / "bag")
-    samples = read_whole(tmp_path / "bag")
+    write_bag(FirstFrames(), tmp_path / "bag")
+    samples = read_intact(tmp_path / "bag")
     for index in range(3):
         assert_same(samples[index], folder[index])
 
 
-def test_write_errors_leave_nothing(tmp_path):
+def test_failed_write_leaves_no_bag(tmp_path):
     with pytest.raises(DepthRosError, match="storage is 'zip'; allowed: mcap, sqlite3"):
-        write_bag(Made(), tmp_path / "bag", "zip")
+        write_bag(RandomFolder(), tmp_path / "bag", "zip")
 
-    class Broken(Made):
+    class DamagedFolder(RandomFolder):
         def __getitem__(self, index):
             if index == 3:
                 raise DepthRosError("image 3 is damaged")
@@ -165,37 +164,37 @@ def test_write_errors_leave_nothing(tmp_path):
 
     for storage in ("mcap", "sqlite3"):
         with pytest.raises(DepthRosError, match="image 3 is damaged"):
-            write_bag(Broken(), tmp_path / "bag", storage)
+            write_bag(DamagedFolder(), tmp_path / "bag", storage)
         assert not (tmp_path / "bag").exists()
-    write_bag(Made(1), tmp_path / "bag")
-    with pytest.raises(DepthRosError, match="exists already"):
-        write_bag(Made(1), tmp_path / "bag")
-    assert len(read_whole(tmp_path / "bag")) == 1
+    write_bag(RandomFolder(1), tmp_path / "bag")
+    with pytest.raises(DepthRosError, match="already exists"):
+        write_bag(RandomFolder(1), tmp_path / "bag")
+    assert len(read_intact(tmp_path / "bag")) == 1
 
 
-# Bags of others: topics are chosen, messages come in any order
+# Bags of other software: topics are detected, messages are in any order
 
 
-def blank(types, kind, stamp, frame_id="cam"):
-    message = _zeros(types, kind)
-    messages.fill_header(message.header, stamp, frame_id)
+def message_of(types, kind, stamp, frame_id="cam"):
+    message = default_message(types, kind)
+    fill_header(message.header, stamp, frame_id)
     return message
 
 
 def image_of(types, frame, stamp=None):
-    message = blank(types, "sensor_msgs/msg/Image", frame.stamp if stamp is None else stamp)
-    messages.fill_image(message, frame.image[..., ::-1], "bgr8")
+    message = message_of(types, "sensor_msgs/msg/Image", frame.stamp if stamp is None else stamp)
+    fill_image(message, frame.image[..., ::-1], "bgr8")
     return message
 
 
 def info_of(frame, stamp=None):
-    message = blank(JAZZY, "sensor_msgs/msg/CameraInfo", frame.stamp if stamp is None else stamp)
-    messages.fill_camera_info(message, frame.camera)
+    message = message_of(JAZZY, "sensor_msgs/msg/CameraInfo", frame.stamp if stamp is None else stamp)
+    fill_camera_info(message, frame.camera)
     return message
 
 
 def write_messages(path, content) -> None:
-    """content: (topic, log time, message) in order."""
+    """Write a bag. content: (topic, log time, message) in order."""
     with rosbag2.Writer(path, version=9, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
         connections = {}
         for topic, time, message in content:
@@ -206,8 +205,8 @@ def write_messages(path, content) -> None:
 
 
 def write_topics(path, *topics) -> None:
-    """One image or camera_info on each topic."""
-    frame = Made()[0].left
+    """Write a bag with one image or camera_info on each topic."""
+    frame = RandomFolder()[0].left
     write_messages(path, [
         (topic, 1, info_of(frame) if topic.endswith("camera_info") else image_of(JAZZY, frame))
         for topic in topics
@@ -222,16 +221,16 @@ def write_topics(path, *topics) -> None:
     (["/cam/color/image_raw", "/cam/depth/image_rect_raw", "/cam/color/camera_info",
       "/cam/depth/camera_info"],
      "/cam/color/image_raw", "/cam/color/camera_info"),
-    (["/picture", "/somewhere/camera_info"], "/picture", "/somewhere/camera_info"),
+    (["/photo", "/elsewhere/camera_info"], "/photo", "/elsewhere/camera_info"),
 ])  # fmt: skip
-def test_finds_the_camera(tmp_path, topics, image, info):
+def test_camera_topics_are_detected(tmp_path, topics, image, info):
     write_topics(tmp_path / "bag", *topics)
     with BagReader(tmp_path / "bag") as bag:
         assert (bag.image_topic, bag.camera_info_topic) == (image, info)
         assert (next(iter(bag)).right is None) == ("/a/right/image_raw" not in topics)
 
 
-def test_topics_that_cannot_be_found(tmp_path):
+def test_missing_and_ambiguous_topics_are_reported(tmp_path):
     write_topics(tmp_path / "two", "/a/image_raw", "/b/image_raw", "/a/camera_info", "/b/camera_info")
     with (
         pytest.raises(DepthRosError, match=r"several image topics.*/a/image_raw, /b/image_raw"),
@@ -242,13 +241,13 @@ def test_topics_that_cannot_be_found(tmp_path):
         assert bag.camera_info_topic == "/b/camera_info"
         assert len(list(bag)) == 1
     with (
-        pytest.raises(DepthRosError, match=r"no image topic '/c'; it has /a/image_raw"),
+        pytest.raises(DepthRosError, match=r"no image topic '/c'; it has: /a/image_raw"),
         BagReader(tmp_path / "two", "/c"),
     ):
         pass
     write_topics(tmp_path / "none", "/a/camera_info")
     with (
-        pytest.raises(DepthRosError, match="no image topic; its topics are /a/camera_info"),
+        pytest.raises(DepthRosError, match="no image topic; its topics: /a/camera_info"),
         BagReader(tmp_path / "none"),
     ):
         pass
@@ -257,37 +256,37 @@ def test_topics_that_cannot_be_found(tmp_path):
         pass
 
 
-def test_partners_may_come_late_and_camera_info_once(tmp_path):
-    """Depth is logged three frames after its image; camera_info once, in the middle."""
-    made, content = Made(12), []
+def test_late_ground_truth_and_a_single_camera_info_are_used(tmp_path):
+    """Depth is logged three frames after its image, and camera_info once, in the middle."""
+    folder, content = RandomFolder(12), []
     for i in range(12):
-        sample, depth = made[i], blank(JAZZY, "sensor_msgs/msg/Image", made[i].left.stamp)
+        sample, depth = folder[i], message_of(JAZZY, "sensor_msgs/msg/Image", folder[i].left.stamp)
         content.append(("/cam/image_raw", 10 * i, image_of(JAZZY, sample.left)))
         if sample.depth is not None:
-            messages.fill_depth(depth, sample.depth, "32FC1")
+            fill_depth(depth, sample.depth, "32FC1")
             content.append(("/ground_truth/depth/image_rect", 10 * i + 35, depth))
-    content.append(("/cam/camera_info", 65, info_of(made[0].left)))
+    content.append(("/cam/camera_info", 65, info_of(folder[0].left)))
     write_messages(tmp_path / "bag", sorted(content, key=lambda entry: entry[1]))
-    samples = read_whole(tmp_path / "bag")
+    samples = read_intact(tmp_path / "bag")
     assert len(samples) == 12
     for i, sample in enumerate(samples):
-        assert np.array_equal(sample.left.image, made[i].left.image)
+        assert np.array_equal(sample.left.image, folder[i].left.image)
         assert (sample.depth is None) == (i % 2 == 0)
-        assert i % 2 == 0 or np.array_equal(sample.depth, made[i].depth, equal_nan=True)
+        assert i % 2 == 0 or np.array_equal(sample.depth, folder[i].depth, equal_nan=True)
 
 
-def test_image_rect_uses_the_rectified_camera(tmp_path):
-    frame = Made(stereo=True)[0].right
+def test_image_rect_has_the_rectified_camera(tmp_path):
+    frame = RandomFolder(stereo=True)[0].right
     write_messages(tmp_path / "bag", [
         ("/cam/image_rect", 1, image_of(JAZZY, frame)), ("/cam/camera_info", 1, info_of(frame))
     ])  # fmt: skip
-    camera = read_whole(tmp_path / "bag")[0].left.camera
+    camera = read_intact(tmp_path / "bag")[0].left.camera
     assert camera.is_rectified
     assert camera.fx == 130.0
 
 
-def write_ros1(path, compression=None, jpeg=False) -> Made:
-    folder = Made(12)
+def write_ros1(path, compression=None, jpeg=False) -> RandomFolder:
+    folder = RandomFolder(12)
     writer = rosbag1.Writer(path)
     writer.chunk_threshold = 100_000
     if compression:
@@ -298,11 +297,11 @@ def write_ros1(path, compression=None, jpeg=False) -> Made:
         images = writer.add_connection(topic, kind, typestore=NOETIC)
         infos = writer.add_connection("/cam/camera_info", "sensor_msgs/msg/CameraInfo", typestore=NOETIC)
         for frame in (folder[i].left for i in range(len(folder))):
-            info = blank(NOETIC, "sensor_msgs/msg/CameraInfo", frame.stamp)
+            info = message_of(NOETIC, "sensor_msgs/msg/CameraInfo", frame.stamp)
             info.width, info.height, info.distortion_model = WIDTH, HEIGHT, "plumb_bob"
             info.K, info.R, info.P = frame.camera.K.ravel(), np.eye(3).ravel(), frame.camera.P.ravel()
             writer.write(infos, frame.stamp, NOETIC.serialize_ros1(info, info.__msgtype__))
-            image = blank(NOETIC, kind, frame.stamp) if jpeg else image_of(NOETIC, frame)
+            image = message_of(NOETIC, kind, frame.stamp) if jpeg else image_of(NOETIC, frame)
             if jpeg:
                 image.format, image.data = "jpeg", cv2.imencode(".jpg", frame.image[..., ::-1])[1].ravel()
             writer.write(images, frame.stamp, NOETIC.serialize_ros1(image, kind))
@@ -315,7 +314,7 @@ COMPRESSIONS = (None, rosbag1.Writer.CompressionFormat.BZ2, rosbag1.Writer.Compr
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_ros1_bag(tmp_path, compression):
     folder = write_ros1(tmp_path / "old.bag", compression)
-    samples = read_whole(tmp_path / "old.bag")
+    samples = read_intact(tmp_path / "old.bag")
     assert len(samples) == len(folder)
     for i, sample in enumerate(samples):
         assert np.array_equal(sample.left.image, folder[i].left.image)
@@ -323,14 +322,14 @@ def test_ros1_bag(tmp_path, compression):
         assert np.array_equal(sample.left.camera.K, folder.camera.K)
 
 
-def test_ros1_bag_of_jpeg(tmp_path):
+def test_ros1_bag_with_jpeg_images(tmp_path):
     folder = write_ros1(tmp_path / "old.bag", jpeg=True)
-    first = read_whole(tmp_path / "old.bag")[0].left.image.astype(int)
+    first = read_intact(tmp_path / "old.bag")[0].left.image.astype(int)
     stored = cv2.imdecode(cv2.imencode(".jpg", folder[0].left.image[..., ::-1])[1], cv2.IMREAD_COLOR)
     assert np.array_equal(first, stored[..., ::-1])
 
 
-# Cut bags: every whole frame, then one error
+# Truncated bags: every intact frame, then one error
 
 
 def read_damaged(path) -> tuple[list[Sample], str]:
@@ -340,63 +339,62 @@ def read_damaged(path) -> tuple[list[Sample], str]:
     return samples, str(error.value)
 
 
-@pytest.mark.parametrize("share", [0.08, 0.25, 0.5, 0.75, 0.999])
+@pytest.mark.parametrize("fraction", [0.08, 0.25, 0.5, 0.75, 0.999])
 @pytest.mark.parametrize(("storage", "suffix"), [("mcap", "mcap"), ("sqlite3", "db3")])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_cut_rosbag2_gives_what_is_whole(tmp_path, storage, suffix, compressed, share):
-    folder = Made(60)
+def test_truncated_rosbag2_yields_every_intact_frame(tmp_path, storage, suffix, compressed, fraction):
+    folder = RandomFolder(60)
     write_bag(folder, tmp_path / "bag", storage, compressed)
     file = tmp_path / f"bag/bag.{suffix}"
     data = file.read_bytes()
-    cut = int(len(data) * share)
-    file.write_bytes(data[:cut])
-    for unfinished in (False, True):
-        if unfinished:
+    file.write_bytes(data[: int(len(data) * fraction)])
+    for no_metadata in (False, True):
+        if no_metadata:
             (tmp_path / "bag/metadata.yaml").unlink()
         samples, error = read_damaged(tmp_path / "bag")
-        assert int(60 * share) - 3 <= len(samples) <= int(60 * share) + 2
+        assert int(60 * fraction) - 3 <= len(samples) <= int(60 * fraction) + 2
         for i, sample in enumerate(samples):
             assert np.array_equal(sample.left.image, folder[i].left.image)
             assert sample.depth is None or np.array_equal(sample.depth, folder[i].depth, equal_nan=True)
         assert str(tmp_path / "bag") in error
         assert f"{len(samples)} frames could be read" in error
-        assert ("metadata.yaml is missing" in error) == unfinished
-        assert ("ros2 bag reindex" if unfinished or suffix == "db3" else "mcap recover") in error
+        assert ("metadata.yaml is missing" in error) == no_metadata
+        assert ("ros2 bag reindex" if no_metadata or suffix == "db3" else "mcap recover") in error
 
 
-def test_last_message_of_a_cut_chunk_counts(tmp_path):
-    """Cut one byte behind the pixels of the first image: that one is there. One byte before: it is not."""
-    folder = Made(8)
+def test_last_complete_message_of_a_truncated_chunk_is_read(tmp_path):
+    """Truncated right after the pixels of the sixth image, the bag has six images; one byte earlier, five."""
+    folder = RandomFolder(8)
     write_bag(folder, tmp_path / "bag", "mcap")
     file = tmp_path / "bag/bag.mcap"
     data = file.read_bytes()
     pixels = folder[5].left.image.tobytes()
     end = data.index(pixels) + len(pixels)
-    for cut, expected in ((end, 6), (end - 1, 5)):
-        file.write_bytes(data[:cut])
+    for length, expected in ((end, 6), (end - 1, 5)):
+        file.write_bytes(data[:length])
         assert len(read_damaged(file)[0]) == expected
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
-def test_cut_ros1_bag(tmp_path, compression, share):
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.99])
+def test_truncated_ros1_bag_yields_intact_frames(tmp_path, compression, fraction):
     folder = write_ros1(tmp_path / "old.bag", compression)
     data = (tmp_path / "old.bag").read_bytes()
-    (tmp_path / "old.bag").write_bytes(data[: int(len(data) * share)])
+    (tmp_path / "old.bag").write_bytes(data[: int(len(data) * fraction)])
     samples, error = read_damaged(tmp_path / "old.bag")
-    assert int(12 * share) - 6 < len(samples) <= 12
+    assert int(12 * fraction) - 6 < len(samples) <= 12
     assert samples
     assert all(np.array_equal(s.left.image, folder[i].left.image) for i, s in enumerate(samples))
     assert "rosbag reindex" in error
 
 
-def test_whole_files_of_a_killed_recorder(tmp_path):
-    """No metadata.yaml, three parts in a row, the last one cut, as after a crash."""
+def test_split_bag_of_a_killed_recorder(tmp_path):
+    """No metadata.yaml and three consecutive files, the last of which is truncated."""
     bag = tmp_path / "bag"
     bag.mkdir()
     for part, name in enumerate(("bag_2", "bag_9", "bag_10")):
 
-        class Part(Made):
+        class Part(RandomFolder):
             def __getitem__(self, index, part=part):
                 return super().__getitem__(index + 5 * part)
 
@@ -406,13 +404,13 @@ def test_whole_files_of_a_killed_recorder(tmp_path):
     file.write_bytes(file.read_bytes()[:-400_00])
     samples, error = read_damaged(bag)
     stamps = [sample.left.stamp for sample in samples]
-    assert stamps == [Made()[i].left.stamp for i in range(len(samples))]
+    assert stamps == [RandomFolder()[i].left.stamp for i in range(len(samples))]
     assert 10 < len(samples) <= 15
     assert "metadata.yaml is missing" in error
 
 
-def test_damage_in_the_middle_of_a_whole_index(tmp_path):
-    """A flipped bit in a compressed chunk: frames before it, then the error."""
+def test_damaged_chunk_with_an_intact_index(tmp_path):
+    """A damaged byte in a compressed chunk: the frames before it are read, then the error is raised."""
     path = tmp_path / "old.bag"
     write_ros1(path, rosbag1.Writer.CompressionFormat.BZ2)
     data = bytearray(path.read_bytes())
@@ -420,18 +418,18 @@ def test_damage_in_the_middle_of_a_whole_index(tmp_path):
     path.write_bytes(data)
     samples, error = read_damaged(path)
     assert 2 <= len(samples) < 12
-    assert "cut or damaged" in error
+    assert "truncated or damaged" in error
 
 
 @pytest.mark.parametrize("suffix", ["mcap", "db3", "bag"])
-def test_any_damage_ends_in_one_error(tmp_path, suffix):
-    """Random cuts and random bytes: nothing but samples and DepthRosError comes out."""
+def test_random_damage_raises_nothing_but_depth_ros_error(tmp_path, suffix):
+    """Files truncated at random and with random bytes yield samples and then one DepthRosError."""
     rng = random.Random(1)
     if suffix == "bag":
         write_ros1(tmp_path / "x.bag")
         file = tmp_path / "x.bag"
     else:
-        write_bag(Made(6), tmp_path / "x", {"db3": "sqlite3"}.get(suffix, suffix))
+        write_bag(RandomFolder(6), tmp_path / "x", {"db3": "sqlite3"}.get(suffix, suffix))
         file = tmp_path / f"x/x.{suffix}"
     data = file.read_bytes()
     for _ in range(25):
@@ -444,20 +442,20 @@ def test_any_damage_ends_in_one_error(tmp_path, suffix):
         assert str(file) in error
 
 
-def test_not_a_bag(tmp_path):
+def test_files_that_are_not_bags_are_rejected(tmp_path):
     with pytest.raises(DepthRosError, match="no bag"):
         BagReader(tmp_path / "nothing")
     for name in ("notes.txt", "empty.mcap", "empty.db3", "empty.bag"):
         (tmp_path / name).write_bytes(b"hello" if name == "notes.txt" else b"")
-        with pytest.raises(DepthRosError, match="is no readable bag"), BagReader(tmp_path / name):
+        with pytest.raises(DepthRosError, match="is not a readable bag"), BagReader(tmp_path / name):
             pass
     with pytest.raises(DepthRosError, match="depth_ros bag FOLDER BAG"), BagReader(tmp_path):
         pass
 
 
-def test_pages_of_a_deep_sqlite_tree(tmp_path):
-    """5000 rows of all sizes around the overflow limits: pages give what SQL gives, even without a root."""
-    write_bag(Made(1), tmp_path / "bag", "sqlite3")
+def test_recovery_from_sqlite_pages(tmp_path):
+    """5000 rows with sizes around the overflow limits: page by page, all rows but those in missing pages are found."""
+    write_bag(RandomFolder(1), tmp_path / "bag", "sqlite3")
     file = tmp_path / "bag/bag.db3"
     database = sqlite3.connect(file)
     rng = random.Random(2)
@@ -467,24 +465,24 @@ def test_pages_of_a_deep_sqlite_tree(tmp_path):
     ]
     with database:
         database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)", rows)
-    whole = [bytes(data) for (data,) in database.execute("SELECT data FROM messages ORDER BY id")]
+    expected = [bytes(data) for (data,) in database.execute("SELECT data FROM messages ORDER BY id")]
     database.close()
     data = file.read_bytes()
-    assert [content for _, _, content in recover(file)] == whole  # through SQL
+    assert [content for _, _, content in recover(file)] == expected  # read by SQLite
     file.write_bytes(data[: len(data) - 4096])
-    found = [content for _, _, content in recover(file)]  # SQLite refuses; page by page
-    assert len(found) >= len(whole) - 10
-    assert set(found) <= set(whole)
+    found = [content for _, _, content in recover(file)]  # SQLite fails; page by page
+    assert len(found) >= len(expected) - 10
+    assert set(found) <= set(expected)
     file.write_bytes(data[: int(0.6 * len(data))])
-    assert len(list(recover(file))) > 0.55 * len(whole)
-    # a broken page in the middle: SQLite reads up to it, the pages give the rest, nothing comes twice
+    assert len(list(recover(file))) > 0.55 * len(expected)
+    # a damaged page in the middle: SQLite reads up to it, then page by page, and no row is found twice
     leaf = next(at for at in range(len(data) // 8192 * 4096, len(data), 4096) if data[at] == 13)
     file.write_bytes(data[:leaf] + b"\xff" + data[leaf + 1 :])
-    assert len(whole) - 12 < len(list(recover(file))) < len(whole)
+    assert len(expected) - 12 < len(list(recover(file))) < len(expected)
 
 
-def test_metadata_is_readable_yaml(tmp_path):
-    write_bag(Made(3), tmp_path / "bag")
+def test_metadata_is_valid_yaml(tmp_path):
+    write_bag(RandomFolder(3), tmp_path / "bag")
     info = yaml.safe_load((tmp_path / "bag/metadata.yaml").read_text())["rosbag2_bagfile_information"]
     assert info["storage_identifier"] == "mcap"
     assert info["duration"]["nanoseconds"] == 2 * 50_000_001

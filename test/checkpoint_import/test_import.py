@@ -19,7 +19,7 @@ from depth_ros.cli import main
 from depth_ros.datasets import open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family, model_class
-from depth_ros.networks.blocks.layers import UpConv
+from depth_ros.networks.blocks.video_layers import UpConv
 from depth_ros.world import World, WorldSettings, write_folder
 
 Shapes = dict[str, tuple[int, ...]]

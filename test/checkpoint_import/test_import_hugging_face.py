@@ -58,7 +58,7 @@ def test_import_and_evaluation_with_alignment(saved, tmp_path, capsys, engine_ca
     assert main([*command, "--json", "-"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert "scaling affine_inverse" in result["protocol"]
-    assert np.isfinite(result["figures"]["abs_rel"])
+    assert np.isfinite(result["metrics"]["abs_rel"])
 
 
 def test_the_node_refuses_relative_depth(saved, tmp_path):

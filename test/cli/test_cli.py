@@ -44,7 +44,7 @@ def test_compile_then_models_shows_the_engine(capsys):
 def test_unknown_model_is_one_line(capsys):
     assert main(["compile", "nothing"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("depth_ros: no model 'nothing'; known are ") and error.count("\n") == 1
+    assert error.startswith("depth_ros: no model 'nothing'; available models: ") and error.count("\n") == 1
 
 
 def test_render_bag_replay_evaluate(capsys, tmp_path):
@@ -69,14 +69,14 @@ def test_render_bag_replay_evaluate(capsys, tmp_path):
         "data",
         "protocol",
         "images",
-        "figures",
+        "metrics",
         "baseline",
         "engine",
         "ms_per_image",
     }
-    assert result["images"] == 3 and set(result["figures"]) == set(result["baseline"])
+    assert result["images"] == 3 and set(result["metrics"]) == set(result["baseline"])
     wanted = "abs_rel sq_rel rmse rmse_log log10 delta1 delta2 delta3 silog d1_all epe"
-    assert set(wanted.split()) <= set(result["figures"])
+    assert set(wanted.split()) <= set(result["metrics"])
     assert "<html" in (tmp_path / "page.html").read_text()
 
 

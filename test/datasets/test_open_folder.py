@@ -1,4 +1,4 @@
-"""Folders made here, every number known: depth, cameras, stamps, poses, and what is said of bad ones."""
+"""Generated folders with known content: depth, cameras, stamps, poses, and errors of invalid folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depth_ros.datasets import open_folder
-from depth_ros.datasets.files import stamp_from_seconds, stamp_of
+from depth_ros.datasets.files import stamp_from_name, stamp_from_seconds
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse, pose_from, quaternion_from_matrix
 
@@ -28,7 +28,7 @@ def write_image(file: Path, image: np.ndarray | None = None, seed: int = 0) -> n
 
 
 def make_stereo(path: Path, extra: str = "baseline: 0.5\nrate_hz: 8\n") -> list[np.ndarray]:
-    """Three pairs; disparity and moving objects of the second only; poses of all."""
+    """Write three pairs; only the second has disparity and moving objects; all have poses."""
     images = [write_image(path / f"left/{i:03d}.png", seed=i) for i in range(3)]
     for i in range(3):
         write_image(path / f"right/{i:03d}.png", seed=10 + i)
@@ -42,7 +42,7 @@ def make_stereo(path: Path, extra: str = "baseline: 0.5\nrate_hz: 8\n") -> list[
     return images
 
 
-def test_general_stereo(tmp_path):
+def test_stereo_in_the_general_layout(tmp_path):
     images = make_stereo(tmp_path)
     folder = open_folder(tmp_path)
     assert (folder.layout, folder.rate, len(folder)) == ("folder", 8.0, 3)
@@ -56,14 +56,14 @@ def test_general_stereo(tmp_path):
         assert sample.right.camera.baseline == pytest.approx(0.5)
         assert (sample.left.frame_id, sample.right.frame_id) == ("left_optical_frame", "right_optical_frame")
         assert sample.T_world_camera[2, 3] == index
-        assert (sample.depth is None) == (sample.moving is None) == (index != 1)
+        assert (sample.depth is None) == (sample.moving_objects is None) == (index != 1)
     depth = folder[1].depth
     assert depth.dtype == np.float32
     assert np.isfinite(depth).sum() == 2
     assert depth[4, 7] == pytest.approx(40 * 0.5 / 4)
     assert depth[5, 8] == pytest.approx(40 * 0.5 / 2.5)
-    assert folder[1].moving.dtype == np.int32
-    assert folder[1].moving[6, 6] == 3
+    assert folder[1].moving_objects.dtype == np.int32
+    assert folder[1].moving_objects[6, 6] == 3
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_depth_units(tmp_path, name, scale, metres):
     assert sample.left.frame_id == "camera_optical_frame"
 
 
-def test_stamps_are_exact():
+def test_stamps_are_parsed_exactly():
     assert stamp_from_seconds("1305031229.528748") == 1305031229528748000
     assert stamp_from_seconds("1403715273.123456789") == 1403715273123456789
     assert stamp_from_seconds("1403715273.1") == 1403715273100000000
-    assert stamp_of("1403715273262142976") == 1403715273262142976
-    assert stamp_of("0000000010") is None
-    assert stamp_of("left_3") is None
+    assert stamp_from_name("1403715273262142976") == 1403715273262142976
+    assert stamp_from_name("0000000010") is None
+    assert stamp_from_name("left_3") is None
 
 
 def test_kitti_odometry(tmp_path):
-    for eye in ("left", "right"):
-        write_image(tmp_path / eye / "000000.jpg", np.full((HEIGHT, WIDTH), 90, np.uint8))
+    for side in ("left", "right"):
+        write_image(tmp_path / side / "000000.jpg", np.full((HEIGHT, WIDTH), 90, np.uint8))
     rows = ["40 0 15 0 0 41 9 0 0 0 1 0", "P1: 40 0 15 -20 0 41 9 0 0 0 1 0"]
     (tmp_path / "calib.txt").write_text("\n".join(rows))
     folder = open_folder(str(tmp_path))
@@ -101,8 +101,8 @@ def test_kitti_odometry(tmp_path):
     assert folder[0].left.image.shape == (HEIGHT, WIDTH, 3)
 
 
-def test_tum_poses_between_and_beyond(tmp_path):
-    """Poses halfway between two, at a rounded end, in a gap; depth by association, not by name."""
+def test_tum_poses_are_interpolated(tmp_path):
+    """Poses halfway between two, at a rounded end and in a gap. Depth is found by association, not by name."""
     stamps = ["100.000000", "100.050000", "100.300000", "100.500001"]
     lines = []
     for stamp in stamps:
@@ -139,13 +139,13 @@ T_BS:
 """
 
 
-def test_euroc_rectifies_a_turned_rig(tmp_path):
-    """World points seen by both raw cameras lie, rectified, in one row and at the right disparity."""
-    turn = cv2.Rodrigues(np.array([0.02, -0.03, 0.05]))[0]
+def test_euroc_rectification_of_a_rotated_pair(tmp_path):
+    """World points seen by both raw cameras are, after rectification, in the same row at the correct disparity."""
+    rotation = cv2.Rodrigues(np.array([0.02, -0.03, 0.05]))[0]
     T_body = [np.eye(4), np.eye(4)]
     T_body[0][:3, :3] = cv2.Rodrigues(np.array([-1.2, 1.2, -1.2]))[0]
     T_body[0][:3, 3] = 0.1, 0.2, 0.3
-    T_body[1][:3, :3] = T_body[0][:3, :3] @ turn
+    T_body[1][:3, :3] = T_body[0][:3, :3] @ rotation
     T_body[1][:3, 3] = T_body[0][:3, 3] + T_body[0][:3, :3] @ [0.2, 0.01, -0.01]
     T_world_body = pose_from(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3, 0.9]))
     for i, T in enumerate(T_body):
@@ -168,7 +168,7 @@ def test_euroc_rectifies_a_turned_rig(tmp_path):
         pixels.append(cv2.undistortPoints(raw, camera.K, D, R=camera.R, P=camera.P)[:, 0])
     left, right = pixels
     assert np.allclose(left[:, 1], right[:, 1], atol=1e-3)
-    # the pose is that of the rectified left camera: world points have its depth
+    # the pose is that of the rectified left camera: world points have the depth that disparity implies
     T = inverse(sample.T_world_camera)
     rectified = world @ T[:3, :3].T + T[:3, 3]
     fx, baseline = sample.left.camera.P[0, 0], sample.right.camera.baseline
@@ -176,12 +176,12 @@ def test_euroc_rectifies_a_turned_rig(tmp_path):
     assert np.allclose(left[:, 0] - right[:, 0], fx * baseline / rectified[:, 2], atol=1e-3)
 
 
-def test_errors_name_what_is_wrong(tmp_path):
+def test_folders_without_a_known_layout_are_rejected(tmp_path):
     with pytest.raises(DepthRosError, match="no folder"):
         open_folder(tmp_path / "nowhere")
     (tmp_path / "stuff").mkdir()
     with pytest.raises(
-        DepthRosError, match=r"found stuff/; known layouts are tum .*euroc .*kitti_odometry .*folder"
+        DepthRosError, match=r"found stuff/; known layouts: tum .*euroc .*kitti_odometry .*folder"
     ):
         open_folder(tmp_path)
 
@@ -191,10 +191,10 @@ def test_errors_name_what_is_wrong(tmp_path):
     (CAMERA + "focal: 3", "unknown key 'focal'"),
     (CAMERA.replace("40.0", "-3"), "'fx' is -3.0 px; it must be at least 1.0 px"),
     (CAMERA, "lacks 'baseline'"),
-    ("[1, 2]", "must hold a mapping"),
+    ("[1, 2]", "must contain a mapping"),
     ("a: [", "cannot be read"),
 ])  # fmt: skip
-def test_bad_camera(tmp_path, text, message):
+def test_invalid_camera_file_is_rejected(tmp_path, text, message):
     make_stereo(tmp_path)
     (tmp_path / "camera.yaml").write_text(text)
     with pytest.raises(DepthRosError, match=message) as error:
@@ -202,7 +202,7 @@ def test_bad_camera(tmp_path, text, message):
     assert "camera.yaml" in str(error.value)
 
 
-def test_incomplete_folders(tmp_path):
+def test_incomplete_folders_are_rejected(tmp_path):
     make_stereo(tmp_path)
     (tmp_path / "right/002.png").unlink()
     with pytest.raises(DepthRosError, match=r"right lacks 002 \(1 of 3 missing\)"):
@@ -211,25 +211,25 @@ def test_incomplete_folders(tmp_path):
     with pytest.raises(DepthRosError, match=r"poses.txt has 3 poses for 2 images"):
         open_folder(tmp_path)
     np.savetxt(tmp_path / "poses.txt", np.zeros((2, 7)))
-    with pytest.raises(DepthRosError, match=r"poses.txt has 7 numbers a row"):
+    with pytest.raises(DepthRosError, match=r"poses.txt has 7 numbers per row"):
         open_folder(tmp_path)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.998])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 0.998])
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_cut_image_is_named(tmp_path, suffix, share):
+def test_truncated_image_is_named_in_the_error(tmp_path, suffix, fraction):
     (tmp_path / "camera.yaml").write_text(CAMERA)
     file = tmp_path / f"image/7.{suffix}"
     write_image(file)
     assert open_folder(tmp_path)[0].name == "7"
     data = file.read_bytes()
-    file.write_bytes(data[: int(len(data) * share)])
+    file.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(DepthRosError, match=rf"7.{suffix} is damaged"):
         open_folder(tmp_path)[0]
 
 
-def test_image_of_another_size_is_refused(tmp_path):
+def test_image_of_another_size_is_rejected(tmp_path):
     (tmp_path / "camera.yaml").write_text(CAMERA)
     write_image(tmp_path / "image/7.png", np.zeros((10, 12, 3), np.uint8))
-    with pytest.raises(DepthRosError, match=r"7\.png is 12x10, but its camera is 32x20"):
+    with pytest.raises(DepthRosError, match=r"7\.png is 12x10, but its calibration is for 32x20"):
         open_folder(tmp_path)[0]

@@ -1,4 +1,4 @@
-"""Every recorded folder at hand: whole, and its cameras, depth and poses fit the images."""
+"""Available recorded folders are complete; their cameras, depth and poses are consistent with their images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def recorded(data_root, name):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_is_whole(data_root, name):
+def test_recording_is_complete(data_root, name):
     folder = recorded(data_root, name)
     assert (folder.layout, len(folder)) == LAYOUTS[name]
     assert folder.stamps == sorted(set(folder.stamps))
@@ -35,18 +35,20 @@ def test_is_whole(data_root, name):
 
 
 def difference(image, other, points, K):
-    """Mean absolute difference of an image and another one sampled where the points are seen in it."""
+    """Mean absolute difference of an image and another one sampled at the projections of the points."""
     pixels, z = project(points, K)
     sampled = cv2.remap(other, pixels.astype(np.float32), None, cv2.INTER_LINEAR).astype(float)
     height, width = other.shape[:2]
     with np.errstate(invalid="ignore"):
-        seen = (z > 0) & (pixels >= 0).all(-1) & (pixels[..., 0] < width - 1) & (pixels[..., 1] < height - 1)
-    assert seen.mean() > 0.02
-    return np.abs(sampled - image)[seen].mean()
+        visible = (
+            (z > 0) & (pixels >= 0).all(-1) & (pixels[..., 0] < width - 1) & (pixels[..., 1] < height - 1)
+        )
+    assert visible.mean() > 0.02
+    return np.abs(sampled - image)[visible].mean()
 
 
 @pytest.mark.parametrize("index", [0, 50])
-def test_kitti_depth_explains_the_right_eye(data_root, index):
+def test_kitti_depth_is_consistent_with_the_right_image(data_root, index):
     sample = recorded(data_root, "kitti2015_stereo")[index]
     camera = sample.left.camera
     errors = {}
@@ -58,7 +60,7 @@ def test_kitti_depth_explains_the_right_eye(data_root, index):
 
 
 @pytest.mark.parametrize(("name", "index", "other"), [("tum_fr1_rpy", 40, 44), ("hololens_office", 20, 21)])
-def test_depth_and_poses_explain_another_frame(data_root, name, index, other):
+def test_depth_and_poses_are_consistent_with_another_frame(data_root, name, index, other):
     folder = recorded(data_root, name)
     a, b = folder[index], folder[other]
     points = back_project(a.depth, a.left.camera)
@@ -70,24 +72,24 @@ def test_depth_and_poses_explain_another_frame(data_root, name, index, other):
     assert errors[0] < 0.7 * min(errors[1:])
 
 
-def test_euroc_rows_agree_after_rectification(data_root):
+def test_euroc_matches_are_in_the_same_row_after_rectification(data_root):
     sample = recorded(data_root, "euroc_v1_01")[5]
-    finder = cv2.SIFT_create(800)
-    found = [
-        finder.detectAndCompute(cv2.cvtColor(rectify(f.image, f.camera)[0], cv2.COLOR_RGB2GRAY), None)
+    detector = cv2.SIFT_create(800)
+    features = [
+        detector.detectAndCompute(cv2.cvtColor(rectify(f.image, f.camera)[0], cv2.COLOR_RGB2GRAY), None)
         for f in (sample.left, sample.right)
     ]
-    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(found[0][1], found[1][1], k=2)
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(features[0][1], features[1][1], k=2)
     matches = [best for best, second in pairs if best.distance < 0.7 * second.distance]
-    left, right = (np.array([found[0][0][m.queryIdx].pt for m in matches]),
-                   np.array([found[1][0][m.trainIdx].pt for m in matches]))  # fmt: skip
+    left, right = (np.array([features[0][0][m.queryIdx].pt for m in matches]),
+                   np.array([features[1][0][m.trainIdx].pt for m in matches]))  # fmt: skip
     assert len(matches) > 200
     assert np.median(np.abs(left - right)[:, 1]) < 0.3  # 12.8 px in the raw images
-    assert np.percentile((left - right)[:, 0], 5) > 10  # the room is nearer than 5 m
+    assert np.percentile((left - right)[:, 0], 5) > 10  # the walls are closer than 5 m
     assert sample.right.camera.baseline == pytest.approx(0.110, abs=0.001)
 
 
-def test_odometry_drives_forward(data_root):
+def test_kitti_odometry_moves_forward(data_root):
     folder = recorded(data_root, "kitti_odometry_06")
     T = inverse(folder[0].T_world_camera) @ folder[50].T_world_camera
     assert T[2, 3] > 40

@@ -1,19 +1,20 @@
-"""Engines: every backend that is installed reproduces eager float32; what is wrong is rebuilt or passed over."""
+"""Engines: every installed backend reproduces eager float32; what is wrong is rebuilt or passed over."""
 
 import json
-import subprocess
-import sys
-import time
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from depth_ros.card import read_card
-from depth_ros.engine import BACKENDS, EngineSettings, backend, cache, engine_size, open_engine
+from depth_ros.engine import BACKENDS, EngineSettings, backend, builder, engine_size, pool, store
+from depth_ros.engine.store import EngineRequest
 from depth_ros.errors import DepthRosError
 
-HERE = [name for name in BACKENDS if not backend(name).unavailable("cpu")]
+INSTALLED = [name for name in BACKENDS if not backend(name).unavailable("cpu")]
 K = np.array([[77.0, 0, 63.5], [0, 77, 31.5], [0, 0, 1]])
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
 
@@ -23,19 +24,21 @@ def card(small_model, engine_cache):
     return read_card(small_model)
 
 
-def open_(card, name, precision="auto"):
-    return open_engine(card, 128, 64, EngineSettings(backend=name, precision=precision, device="cpu"))
+def open_engine(card, name, precision="auto"):
+    """Opened by a pool of its own, as by a process that has just started."""
+    settings = EngineSettings(backend=name, precision=precision, device="cpu")
+    return pool.EnginePool().open(card, 128, 64, settings)
 
 
-def manifest_file(engine_cache, name):
-    return next(engine_cache.glob(f"*-{name}-*/manifest.json"))
+def request(card):
+    return EngineRequest(card, 128, 64, "openvino", "float32", "cpu")
 
 
-@pytest.mark.parametrize("name", HERE)
-def test_every_backend_agrees_with_eager(card, name):
-    expected = open_(card, "eager", "float32")(IMAGE, K)
+@pytest.mark.parametrize("name", INSTALLED)
+def test_every_backend_agrees_with_eager_float32(card, name):
+    expected = open_engine(card, "eager", "float32")(IMAGE, K)
     for precision in backend(name).precisions("cpu"):
-        engine = open_(card, name, precision)
+        engine = open_engine(card, name, precision)
         assert (engine.backend, engine.precision) == (name, precision), engine.reason
         found = engine(IMAGE, K)
         assert found.shape == (64, 128) and found.dtype == np.float32
@@ -43,122 +46,197 @@ def test_every_backend_agrees_with_eager(card, name):
         assert np.median(np.abs(found - expected) / expected) < limit
 
 
-def test_auto_takes_the_first_that_is_there(card):
-    engine = open_(card, "auto")
-    assert engine.backend == next(name for name in BACKENDS if name in HERE)
-    assert "built" in engine.reason
-
-
-def test_second_opening_is_from_the_cache(card):
-    first = open_(card, "openvino", "float32")
-    second = open_(card, "openvino", "float32")
-    assert "built" in first.reason and "from the cache" in second.reason
+def test_auto_takes_the_first_installed_backend_and_then_its_stored_engine(card):
+    first, second = open_engine(card, "auto"), open_engine(card, "auto")
+    assert first.backend == next(name for name in BACKENDS if name in INSTALLED)
+    assert "built, because there was none in the cache" in first.reason and "from the cache" in second.reason
     np.testing.assert_array_equal(first(IMAGE, K), second(IMAGE, K))
 
 
-def test_corrupt_engine_is_rebuilt_with_the_reason(card, engine_cache):
-    open_(card, "openvino", "float32")
-    file = next(engine_cache.glob("*/engine.bin"))
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2])
-    engine = open_(card, "openvino", "float32")
+def test_engines_are_neither_traced_nor_compiled_in_this_process(card, monkeypatch):
+    def fails(*_, **__):
+        raise AssertionError("built in the parent process")
+
+    monkeypatch.setattr(torch.export, "export", fails)
+    monkeypatch.setattr(backend("openvino"), "build", fails)
+    assert open_engine(card, "openvino", "float32").backend == "openvino"
+
+
+def truncate(folder: Path) -> None:
+    file = folder / "engine.bin"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def break_manifest(folder: Path) -> None:
+    (folder / store.MANIFEST).write_text("{")
+
+
+def set_key(key: str):
+    def change(folder: Path) -> None:
+        file = folder / store.MANIFEST
+        file.write_text(json.dumps({**json.loads(file.read_text()), key: "another"}))
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def built(small_model, tmp_path_factory):
+    """Cache folder with one engine, built once for the tests that damage a copy of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEPTH_ROS_CACHE", str(tmp_path_factory.mktemp("built")))
+        assert builder.build(request(read_card(small_model)), "").startswith("built")
+        return request(read_card(small_model)).folder
+
+
+@pytest.fixture()
+def stored(card, built):
+    """The folder of an engine in the cache of this test."""
+    return shutil.copytree(built, request(card).folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (truncate, "damaged (engine.bin has changed)"),
+        (break_manifest, "damaged"),
+        (set_key("versions"), "versions was another"),
+        (set_key("device"), "device was another"),
+        (set_key("code"), "code was another"),
+    ],
+)
+def test_an_unusable_engine_is_recognised(card, stored, change, reason):
+    assert store.problem_with(request(card)) == ""
+    change(stored)
+    assert reason in store.problem_with(request(card))
+
+
+def test_an_unusable_engine_is_rebuilt_with_the_reason(card, stored):
+    truncate(stored)
+    engine = open_engine(card, "openvino", "float32")
     assert engine.backend == "openvino"
-    assert "damaged (engine.bin has changed)" in engine.reason
+    assert "built, because the one in the cache is damaged (engine.bin has changed)" in engine.reason
 
 
-def test_corrupt_manifest_is_rebuilt(card, engine_cache):
-    open_(card, "openvino", "float32")
-    manifest_file(engine_cache, "openvino").write_text("{")
-    assert "damaged" in open_(card, "openvino", "float32").reason
+def test_a_stored_engine_that_does_not_load_is_rebuilt_once(card, stored):
+    (stored / "engine.xml").write_text("<net/>")
+    manifest = json.loads((stored / store.MANIFEST).read_text())
+    manifest["files"]["engine.xml"] = store.checksum(stored / "engine.xml")  # whole, but not an engine
+    (stored / store.MANIFEST).write_text(json.dumps(manifest))
+    engine = open_engine(card, "openvino", "float32")
+    assert engine.backend == "openvino" and "built, because" in engine.reason
 
 
-@pytest.mark.parametrize("key", ["versions", "device", "code"])
-def test_changed_machine_or_version_is_rebuilt_with_the_reason(card, engine_cache, key):
-    open_(card, "openvino", "float32")
-    file = manifest_file(engine_cache, "openvino")
-    file.write_text(json.dumps({**json.loads(file.read_text()), key: "another"}))
-    assert f"{key} was another" in open_(card, "openvino", "float32").reason
-
-
-BUILD_SLOWLY = """
-import sys, time
-from depth_ros.card import find_card
-from depth_ros.engine import EngineSettings, backend, open_engine
-module = backend("openvino")
-build = module.build
-module.build = lambda *arguments: (build(*arguments), time.sleep(60))
-open_engine(find_card(sys.argv[1]), 128, 64, EngineSettings(backend="openvino", precision="float32", device="cpu"))
+PATCHED_BUILDER = """
+import depth_ros.engine.openvino_backend as module
+from depth_ros.engine import builder
+{code}
+builder.main()
 """
+"""The program of the build process with one function of the compiler replaced; process and store are the real ones."""
 
 
-def test_build_killed_half_way_leaves_nothing_usable(card, engine_cache):
-    process = subprocess.Popen([sys.executable, "-c", BUILD_SLOWLY, str(card.path)])
-    deadline = time.monotonic() + 100
-    while not list(engine_cache.glob("*.new/precision")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert list(engine_cache.glob("*.new/engine.xml")), "the build was under way"
-    engine = open_(card, "openvino", "float32")
-    assert engine.backend == "openvino"
-    assert "there was none in the cache" in engine.reason
+@pytest.fixture()
+def in_build_process(monkeypatch):
+    def run(code: str) -> None:
+        monkeypatch.setattr(builder, "COMMAND", ("-c", PATCHED_BUILDER.format(code=code)))
+
+    return run
 
 
-def test_wrong_engine_is_passed_over_visibly(card, monkeypatch, caplog):
-    module = backend("openvino")
-    real = module.load
-
-    def wrong(folder, device):
-        run = real(folder, device)
-        return lambda image, K: run(image, K) * 1.05
-
-    monkeypatch.setattr(module, "load", wrong)
-    engine = open_(card, "openvino", "float32")
-    assert (engine.backend, engine.precision) == ("eager", "float32")
-    assert "openvino float32: differs from eager float32 on the check image (median 5.00 %" in engine.reason
-    assert "passed over" in caplog.text
-
-
-def test_engine_that_gives_nan_is_passed_over(card, monkeypatch):
-    module = backend("openvino")
-    monkeypatch.setattr(
-        module, "load", lambda folder, device: lambda image, K: torch.full((1, 64, 128), torch.nan)
+def test_a_wrong_engine_is_passed_over_visibly_and_not_built_again(card, in_build_process, caplog):
+    in_build_process(
+        "load = module.load\n"
+        "def wrong(folder, device):\n"
+        "    run = load(folder, device)\n"
+        "    return lambda image, K: run(image, K) * 1.05\n"
+        "module.load = wrong"
     )
-    assert "known to one side only" in open_(card, "openvino", "float32").reason
+    for _ in range(2):
+        engine = open_engine(card, "openvino", "float32")
+        assert (engine.backend, engine.precision) == ("eager", "float32")
+        assert (
+            "openvino float32: differs from eager float32 on the check image (median 5.00 %" in engine.reason
+        )
+    assert "passed over" in caplog.text
+    assert store.problem_with(request(card)) == ""  # the verdict is stored
+    assert not (request(card).folder / "engine.bin").exists()
 
 
-def test_backend_that_cannot_build_is_passed_over(card, monkeypatch):
-    def build(model, inputs, folder):
-        raise RuntimeError("no such operator")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def build(*_): raise RuntimeError('no such operator')\nmodule.build = build", "no such operator"),
+        ("import os\nmodule.build = lambda *_: os.abort()", "the build process ended by signal 6"),
+        ("import torch\nmodule.load = lambda *_: lambda image, K: torch.full((1, 64, 128), torch.nan)",
+         "valid in one result only"),
+    ],
+)  # fmt: skip
+def test_a_backend_that_fails_or_crashes_is_passed_over(card, in_build_process, code, reason):
+    in_build_process(code)
+    engine = open_engine(card, "openvino", "float32")
+    assert engine.backend == "eager" and f"openvino float32: {reason}" in engine.reason.replace("differs from eager "
+        "float32 on the check image (100.0 % of the values are ", "")  # fmt: skip
 
-    monkeypatch.setattr(backend("openvino"), "build", build)
-    engine = open_(card, "openvino", "float32")
-    assert engine.backend == "eager" and "openvino float32: no such operator" in engine.reason
+
+def test_a_killed_build_leaves_nothing_usable(card, in_build_process):
+    in_build_process(
+        "import os\nbuild = module.build\n"
+        "def killed(*arguments):\n    build(*arguments)\n    os.kill(os.getpid(), 9)\n"
+        "module.build = killed"
+    )
+    with pytest.raises(builder.BuildError, match="ended by signal 9"):
+        builder.build(request(card), "")
+    unfinished = request(card).folder.with_name(request(card).folder.name + ".new")
+    assert (unfinished / "engine.xml").is_file(), "the build was under way"
+    assert store.problem_with(request(card)) == "there was none in the cache"
 
 
-def test_named_backend_that_is_missing_is_an_error(card):
+def test_an_edited_source_that_the_model_reaches_changes_the_key(tmp_path, monkeypatch):
+    import depth_ros
+
+    package = tmp_path / "depth_ros"
+    shutil.copytree(Path(depth_ros.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(depth_ros, "__file__", str(package / "__init__.py"))
+    before = {name: store.source_checksum(name, "openvino") for name in ("sfmlearner", "compact")}
+    edited = package / "networks/blocks/dispnet.py"
+    edited.write_text(edited.read_text() + "\n# edited\n")
+    assert store.source_checksum("sfmlearner", "openvino") != before["sfmlearner"]
+    assert store.source_checksum("compact", "openvino") == before["compact"]
+    int8 = package / "engine/int8.py"
+    int8.write_text(int8.read_text() + "\n# edited\n")
+    assert store.source_checksum("compact", "openvino") != before["compact"]
+
+
+def test_models_that_differ_in_settings_have_engines_of_their_own(card):
+    other = replace(card, settings={**card.settings, "offset": 1.0})
+    assert request(card).folder != request(other).folder
+
+
+def test_a_named_backend_that_is_missing_is_an_error(card):
     with pytest.raises(DepthRosError, match="'torch_tensorrt' cannot be used: it needs an NVIDIA GPU"):
-        open_(card, "torch_tensorrt")
+        open_engine(card, "torch_tensorrt")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_missing_gpu_is_an_error(card):
-    with pytest.raises(DepthRosError, match="'cuda' was asked for"):
-        open_engine(card, 128, 64, EngineSettings(device="cuda"))
+def test_a_missing_gpu_is_an_error(card):
+    with pytest.raises(DepthRosError, match="'cuda' was requested"):
+        pool.open_engine(card, 128, 64, EngineSettings(device="cuda"))
 
 
 @pytest.mark.parametrize(
     ("camera", "expected"),
     [((1242, 375), (224, 64)), ((640, 480), (128, 96)), ((128, 64), (128, 64)), ((480, 640), (96, 128))],
 )
-def test_engine_has_the_shape_of_the_image_and_about_the_pixels_of_the_card(card, camera, expected):
+def test_the_engine_has_the_aspect_ratio_of_the_image_and_about_the_pixels_of_the_card(
+    card, camera, expected
+):
     size = engine_size(card, *camera)
     assert size == expected
     assert 0.5 < size[0] * size[1] / (128 * 64) < 1.8
     assert size[0] / size[1] == pytest.approx(camera[0] / camera[1], rel=0.06)
 
 
-def test_cache_follows_the_environment(monkeypatch, tmp_path):
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("DEPTH_ROS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.cache_root() == tmp_path / "depth_ros"
+    assert store.cache_root() == tmp_path / "depth_ros"

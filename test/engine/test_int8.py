@@ -1,4 +1,4 @@
-"""Rounded convolutions: the result stays, the arithmetic becomes integer, and what cannot bear it is left out."""
+"""Quantised convolutions: the result stays, the arithmetic becomes integer, and sensitive convolutions are left out."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ needs_vnni = pytest.mark.skipif(not VNNI, reason="this processor has no VNNI, or
 
 
 class Unequal(nn.Module):
-    """A small map and one 300 times as large, concatenated; both matter to the result."""
+    """A small map and one 300 times as large, concatenated; both affect the result."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def unequal():
     return Unequal().eval(), (image,)
 
 
-def rounded_of(program):
+def quantisers_in(program):
     operators = torch.ops.aten
     names = (
         operators.fake_quantize_per_tensor_affine.default,
@@ -48,55 +48,53 @@ def rounded_of(program):
     return [sum(node.target == name for node in program.graph.nodes) for name in names]
 
 
-def test_result_stays_and_every_tensor_is_rounded_once(unequal):
+def test_the_result_stays_and_every_tensor_is_quantised_once(unequal):
     model, inputs = unequal
     program = int8.quantised(model, inputs)
-    assert rounded_of(program) == [3, 3]  # image (read twice), and two maps; three kernels
+    assert quantisers_in(program) == [3, 3]  # the image (with two consumers) and two maps; three kernels
     with torch.no_grad():
         assert 1e-5 < int8.change(model(*inputs), program(*inputs)) < 0.003
 
 
-def test_small_map_beside_a_large_one_is_stretched(unequal, monkeypatch):
+def test_a_small_map_beside_a_large_one_is_scaled_up(unequal, monkeypatch):
     model, inputs = unequal
     with torch.no_grad():
         good = int8.change(model(*inputs), int8.quantised(model, inputs)(*inputs))
-        monkeypatch.setattr(int8, "_read_only_by", lambda node, chosen: False)
-        monkeypatch.setattr(int8, "ALLOWED", 1.0)
+        monkeypatch.setattr(int8, "_only_consumer_is", lambda node, chosen: False)
+        monkeypatch.setattr(int8, "MAX_CHANGE", 1.0)
         assert int8.change(model(*inputs), int8.quantised(model, inputs)(*inputs)) > 3 * good
 
 
-def test_mean_of_a_convolution_survives_the_rounding_of_its_kernel(unequal):
+def test_the_mean_of_a_convolution_is_corrected_in_its_bias(unequal):
     model, _ = unequal
     with torch.no_grad():
-        model.large.weight[:, :, 1, 1] = (
-            1e5  # one value takes the whole scale, the others are rounded to nothing
-        )
+        model.large.weight[:, :, 1, 1] = 1e5  # one outlier sets the scale; the others become zero
         program = torch.export.export(model.large, (torch.rand(1, 3, 64, 64),)).module()
         observer = int8.Observer(program)
         x = torch.rand(1, 3, 64, 64)
         observer.observe((x,))
-        found = int8.rounded(program, observer.seen, [0])(x)
-        gone = (program(x) - found).mean((0, 2, 3)).abs()
-        assert (gone < 0.05 * (program(x) - found).abs().mean((0, 2, 3)).clamp(min=10)).all()
+        found = int8.with_fake_quantisation(program, observer.ranges, [0])(x)
+        bias = (program(x) - found).mean((0, 2, 3)).abs()
+        assert (bias < 0.05 * (program(x) - found).abs().mean((0, 2, 3)).clamp(min=10)).all()
 
 
-def test_what_moves_the_result_most_keeps_its_precision():
+def test_convolutions_with_the_largest_effect_keep_their_precision():
     assert int8.tolerable([0.003, 0.5, 0.002, 0.004, float("inf")]) == [2, 0]
     assert int8.tolerable([]) == []
 
 
-def test_integers_only_where_the_model_or_the_user_says_so():
+def test_int8_is_used_only_if_the_model_or_the_user_allows_it():
     settings = EngineSettings(backend="openvino", device="cpu")
     assert ("openvino", "int8") not in candidates(settings, "cpu", [])
     if VNNI:
         assert candidates(settings, "cpu", [], int8=True)[0] == ("openvino", "int8")
-        asked = EngineSettings(backend="openvino", precision="int8", device="cpu")
-        assert candidates(asked, "cpu", [])[0] == ("openvino", "int8")
+        requested = EngineSettings(backend="openvino", precision="int8", device="cpu")
+        assert candidates(requested, "cpu", [])[0] == ("openvino", "int8")
 
 
 @needs_vnni
 @pytest.mark.parametrize("name", ["mono_driving", "mono_indoor"])
-def test_shipped_models_run_in_integers_and_agree(name, engine_cache):
+def test_shipped_models_run_in_int8_and_agree(name, engine_cache):
     import openvino
 
     card = find_card(name)
@@ -116,10 +114,8 @@ def test_shipped_models_run_in_integers_and_agree(name, engine_cache):
     assert sum("I8" in kind for kind in kinds) > 0.7 * len(kinds) > 30
 
 
-def test_pairs_are_refused_in_words(unequal):
-    """A network that works on both eyes at once is none that this can round."""
-
-    class Eyes(torch.nn.Module):
+def test_a_network_that_processes_both_views_at_once_is_refused(unequal):
+    class BothViews(torch.nn.Module):
         def __init__(self, one):
             super().__init__()
             self.one = one
@@ -128,5 +124,5 @@ def test_pairs_are_refused_in_words(unequal):
             return self.one(torch.cat([left, right]))
 
     model, (image,) = unequal
-    with pytest.raises(DepthRosError, match="one image at a time; this one works on 2"):
-        int8.quantised(Eyes(model).eval(), (image, image))
+    with pytest.raises(DepthRosError, match="one image at a time; this one processes 2"):
+        int8.quantised(BothViews(model).eval(), (image, image))

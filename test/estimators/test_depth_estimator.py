@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from depth_ros.datatypes import Camera, Frame
-from depth_ros.engine import EngineSettings
+from depth_ros.engine import EngineSettings, serve_engine
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.depth import DepthEstimator
 
@@ -44,13 +44,13 @@ def test_size_may_change_in_mid_stream(small_model, engine_cache):
 
 
 def test_background_serves_at_once_and_then_faster(small_model, engine_cache):
-    estimator = DepthEstimator(str(small_model), EngineSettings(device="cpu"), background=True)
+    estimator = DepthEstimator(str(small_model), EngineSettings(device="cpu"), provider=serve_engine)
     first = estimator.estimate(frame()).depth
-    assert estimator.engine_name.startswith("eager")
+    assert estimator.engine_status.name.startswith("eager")
     deadline = time.monotonic() + 120
-    while estimator.engine_name.startswith("eager") and time.monotonic() < deadline:
+    while estimator.engine_status.name.startswith("eager") and time.monotonic() < deadline:
         last = estimator.estimate(frame()).depth
-    assert not estimator.engine_name.startswith("eager"), estimator.reason
+    assert not estimator.engine_status.name.startswith("eager"), estimator.engine_status.reason
     assert np.median(np.abs(last - first) / first) < 0.01
 
 
@@ -77,5 +77,5 @@ def test_other_tasks_are_refused(small_model, tmp_path):
     copy = shutil.copytree(small_model, tmp_path / "small")
     content = yaml.safe_load((copy / "card.yaml").read_text())
     (copy / "card.yaml").write_text(yaml.safe_dump({**content, "task": "ego_motion"}))
-    with pytest.raises(DepthRosError, match="does 'ego_motion'; a 'depth' model is needed"):
+    with pytest.raises(DepthRosError, match="is for task 'ego_motion'; a 'depth' model is needed"):
         DepthEstimator(str(copy))

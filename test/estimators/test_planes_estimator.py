@@ -13,7 +13,7 @@ from depth_ros.estimators.planes import PlanesEstimator
 from depth_ros.networks import planenet
 from depth_ros.plane_fitting import PlaneFitSettings, fit_planes
 from depth_ros.training.export import export
-from depth_ros.training.recipes import recipe
+from depth_ros.training.recipes import CropSettings, find_recipe
 from depth_ros.world import World, WorldSettings
 
 EAGER = EngineSettings("eager", "float32", "cpu")
@@ -23,7 +23,7 @@ EAGER = EngineSettings("eager", "float32", "cpu")
 def planes_model(tmp_path_factory):
     """Folder of a planes model with random weights at 128x64."""
     torch.manual_seed(0)
-    tiny = dataclasses.replace(recipe("planes_indoor"), width=128, height=64, deployed=None)
+    tiny = dataclasses.replace(find_recipe("planes_indoor"), crop=CropSettings(128, 64), deployed_size=None)
     model = planenet.Model(planenet.Settings(**tiny.settings))
     with torch.no_grad():
         model.network.head.weight.mul_(100)  # else one label wins everywhere
@@ -63,7 +63,7 @@ def test_a_planes_model(planes_model, frame):
 
 
 def test_planes_of_a_depth_model_are_fitted(small_model, frame):
-    fit = PlaneFitSettings(tolerance=0.5, relative_tolerance=0.2, angle=90.0)
+    fit = PlaneFitSettings(distance_threshold=0.5, relative_distance_threshold=0.2, max_normal_angle=90.0)
     estimator = PlanesEstimator(str(small_model), EAGER, fit)
     depth, planes = estimator.estimate(frame)
     expected = fit_planes(DepthEstimator(str(small_model), EAGER).estimate(frame).depth, depth.camera, fit)

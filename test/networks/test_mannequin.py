@@ -59,7 +59,7 @@ def test_output_has_the_size_of_the_input(name):
 
 def test_extra_inputs_are_optional_and_are_used():
     torch.manual_seed(0)
-    model = Model(Settings(inputs="parallax", narrow=8)).eval()
+    model = Model(Settings(inputs="parallax", width_divisor=8)).eval()
     image = torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8)
     K, extra = torch.eye(3)[None], torch.zeros(1, 3, 32, 48)
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_extra_inputs_are_optional_and_are_used():
 def test_the_inputs_of_released_weights_are_seen_from_their_stem():
     torch.manual_seed(0)
     for inputs in ("image", "parallax", "keypoints"):
-        model = Model(Settings(inputs=inputs, narrow=16))
+        model = Model(Settings(inputs=inputs, width_divisor=16))
         state = model.network.state_dict()
         assert mannequin.released_inputs(state) == inputs
         model.load_state_dict({f"network.{key}": value for key, value in state.items()}, strict=True)
@@ -149,7 +149,7 @@ def test_smoothness_counts_less_where_the_image_changes():
 
 def test_a_few_steps_learn():
     torch.manual_seed(0)
-    model = Model(Settings(narrow=8))
+    model = Model(Settings(width_divisor=8))
     mannequin.initialise(model)
     data = batch(torch.linspace(0, 1, 48).expand(2, 32, 48).clone())
     data["image"] = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
@@ -165,7 +165,7 @@ def test_a_few_steps_learn():
 
 def test_an_exported_model_gives_the_same_values():
     torch.manual_seed(0)
-    model = Model(Settings(narrow=16)).eval()
+    model = Model(Settings(width_divisor=16)).eval()
     arguments = (torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8), torch.eye(3)[None])
     with torch.no_grad():
         exported = torch.export.export(model, arguments).module()

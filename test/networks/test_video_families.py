@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from depth_ros.networks import family, parameter_counts
-from depth_ros.networks.blocks.synthesis import vector_from
+from depth_ros.networks.blocks.synthesis import vector_from_matrix
 from depth_ros.world import World, WorldSettings
 
 COUNTS = {
@@ -41,7 +41,7 @@ def test_networks_have_the_published_number_of_parameters(name):
 def test_struct2depth_as_a_whole_and_its_encoder():
     module = family("struct2depth")
     with torch.device("meta"):
-        models = module.learner(module.Settings())
+        models = module.build_training_model(module.Settings())
         encoder = module.Encoder()
     assert sum(p.numel() for p in models.parameters()) == 17_508_780 + 1  # the learned height
     assert sum(p.numel() for p in encoder.parameters()) == 11_174_720
@@ -71,7 +71,7 @@ def clip(count: int = 2, frames: int = 3) -> dict[str, torch.Tensor]:
 def models(name: str, **settings) -> torch.nn.ModuleDict:
     module = family(name)
     torch.manual_seed(0)
-    made = module.learner(module.Settings(**settings))
+    made = module.build_training_model(module.Settings(**settings))
     module.initialise(made)
     return made
 
@@ -105,12 +105,14 @@ def test_models_obey_their_contracts(name):
 
 
 def test_sfmlearner_chains_the_motions_that_it_tells_from_the_middle():
-    from depth_ros.networks.blocks.synthesis import matrix_from
+    from depth_ros.networks.blocks.synthesis import matrix_from_vector
 
     ego, batch = models("sfmlearner", frames=5)["ego_motion"], clip(1, 5)
     torch.nn.init.normal_(ego.network.pred.weight, std=150.0)
     with torch.inference_mode():
-        to_source = matrix_from(ego.network(ego.stacked(batch["images"])))[0]  # of frames 0 1 3 4, from 2
+        to_source = matrix_from_vector(ego.network(ego.stacked(batch["images"])))[
+            0
+        ]  # of frames 0 1 3 4, from 2
         T = ego(batch["images"], batch["intrinsics"])[0]
     assert (to_source - torch.eye(4)).abs().max() > 0.1
     whole = T[0] @ T[1] @ T[2] @ T[3]
@@ -144,7 +146,7 @@ def test_size_prior_in_numbers():
 
 def test_each_object_is_moved_on_its_own():
     """What is composed of two objects is, on each, what that object alone gives."""
-    from depth_ros.networks.blocks.synthesis import matrix_from, warp
+    from depth_ros.networks.blocks.synthesis import matrix_from_vector, warp
     from depth_ros.networks.struct2depth import composed
 
     torch.manual_seed(0)
@@ -152,7 +154,7 @@ def test_each_object_is_moved_on_its_own():
     K = torch.tensor([[[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]]])
     owner = torch.zeros(1, 3, 32, 64, dtype=torch.long)
     owner[..., 5:15, 5:20], owner[..., 10:25, 30:50] = 1, 2
-    moves = matrix_from(0.3 * torch.rand(2, 2, 6))
+    moves = matrix_from_vector(0.3 * torch.rand(2, 2, 6))
     made = composed(frames, owner, depth, K, moves)
     for i, source in enumerate((0, 2)):
         torch.testing.assert_close(made[i] * (owner[:, 1:2] == 0), frames[:, source] * (owner[:, 1:2] == 0))
@@ -164,7 +166,7 @@ def test_each_object_is_moved_on_its_own():
 
 def test_object_motion_moves_objects_and_is_told_in_the_newest_camera():
     """With the networks' answers given, T takes a point of the object to where it is in the last camera."""
-    from depth_ros.networks.blocks.synthesis import inverse, matrix_from
+    from depth_ros.networks.blocks.synthesis import inverse, matrix_from_vector
 
     objects, batch = models("struct2depth")["object_motion"].eval(), clip(1)
     ego = torch.tensor([[[0, 0, 1.0, 0, 0, 0], [0.1, 0, 0.8, 0, 0.05, 0]]])
@@ -180,8 +182,8 @@ def test_object_motion_moves_objects_and_is_told_in_the_newest_camera():
     assert away[0, 0] == 1
     torch.testing.assert_close(T[0], torch.eye(4))  # id 1 is nowhere
     point = torch.tensor([1.0, 0.5, 12.0, 1.0])  # in the middle camera at the middle time
-    later = inverse(matrix_from(moved[0, 1])) @ point  # the network: from the last time to the middle
-    in_newest = inverse(matrix_from(ego[0, 1]))
+    later = inverse(matrix_from_vector(moved[0, 1])) @ point  # the network: from the last time to the middle
+    in_newest = inverse(matrix_from_vector(ego[0, 1]))
     torch.testing.assert_close(T[1] @ (in_newest @ point), in_newest @ later, atol=1e-4, rtol=1e-4)
 
 
@@ -199,7 +201,7 @@ class Free(torch.nn.Module):
         return [F.avg_pool2d(finest, 2**s) for s in range(4)]
 
     def vectors(self, images):
-        return vector_from(self.T)
+        return vector_from_matrix(self.T)
 
     def forward(self, images, K, static=None):
         return self.T
@@ -208,7 +210,7 @@ class Free(torch.nn.Module):
 def learned_depth(name: str, steps: int, **weights) -> tuple[float, float]:
     """abs_rel (median-scaled, nearer than 40 m) of constant depth, and after minimising a loss on a rendered clip."""
     world = World(
-        WorldSettings(kind="street", seed=3, frames=3, width=160, height=64, moving=0, supersample=2)
+        WorldSettings(kind="street", seed=3, frames=3, width=160, height=64, moving_count=0, supersample=2)
     )
     views = [world.render(i) for i in range(3)]
     T = np.stack([np.linalg.inv(world.pose(i)) @ world.pose(i + 1) for i in (0, 1)])
@@ -270,7 +272,7 @@ def test_relative_alignment_does_not_care_how_long_a_unit_is(relative):
 def test_half_as_wide_is_about_a_quarter_as_large(name):
     module = family(name)
     with torch.device("meta"):
-        whole, narrow = (module.learner(module.Settings(narrow=n)) for n in (1, 2))
+        whole, narrow = (module.build_training_model(module.Settings(width_divisor=n)) for n in (1, 2))
         scales = narrow["depth"].network(torch.empty(2, 3, 64, 224))
     sizes = [sum(p.numel() for p in models.parameters()) for models in (whole, narrow)]
     assert 3.8 < sizes[0] / sizes[1] < 4.1

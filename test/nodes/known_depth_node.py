@@ -1,31 +1,44 @@
-"""The real DepthNode with an estimator whose results are known; stamps that it works on go to a file."""
+"""The real DepthNode with an estimator of known results, which writes the stamps of its frames to a file.
+
+The first pixel of an image selects what happens while it is estimated, see the constants; model "slow" takes
+`SLOW_SECONDS` to load, and a message on `crash` raises an exception in a callback.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
+from std_msgs.msg import Empty
 
 from depth_ros.datatypes import Depth, Frame
+from depth_ros.engine import EngineStatus
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_node import DepthNode
+from depth_ros.nodes.worker import Worker
+
+SLOW_SECONDS = 8.0
+SLEEP, EAGER, CRASH = 11, 12, 13
+"""Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError."""
 
 
 class KnownDepth:
-    """Half the image's size: 1 m in the left column, 0.5 m more in each next; the first row is unknown."""
+    """Half the image's size: 1 m in the left column, 0.5 m more in each next; the first row is invalid."""
 
     card = SimpleNamespace(scale="metric")
-    engine_name, reason, building = "known 32x24", "made for tests", False
+    engine_status = EngineStatus("known 32x24", "made for tests")
 
-    def __init__(self, *_: object, background: bool) -> None:
-        assert background
+    def __init__(self, model: str, *_: object) -> None:
+        log(f"model {model}")
+        if model == "slow":
+            time.sleep(SLOW_SECONDS)
 
     def estimate(self, frame: Frame) -> Depth:
-        with Path(sys.argv[1]).open("a") as log:
-            log.write(f"{frame.stamp}\n")
+        log(str(frame.stamp))
+        work(frame.image[0, 0, 0])
         image = frame.image[::2, ::2]
         height, width = image.shape[:2]
         depth = np.tile(1 + 0.5 * np.arange(width, dtype=np.float32), (height, 1))
@@ -33,11 +46,36 @@ class KnownDepth:
         return Depth(frame.stamp, frame.frame_id, depth, frame.camera.resized(width, height), image)
 
 
+def log(line: str) -> None:
+    with Path(sys.argv[1]).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def work(value: int) -> None:
+    if value == SLEEP:
+        time.sleep(SLOW_SECONDS)
+    elif value == EAGER:
+        import torch
+
+        x, weight, end = (
+            torch.randn(1, 64, 128, 256),
+            torch.randn(64, 64, 3, 3),
+            time.monotonic() + SLOW_SECONDS,
+        )
+        while time.monotonic() < end:
+            torch.nn.functional.conv2d(x, weight, padding=1).relu()
+    elif value == CRASH:
+        raise RuntimeError("the estimator has a bug")
+
+
+def make(worker: Worker) -> list[DepthNode]:
+    def crash(_: Empty) -> None:
+        raise RuntimeError("the callback has a bug")
+
+    node = DepthNode(KnownDepth, worker)
+    node.create_subscription(Empty, "crash", crash, 1)
+    return [node]
+
+
 if __name__ == "__main__":
-    rclpy.init()
-    node = DepthNode(KnownDepth)
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+    raise SystemExit(life_cycle.run("depth_node", make))

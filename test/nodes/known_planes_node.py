@@ -1,4 +1,4 @@
-"""The real PlanesNode with an estimator whose results are known; stamps that it works on go to a file."""
+"""The real PlanesNode with an estimator of known results, which writes the stamps of its frames to a file."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 
 from depth_ros.datatypes import Depth, Frame, Planes
+from depth_ros.engine import EngineStatus
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.planes_node import PlanesNode
 
 
 class KnownPlanes:
     """A wall 2 m ahead in the left half, a floor 1 m below in the lower right; the rest is no plane."""
 
-    depth = SimpleNamespace(
-        card=SimpleNamespace(scale="metric"), engine_name="known", reason="made for tests", building=False
-    )
+    depth = SimpleNamespace(card=SimpleNamespace(scale="metric"))
+    engine_status = EngineStatus("known", "made for tests")
 
-    def __init__(self, *_: object, background: bool) -> None:
-        assert background
+    def __init__(self, *_: object) -> None:
+        pass
 
     def estimate(self, frame: Frame) -> tuple[Depth, Planes]:
         with Path(sys.argv[1]).open("a") as log:
@@ -36,10 +35,4 @@ class KnownPlanes:
 
 
 if __name__ == "__main__":
-    rclpy.init()
-    node = PlanesNode(KnownPlanes)
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+    raise SystemExit(life_cycle.run("planes_node", lambda worker: [PlanesNode(KnownPlanes, worker)]))

@@ -1,4 +1,4 @@
-"""The real StereoDepthNode with an estimator whose results are known; stamps that it works on go to a file."""
+"""The real StereoDepthNode with an estimator of known results, which writes the stamps of its pairs to a file."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 
 from depth_ros.datatypes import Disparity, StereoFrame
+from depth_ros.engine import EngineStatus
+from depth_ros.nodes import life_cycle
 from depth_ros.nodes.stereo_depth_node import StereoDepthNode
 
 
 class KnownDisparity:
-    """10 px in the upper half, 20 in the lower; the standard deviation is 1 px on the left, 4 on the right;
-    the first row is unknown."""
+    """10 px in the upper half, 20 px in the lower; standard deviation 1 px on the left, 4 px on the right.
 
-    engine_name, reason, building = "known", "made for tests", False
+    The first row is invalid.
+    """
+
+    engine_status = EngineStatus("known", "made for tests")
     disparity_range, step = 64, 0.25
 
-    def __init__(self, *_: object, background: bool) -> None:
-        assert background
+    def __init__(self, *_: object) -> None:
+        pass
 
     def estimate(self, pair: StereoFrame) -> Disparity:
         with Path(sys.argv[1]).open("a") as log:
@@ -39,10 +41,6 @@ class KnownDisparity:
 
 
 if __name__ == "__main__":
-    rclpy.init()
-    node = StereoDepthNode(KnownDisparity)
-    try:
-        node.start()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+    raise SystemExit(
+        life_cycle.run("stereo_depth_node", lambda worker: [StereoDepthNode(KnownDisparity, worker)])
+    )

@@ -1,136 +1,131 @@
-"""What drives odometry_node from outside: a robot that rolls through a rendered room, and who wants its odometry."""
+"""The other side of odometry_node: a robot that drives through a rendered room, and subscribers of its odometry."""
 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
-from nav_msgs.msg import Path as PathMessage
-from node_client import Client, info_of
+from node_client import Client, info_of, values_of
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
-from depth_ros.geometry import T_BODY_OPTICAL, exponential, inverse, pose_from
+from depth_ros.geometry import T_BODY_OPTICAL, inverse, pose_from, se3_exp
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.fill import fill_depth, fill_header, fill_image, fill_transform
+from depth_ros.nodes import odometry_node
 from depth_ros.world import World, WorldSettings
-from depth_ros.world.render import look, paint
+from depth_ros.world.render import render_geometry, shade
 
-KINDS = {
-    "odom": Odometry, "odom_up_to_scale": Odometry, "path": PathMessage, "odometry/status": DiagnosticStatus,
-    "/tf": TFMessage,
-}  # fmt: skip
-ARM = exponential(np.array([0.3, -0.1, 0.2, 0.0, 0.1, -0.3])) @ T_BODY_OPTICAL
-"""T_base_link_camera: in front, to the right and above, looking down and to the right."""
+T_BASE_CAMERA = se3_exp(np.array([0.3, -0.1, 0.2, 0.0, 0.1, -0.3])) @ T_BODY_OPTICAL
+"""In front, to the right and above, looking down and to the right."""
 STEP = np.array([0.04, 0.0, 0.0, 0.0, 0.0, 0.02])
-"""m and rad from frame to frame: forward, and turning left."""
+"""Motion of the base from frame to frame, m and rad: forward, turning left."""
 PERIOD = 100_000_000
 """ns between frames."""
-NEAR = 0.02
-"""m, error allowed in a room of 160x120 px."""
-ROOM = World(WorldSettings(kind="room", width=160, height=120, moving=0))
+TOLERANCE = 0.02
+"""m, allowed error in a room of 160x120 px."""
+ROOM = World(WorldSettings(kind="room", width=160, height=120, moving_count=0))
 
 
-def started(*parameters: str) -> list[str]:
-    """The command of the node with parameters, for `node_process`."""
+def command(*parameters: str) -> list[str]:
+    """Arguments for `node_process` that start odometry_node with these parameters."""
     return ["-m", "depth_ros.nodes.odometry_node", "--ros-args", *(w for p in parameters for w in ("-p", p))]
 
 
 @functools.lru_cache
-def view(place: float, step: tuple[float, ...] = tuple(STEP)) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 3) uint8 and depth (H, W) m after `place` steps."""
-    T_world_start = ROOM.pose(0) @ inverse(ARM)
-    T = T_world_start @ exponential(place * np.array(step)) @ ARM
-    seen = look(ROOM.scene, ROOM.cameras["left"], T, 0.0)
-    return np.clip(255 * paint(ROOM.scene, seen, 0.0), 0, 255).astype(np.uint8), seen.depth
+def view(count: float, step: tuple[float, ...] = tuple(STEP)) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) uint8 and depth (H, W) m after `count` steps."""
+    T_world_start = ROOM.pose(0) @ inverse(T_BASE_CAMERA)
+    T = T_world_start @ se3_exp(count * np.array(step)) @ T_BASE_CAMERA
+    geometry = render_geometry(ROOM.scene, ROOM.cameras["left"], T, 0.0)
+    return np.clip(255 * shade(ROOM.scene, geometry, 0.0), 0, 255).astype(np.uint8), geometry.depth
 
 
 class OdometryClient(Client):
-    """A Client with a depth camera whose place on the robot is known to TF.
+    """A Client with a depth camera whose mounting pose is on /tf_static.
 
-    unit: m, of its depth. bias: 1/m, by which its inverse depth is wrong. baseline: m, as its camera_info says.
+    unit: m, of its depth images. inverse_depth_bias: 1/m. baseline: m, in its camera_info. odom_topic: the topic on
+    which odometry is expected.
     """
 
-    def __init__(self, namespace: str, frame: str = "camera_optical") -> None:
-        super().__init__(namespace, Path("/dev/null"), "odometry_node")
+    def __init__(
+        self, namespace: str, module: ModuleType = odometry_node, *others: ModuleType, frame: str = "camera_optical"
+    ) -> None:  # fmt: skip
+        super().__init__(namespace, module, *others)
         create = self.node.create_publisher
-        self.frame, self.odom, self.unit = frame, "odom", 1.0
-        self.bias = self.baseline = 0.0
-        self.depths = create(Image, "depth/image_rect", 1)
+        self.frame, self.odom_topic, self.unit = frame, "odom", 1.0
+        self.inverse_depth_bias = self.baseline = 0.0
+        self.depth_images = create(Image, "depth/image_rect", 1)
         self.depth_infos = create(CameraInfo, "depth/camera_info", 1)
         self.poses = create(PoseWithCovarianceStamped, "set_pose", 1)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.static = create(TFMessage, "/tf_static", latched)
+        self.static_transforms = create(TFMessage, "/tf_static", latched)
 
-    def mount(self, parent: str = "base_link") -> None:
-        """Say where the camera is."""
-        self.static.publish(transform_message(parent, self.frame, ARM))
+    def publish_mounting_pose(self, parent: str = "base_link") -> None:
+        self.static_transforms.publish(transform_message(parent, self.frame, T_BASE_CAMERA))
 
-    def listen(self, *topics: str) -> None:
-        for subscription in self._subscriptions:
-            self.node.destroy_subscription(subscription)
-        self.got = {topic: [] for topic in topics}
-        self._subscriptions = [
-            self.node.create_subscription(KINDS[t], t, self.got[t].append, QoSProfile(depth=50))
-            for t in topics
-        ]
-
-    def show(self, place: float | None, step: int = PERIOD, way: np.ndarray = STEP) -> int:
-        """Publish what is seen after `place` steps of `way`, `step` ns after the last; None: the light is off."""
-        self.stamp += step
-        image, depth = view(place or 0, tuple(way))
-        if place is None:
-            image = np.zeros_like(image)
-        colour, range_ = Image(), Image()
-        messages.fill_image(colour, image, "rgb8")
-        messages.fill_depth(range_, 1 / (1 / depth + np.float32(self.bias)) / np.float32(self.unit))
+    def publish_view(self, count: float | None, interval: int = PERIOD, step: np.ndarray = STEP) -> int:
+        """Publish the view after `count` steps, `interval` ns after the last one; None: a dark image."""
+        self.stamp += interval
+        pixels, depth = view(count or 0, tuple(step))
+        if count is None:
+            pixels = np.zeros_like(pixels)
+        image, depth_image = Image(), Image()
+        fill_image(image, pixels, "rgb8")
+        inverse_depth = 1 / depth + np.float32(self.inverse_depth_bias)
+        fill_depth(depth_image, 1 / inverse_depth / np.float32(self.unit))
         infos = [info_of(ROOM.cameras["left"]) for _ in range(2)]
         infos[1].p[3] = -infos[1].p[0] * self.baseline
-        for message in (colour, range_, *infos):
-            messages.fill_header(message.header, self.stamp, self.frame)
+        for message in (image, depth_image, *infos):
+            fill_header(message.header, self.stamp, self.frame)
         self.infos.publish(infos[0])
         self.depth_infos.publish(infos[1])
-        self.images.publish(colour)
-        self.depths.publish(range_)
+        self.images.publish(image)
+        self.depth_images.publish(depth_image)
         return self.stamp
 
-    def arrive(self, place: int = 0) -> Odometry:
-        """Stand at `place` until odometry says that it tracks."""
-        return self.until(
-            lambda: next((m for m in reversed(self.got[self.odom]) if m.twist.covariance[0] < 9000), None),
-            lambda: self.show(place),
+    def wait_until_tracking(self, count: float = 0) -> Odometry:
+        """Stay after `count` steps until odometry is tracking."""
+        return self.wait_until(
+            lambda: next(
+                (m for m in reversed(self.received[self.odom_topic]) if m.twist.covariance[0] < 9000), None
+            ),
+            lambda: self.publish_view(count),
         )
 
-    def go(self, *places: int | None) -> list[Odometry | None]:
-        """Show the places one after the other; the odometry of each, None where none came."""
+    def drive(self, *counts: float | None) -> list[Odometry | None]:
+        """Publish the views one after the other. Returns the odometry of each, None if there is none."""
         stamps = []
-        for place in places:
-            stamp = self.show(place)
-            stamps.append(stamp)
-            self.wait(stamp)
+        for count in counts:
+            stamps.append(self.publish_view(count))
+            self.wait_for_frame(stamps[-1])
         self.spin(0.1)  # the status may overtake the odometry
-        found = {messages.stamp_ns(m.header): m for m in self.got[self.odom]}
-        return [found.get(stamp) for stamp in stamps]
+        by_stamp = {stamp_ns(m.header): m for m in self.received[self.odom_topic]}
+        return [by_stamp.get(stamp) for stamp in stamps]
 
-    def wait(self, stamp: int) -> Any:
-        """The status of the frame of `stamp`."""
+    def wait_for_frame(self, stamp: int) -> DiagnosticStatus:
+        """The message on odometry/status for a frame."""
 
-        def answered() -> DiagnosticStatus | None:
-            named = [(s, {p.key: p.value for p in s.values}) for s in self.got["odometry/status"]]
-            return next((s for s, values in named if values["stamp (ns)"] == str(stamp)), None)
+        def status() -> DiagnosticStatus | None:
+            statuses = self.received["odometry/status"]
+            return next((s for s in statuses if values_of(s)["stamp (ns)"] == str(stamp)), None)
 
-        return self.until(answered)
+        return self.wait_until(status)
+
+    def trigger(self, service: str) -> Trigger.Response:
+        return self.call(Trigger, service, Trigger.Request())
 
 
 def transform_message(parent: str, child: str, T: np.ndarray, stamp: int = 0) -> TFMessage:
     transform = TransformStamped(child_frame_id=child)
-    messages.fill_header(transform.header, stamp, parent)
-    messages.fill_transform(transform.transform, T)
+    fill_header(transform.header, stamp, parent)
+    fill_transform(transform.transform, T)
     return TFMessage(transforms=[transform])
 
 
@@ -146,6 +141,6 @@ def twist(message: Odometry) -> np.ndarray:
     return np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
 
 
-def truth(place: float) -> np.ndarray:
-    """(4, 4) the base after `place` steps, in the base at place 0."""
-    return exponential(place * STEP)
+def ground_truth(count: float) -> np.ndarray:
+    """(4, 4) pose of the base after `count` steps, in the base at the start."""
+    return se3_exp(count * STEP)

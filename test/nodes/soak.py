@@ -22,9 +22,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
 from depth_ros.bags import BagReader
 from depth_ros.geometry import T_BODY_OPTICAL
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image, fill_transform
 from depth_ros.playback.play import node_process
 
 LINE = 10.0
@@ -50,10 +51,10 @@ class Robot:
             for sample in reader:
                 pair = {eye: (CameraInfo(), Image()) for eye in self.topics}
                 for eye, frame in (("left", sample.left), ("right", sample.right)):
-                    messages.fill_camera_info(pair[eye][0], frame.camera)
-                    messages.fill_image(pair[eye][1], frame.image, "rgb8")
+                    fill_camera_info(pair[eye][0], frame.camera)
+                    fill_image(pair[eye][1], frame.image, "rgb8")
                     for message in pair[eye]:
-                        messages.fill_header(message.header, frame.stamp, frame.frame_id)
+                        fill_header(message.header, frame.stamp, frame.frame_id)
                 self.pairs.append((sample.left.stamp, pair))
         self.sent = self.received = self.loops = 0
         self.times: dict[int, float] = {}
@@ -65,11 +66,11 @@ class Robot:
         self.static = create(TFMessage, "/tf_static", latched)
         transform = TransformStamped(child_frame_id=self.pairs[0][1]["left"][1].header.frame_id)
         transform.header.frame_id = "base_link"
-        messages.fill_transform(transform.transform, T_BODY_OPTICAL)
+        fill_transform(transform.transform, T_BODY_OPTICAL)
         self.static.publish(TFMessage(transforms=[transform]))
 
     def receive(self, message: Odometry) -> None:
-        stamp = messages.stamp_ns(message.header)
+        stamp = stamp_ns(message.header)
         if stamp in self.times:
             self.received += 1
             self.latency = time.monotonic() - self.times.pop(stamp)

@@ -1,4 +1,4 @@
-"""The real node in its own process, over real DDS, with an estimator of known results."""
+"""The real depth_node in a process of its own, over DDS, with an estimator of known results."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_client import Client, camera, image_of, info_of
+from node_client import Client, camera, image_of, info_of, values_of
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from depth_ros import messages
+from depth_ros.messages.decode import camera_from, depth_from
 
 SMALL, LARGE = camera(64, 48), camera(96, 64)
 COLUMNS = 1 + 0.5 * np.arange(32, dtype=np.float32)
 
 
-def test_depth_and_camera_info_of_the_image(node: Client):
-    depth, info = node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect", "depth/camera_info")
+def test_depth_has_the_header_and_camera_of_its_image(node: Client):
+    depth, info = node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect", "depth/camera_info")
     assert depth.header == info.header and depth.header.frame_id == "front_optical"
     assert (depth.encoding, depth.width, depth.height, depth.step) == ("32FC1", 32, 24, 128)
-    values = messages.depth_from(depth)
+    values = depth_from(depth)
     assert np.isnan(values[0]).all() and np.array_equal(values[1:], np.tile(COLUMNS, (23, 1)))
-    got, want = messages.camera_from(info), SMALL.resized(32, 24)
+    got, want = camera_from(info), SMALL.resized(32, 24)
     assert (got.width, got.height) == (32, 24) and np.allclose(got.K, want.K) and np.allclose(got.P, want.P)
 
 
-def test_points(node: Client):
-    assert node.set(point_stride=2)[0].successful
-    depth, cloud = node.exchange(image_of(SMALL, 90), info_of(SMALL), "depth/image_rect", "points")
-    assert node.set(point_stride=1)[0].successful
+def test_points_are_the_back_projected_depth(node: Client):
+    assert node.set_parameters(point_stride=2)[0].successful
+    depth, cloud = node.results_of(image_of(SMALL, 90), info_of(SMALL), "depth/image_rect", "points")
+    assert node.set_parameters(point_stride=1)[0].successful
     assert cloud.header == depth.header and (cloud.width, cloud.height, cloud.point_step) == (16, 12, 16)
     assert [(f.name, f.offset, f.datatype, f.count) for f in cloud.fields] == [
         ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("rgb", 12, 7, 1)
@@ -41,18 +41,18 @@ def test_points(node: Client):
     assert np.frombuffer(cloud.data, np.uint8)[12:16].tolist() == [90, 90, 90, 0]
 
 
-def test_millimetres_and_greatest_depth_change_at_run_time(node: Client):
-    assert all(result.successful for result in node.set(depth_encoding="16UC1", max_depth=8))
-    (depth,) = node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
-    assert all(result.successful for result in node.set(depth_encoding="32FC1", max_depth=1000.0))
+def test_encoding_and_max_depth_change_at_run_time(node: Client):
+    assert all(result.successful for result in node.set_parameters(depth_encoding="16UC1", max_depth=8))
+    (depth,) = node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    assert all(result.successful for result in node.set_parameters(depth_encoding="32FC1", max_depth=1000.0))
     values = np.frombuffer(depth.data, "<u2").reshape(24, 32)
     assert depth.encoding == "16UC1" and not values[0].any()
     assert values[1].tolist() == [round(1000 * c) if c <= 8 else 0 for c in COLUMNS]
 
 
-def test_size_may_change_in_mid_stream(node: Client):
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
-    depth, info = node.exchange(image_of(LARGE), info_of(LARGE), "depth/image_rect", "depth/camera_info")
+def test_image_size_may_change(node: Client):
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    depth, info = node.results_of(image_of(LARGE), info_of(LARGE), "depth/image_rect", "depth/camera_info")
     assert (depth.width, depth.height, info.width, info.height) == (48, 32, 48, 32)
 
 
@@ -66,63 +66,63 @@ def broken(**changes: object) -> Image:
 @pytest.mark.parametrize(
     "image, info, words",
     [
-        (broken(encoding="h264"), info_of(SMALL), "encoding 'h264'; allowed are"),
+        (broken(encoding="h264"), info_of(SMALL), "encoding 'h264' is not supported; supported are"),
         (broken(step=191), info_of(SMALL), "9216 bytes and step 191"),
-        (broken(width=0, height=0, step=0, data=b""), info_of(SMALL), "says 0x0"),
+        (broken(width=0, height=0, step=0, data=b""), info_of(SMALL), "its size is 0x0"),
         (image_of(LARGE), info_of(SMALL), "96x64 but camera_info describes 64x48"),
         (image_of(SMALL), "zeros", "not calibrated"),
         (image_of(SMALL), "nan", "NaN or Inf in K"),
-        (image_of(SMALL), "d", "2 numbers in D"),
+        (image_of(SMALL), "d", "2 coefficients in D"),
     ],
 )
-def test_bad_input_is_named_and_survived(node: Client, image, info, words):
+def test_invalid_input_is_rejected_with_a_reason(node: Client, image, info, words):
     if isinstance(info, str):
         kind, info = info, info_of(SMALL)
         info.k[:] = {"zeros": 0.0, "nan": np.nan}.get(kind, info.k)
         info.d = [0.1, 0.2] if kind == "d" else info.d
-    node.listen("depth/image_rect")
-    before = len(node.estimates)
-    status = node.complaint(words, lambda: node.publish(image, info))
-    values = {pair.key: pair.value for pair in status.values}
-    assert int(values["rejected frames"]) > 0 and not node.got["depth/image_rect"]
-    assert len(node.estimates) == before
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")  # and on it goes
+    node.subscribe("depth/image_rect")
+    before = len(node.estimated_stamps)
+    status = node.wait_for_warning(words, lambda: node.publish(image, info))
+    assert int(values_of(status)["rejected frames"]) > 0 and not node.received["depth/image_rect"]
+    assert len(node.estimated_stamps) == before
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")  # and the next one is not
 
 
-def test_time_may_go_back(node: Client):
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+def test_time_that_goes_back_is_warned_about(node: Client):
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
     node.stamp += 60_000_000_000
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
-    node.complaint(
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    node.wait_for_warning(
         "time went back by", lambda: node.publish(image_of(SMALL), info_of(SMALL), step=-2_000_000_000)
     )
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
 
 
-def test_nothing_is_computed_that_nobody_wants(node: Client):
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
-    node.listen()
-    node.spin(1.0)  # until the node has seen it
-    before = node.estimates
+def test_nothing_is_computed_without_subscribers(node: Client):
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    node.subscribe()
+    node.spin(1.0)  # until the node has noticed
+    before = node.estimated_stamps
     for _ in range(5):
         node.publish(image_of(SMALL), info_of(SMALL))
         node.spin(0.1)
-    assert node.estimates == before
-    node.exchange(image_of(SMALL), info_of(SMALL), "points")
-    assert len(node.estimates) > len(before)
+    assert node.estimated_stamps == before
+    node.results_of(image_of(SMALL), info_of(SMALL), "points")
+    assert len(node.estimated_stamps) > len(before)
 
 
-def test_diagnostics_tell_rates_latency_and_engine(node: Client):
-    node.exchange(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+def test_diagnostics_have_rates_latency_and_engine(node: Client):
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
     node.statuses.clear()
 
     def healthy() -> DiagnosticStatus | None:
-        return next((s for s in node.statuses if "latency max (ms)" in {p.key for p in s.values}), None)
+        return next((s for s in node.statuses if "latency max (ms)" in values_of(s)), None)
 
-    status = node.until(healthy, lambda: node.publish(image_of(SMALL), info_of(SMALL)))
-    values = {pair.key: pair.value for pair in status.values}
+    status = node.wait_until(healthy, lambda: node.publish(image_of(SMALL), info_of(SMALL)))
+    values = values_of(status)
     assert status.name.endswith("depth_node: depth")
     assert values["engine"] == "known 32x24" and values["why this engine"] == "made for tests"
+    assert values["engine is being built"] == "False" and values["engine build"] == ""
     assert 0 < float(values["output rate (Hz)"]) < 20 and 0 < float(values["input rate (Hz)"]) < 20
     assert 0 <= float(values["estimate mean (ms)"]) <= float(values["processing max (ms)"])
     assert int(values["dropped frames"]) >= 0
@@ -132,32 +132,32 @@ def test_diagnostics_tell_rates_latency_and_engine(node: Client):
     "change, words",
     [
         ({"depth_encoding": "8UC1"}, "'depth_encoding' is '8UC1'; allowed: '32FC1', '16UC1'"),
-        ({"point_stride": "two"}, "'point_stride' is 'two'; it must be a int"),
+        ({"point_stride": "two"}, "'point_stride' is 'two'; it must be of type int"),
         ({"point_stride": 0}, "Min: 1, Max: 16"),
         ({"max_depth": 1e9}, "out of range"),
         ({"max_depth": 0}, "'max_depth' is 0.0 m; it must be at least 0.1 m"),
         ({"model": "another"}, "'model' is read when the node is configured"),
     ],
 )
-def test_parameters_are_refused_with_a_reason(node: Client, change, words):
-    (result,) = node.set(**change)
+def test_invalid_parameters_are_refused_with_a_reason(node: Client, change, words):
+    (result,) = node.set_parameters(**change)
     assert not result.successful and words in result.reason
 
 
 def test_parameters_are_described(node: Client):
-    far, stride, backend = node.describe("max_depth", "point_stride", "backend")
-    assert far.description.endswith("[m]") and far.floating_point_range[0].from_value == 0.1
+    max_depth, stride, backend = node.describe_parameters("max_depth", "point_stride", "backend")
+    assert max_depth.description.endswith("Unit: m.") and max_depth.floating_point_range[0].from_value == 0.1
     assert stride.integer_range[0].to_value == 16
-    assert "read when the node is configured" in backend.description
+    assert backend.description.endswith("Read when the node is configured.")
     assert backend.additional_constraints.startswith("one of auto")
 
 
-def test_incompatible_qos_is_told_with_topic_and_policy(node: Client):
+def test_incompatible_qos_is_warned_about_with_topic_and_policy(node: Client):
     topic = f"{node.namespace}/depth/image_rect"
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     subscriptions = []
-    node.complaint(
-        f"'{topic}' has an incompatible QoS policy, DURABILITY",
+    node.wait_for_warning(
+        f"'{topic}' has an incompatible QoS policy (DURABILITY)",
         lambda: (
             subscriptions or subscriptions.append(node.node.create_subscription(Image, topic, print, latched))
         ),
@@ -165,30 +165,30 @@ def test_incompatible_qos_is_told_with_topic_and_policy(node: Client):
     node.node.destroy_subscription(subscriptions[0])
 
 
-def test_silence_is_explained(node: Client):
+def test_missing_input_is_explained(node: Client):
     node.node.destroy_publisher(node.images)
-    node.complaint("image': nobody publishes it", lambda: None)
+    node.wait_for_warning("image': it has no publisher", lambda: None)
     node.images = node.node.create_publisher(CompressedImage, "image", 1)
-    node.complaint("it carries sensor_msgs/msg/CompressedImage", lambda: None)
+    node.wait_for_warning("its type is sensor_msgs/msg/CompressedImage", lambda: None)
     node.node.destroy_publisher(node.images)
     node.images = node.node.create_publisher(Image, "image", 1)
-    node.complaint("image', though published by client (RELIABLE, VOLATILE)", lambda: None)
+    node.wait_for_warning("image' although it is published by client (RELIABLE, VOLATILE)", lambda: None)
 
 
 def test_life_cycle_and_compressed_images(node: Client):
     assert node.state() == "active"
-    assert node.change("deactivate") and node.state() == "inactive"
-    before = node.estimates
-    node.listen("depth/image_rect")
+    assert node.change_state("deactivate") and node.state() == "inactive"
+    before = node.estimated_stamps
+    node.subscribe("depth/image_rect")
     for _ in range(5):
         node.publish(image_of(SMALL), info_of(SMALL))
         node.spin(0.1)
-    assert node.estimates == before
-    assert node.change("cleanup") and node.state() == "unconfigured"
-    assert node.set(image_transport="compressed")[0].successful
-    assert node.change("configure") and node.change("activate") and node.state() == "active"
-    picture = cv2.imencode(".png", np.full((48, 64, 3), 90, np.uint8))[1]
+    assert node.estimated_stamps == before
+    assert node.change_state("cleanup") and node.state() == "unconfigured"
+    assert node.set_parameters(image_transport="compressed")[0].successful
+    assert node.change_state("configure") and node.change_state("activate") and node.state() == "active"
+    encoded = cv2.imencode(".png", np.full((48, 64, 3), 90, np.uint8))[1]
     message = CompressedImage(format="rgb8; png compressed bgr8")
-    message.data.frombytes(picture.tobytes())
-    depth, _ = node.exchange(message, info_of(SMALL), "depth/image_rect", "points")
-    assert np.array_equal(messages.depth_from(depth)[1], COLUMNS)
+    message.data.frombytes(encoded.tobytes())
+    depth, _ = node.results_of(message, info_of(SMALL), "depth/image_rect", "points")
+    assert np.array_equal(depth_from(depth)[1], COLUMNS)

@@ -1,4 +1,4 @@
-"""How the installed node starts: with a model that exists, with one that does not, with bad parameters."""
+"""Start of the installed depth_node: with a missing or damaged model, and with invalid parameters."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_client import Client
 
+from depth_ros.nodes import depth_node
 from depth_ros.playback.play import node_process
 
 COMMAND = ["-m", "depth_ros.nodes.depth_node", "--ros-args"]
 
 
 @pytest.mark.parametrize("damage", ["unknown", "truncated"])
-def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
+def test_a_node_whose_model_cannot_be_loaded_stays_unconfigured_and_can_be_corrected(
     damage: str, small_model: Path, tmp_path: Path
 ):
-    model, words = "no_such_model", "no model 'no_such_model'; known are"
+    model, words = "no_such_model", "no model 'no_such_model'; available models:"
     if damage == "truncated":
         for file in small_model.iterdir():
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -27,14 +28,13 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
         weights.write_bytes(weights.read_bytes()[:-100])
         model, words = str(tmp_path), "weights.safetensors is damaged"
     with node_process([*COMMAND, "-p", f"model:={model}"]) as (process, namespace):
-        client = Client(namespace)
+        client = Client(namespace, depth_node)
         try:
-            error = DiagnosticStatus.ERROR
-            status = client.until(lambda: next((s for s in client.statuses if s.level == error), None))
-            assert status.message.startswith("cannot configure: ") and words in status.message
+            status = client.wait_for_status(DiagnosticStatus.ERROR, "cannot configure: ")
+            assert words in status.message
             assert client.state() == "unconfigured" and process.poll() is None
-            assert client.set(model=str(small_model))[0].successful  # mended without a new start
-            assert client.change("configure") and client.state() == "inactive"
+            assert client.set_parameters(model=str(small_model))[0].successful
+            assert client.change_state("configure") and client.state() == "inactive"
         finally:
             client.close()
     assert process.returncode == 0
@@ -45,10 +45,10 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(
     [
         ("point_stride:=99", "parameter 'point_stride' is 99 px; it must be at least 1 px and at most 16 px"),
         ("backend:=abacus", "parameter 'backend' is 'abacus'; allowed: 'auto'"),
-        ("model:=7", "parameter 'model' is 7; it must be a str"),
+        ("model:=7", "parameter 'model' is 7; it must be of type str"),
     ],
 )
-def test_a_bad_parameter_ends_the_node_with_one_line(given: str, words: str):
+def test_an_invalid_parameter_ends_the_node_with_one_line(given: str, words: str):
     done = subprocess.run(
         [sys.executable, *COMMAND, "-p", given], capture_output=True, text=True, check=False, timeout=600
     )
@@ -60,16 +60,17 @@ from types import SimpleNamespace
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from depth_ros.nodes.depth_node import DepthNode
+from depth_ros.nodes.worker import Worker
 rclpy.init(args=["--ros-args", "-p", "modle:=x"])
 estimator = SimpleNamespace(card=SimpleNamespace(scale="affine_inverse"))
-node = DepthNode(lambda *_, **__: estimator)
+node = DepthNode(lambda *_: estimator, Worker())
 assert node.parameters.unknown == ["modle"]
 assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-assert "'mono_driving' gives relative inverse depth" in node.diagnostics.error, node.diagnostics.error
+assert "'mono_driving' estimates relative inverse depth" in node.diagnostics.error, node.diagnostics.error
 """
 
 
-def test_relative_models_are_refused_and_unknown_parameters_named():
+def test_relative_models_are_refused_and_unknown_parameters_warned_about():
     """In a process of its own: a life-cycle node keeps its DDS participant until the process ends."""
     result = subprocess.run([sys.executable, "-c", RELATIVE], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from odometry_client import NEAR, PERIOD, STEP, OdometryClient, matrix, started, truth, twist
+from odometry_client import PERIOD, STEP, TOLERANCE, OdometryClient, command, ground_truth, matrix, twist
 from std_srvs.srv import Trigger
 
-from depth_ros import messages
-from depth_ros.geometry import exponential, inverse
+from depth_ros.geometry import inverse, se3_exp
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.fill import fill_header, fill_pose
 from depth_ros.playback.play import node_process
 
 TOPICS = ("odom", "odometry/status", "path")
@@ -20,7 +21,7 @@ TOPICS = ("odom", "odometry/status", "path")
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[OdometryClient]:
-    with node_process(started("unwatched:=false")) as (_, namespace):
+    with node_process(command("unwatched:=false")) as (_, namespace):
         client = OdometryClient(namespace)
         yield client
         client.close()
@@ -29,38 +30,40 @@ def running() -> Iterator[OdometryClient]:
 @pytest.fixture()
 def robot(running: OdometryClient) -> OdometryClient:
     """Odometry that begins at place 0, whatever was before."""
-    running.mount()
-    running.listen(*TOPICS)
-    running.arrive()
-    ask(running, "reset_odom")
-    running.listen(*TOPICS)
-    running.arrive()
+    running.publish_mounting_pose()
+    running.subscribe(*TOPICS)
+    running.wait_until_tracking()
+    running.trigger("reset_odom")
+    running.subscribe(*TOPICS)
+    running.wait_until_tracking()
     return running
 
 
 def ask(robot: OdometryClient, service: str) -> Trigger.Response:
     client = robot.node.create_client(Trigger, service)
-    robot.until(client.service_is_ready)
+    robot.wait_until(client.service_is_ready)
     future = client.call_async(Trigger.Request())
-    robot.until(future.done)
+    robot.wait_until(future.done)
     robot.node.destroy_client(client)
     return future.result()
 
 
 def test_without_a_transform_it_says_what_is_missing(running: OdometryClient):
-    running.listen(*TOPICS)
-    status = running.complaint("no transform from 'base_link' to 'camera_optical'", lambda: running.show(0))
+    running.subscribe(*TOPICS)
+    status = running.wait_for_warning(
+        "no transform from 'base_link' to 'camera_optical'", lambda: running.publish_view(0)
+    )
     assert "static_transform_publisher --frame-id base_link --child-frame-id camera_optical" in status.message
-    assert not running.got["odom"]
+    assert not running.received["odom"]
 
 
 def test_forward_is_x_and_a_left_turn_is_yaw(robot: OdometryClient):
     """REP-103 and REP-105, of a base whose camera looks elsewhere: pose in odom, twist in base_link."""
-    found = robot.go(*range(1, 11))
+    found = robot.drive(*range(1, 11))
     for place, message in enumerate(found, 1):
         assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
-        error = inverse(truth(place)) @ matrix(message)
-        assert np.linalg.norm(error[:3, 3]) < NEAR and np.trace(error[:3, :3]) > 3 - 1e-3
+        error = inverse(ground_truth(place)) @ matrix(message)
+        assert np.linalg.norm(error[:3, 3]) < TOLERANCE and np.trace(error[:3, :3]) > 3 - 1e-3
         assert twist(message) == pytest.approx(STEP / 0.1, abs=0.15)
         for covariance in (message.pose.covariance, message.twist.covariance):
             C = np.array(covariance).reshape(6, 6)
@@ -71,119 +74,122 @@ def test_forward_is_x_and_a_left_turn_is_yaw(robot: OdometryClient):
 
 
 def test_status_and_path(robot: OdometryClient):
-    robot.go(*range(1, 9))
-    status = robot.wait(robot.stamp)
+    robot.drive(*range(1, 9))
+    status = robot.wait_for_frame(robot.stamp)
     values = {pair.key: pair.value for pair in status.values}
     assert status.level == DiagnosticStatus.OK and status.message == "tracking"
     assert abs(float(values["readout (ms)"])) < 10 and 0 < float(values["readout std (ms)"]) <= 20
     assert float(values["inliers (%)"]) > 80
     stages = {key for key in values if key.endswith("(ms)")}
     assert "receive (ms)" in stages and len(stages) >= 3
-    path = robot.until(lambda: robot.got["path"] and robot.got["path"][-1])
+    path = robot.wait_until(lambda: robot.received["path"] and robot.received["path"][-1])
     places = np.array([[p.pose.position.x, p.pose.position.y] for p in path.poses])
-    assert path.header.frame_id == "odom" and np.linalg.norm(places[-1] - truth(8)[:2, 3]) < NEAR
+    assert path.header.frame_id == "odom" and np.linalg.norm(places[-1] - ground_truth(8)[:2, 3]) < TOLERANCE
     assert len(places) == 4 and (np.linalg.norm(np.diff(places[:-1], axis=0), axis=1) >= 0.1).all()
 
 
 def test_lost_is_said_and_nothing_is_published_until_it_is_found_again(robot: OdometryClient):
-    robot.go(1, 2)
-    dark = robot.go(None, None)
+    robot.drive(1, 2)
+    dark = robot.drive(None, None)
     assert dark == [None, None]
-    status = robot.wait(robot.stamp)
+    status = robot.wait_for_frame(robot.stamp)
     assert (status.level, status.message) == (DiagnosticStatus.ERROR, "lost")
-    robot.complaint("odometry is lost: nothing is published", lambda: robot.show(None))
-    robot.listen(*TOPICS)
-    last = robot.arrive(2)
-    assert np.linalg.norm(matrix(last)[:3, 3] - truth(2)[:3, 3]) < NEAR
+    robot.wait_for_warning("odometry is lost: nothing is published", lambda: robot.publish_view(None))
+    robot.subscribe(*TOPICS)
+    last = robot.wait_until_tracking(2)
+    assert np.linalg.norm(matrix(last)[:3, 3] - ground_truth(2)[:3, 3]) < TOLERANCE
 
 
 def test_time_that_goes_back_starts_it_anew_as_a_bag_that_loops(robot: OdometryClient):
     for _ in range(3):
-        found = robot.go(*range(1, 7))
-        assert np.linalg.norm(matrix(found[-1])[:3, 3] - truth(6)[:3, 3]) < NEAR
+        found = robot.drive(*range(1, 7))
+        assert np.linalg.norm(matrix(found[-1])[:3, 3] - ground_truth(6)[:3, 3]) < TOLERANCE
         robot.stamp -= 20 * PERIOD
-        robot.listen(*TOPICS)
-        (first,) = robot.go(0)
+        robot.subscribe(*TOPICS)
+        (first,) = robot.drive(0)
         assert matrix(first) == pytest.approx(np.eye(4)) and first.twist.covariance[0] == 9999
-    late = robot.show(0, step=-PERIOD)  # late by one frame, that is no loop
+    late = robot.publish_view(0, interval=-PERIOD)  # late by one frame, that is no loop
     robot.stamp += PERIOD
-    robot.complaint("after a newer one", lambda: robot.show(0, step=0))
-    assert all(messages.stamp_ns(m.header) != late for m in robot.got["odom"])
-    robot.complaint("time went back by 5", lambda: robot.show(0, step=-5_000_000_000))
-    robot.complaint("no frame for 3", lambda: robot.show(0, step=3_000_000_000))
+    robot.wait_for_warning("after a newer one", lambda: robot.publish_view(0, interval=0))
+    assert all(stamp_ns(m.header) != late for m in robot.received["odom"])
+    robot.wait_for_warning("time went back by 5", lambda: robot.publish_view(0, interval=-5_000_000_000))
+    robot.wait_for_warning("no frame for 3", lambda: robot.publish_view(0, interval=3_000_000_000))
 
 
 def test_a_pose_that_is_set_counts_from_then_on(robot: OdometryClient):
-    robot.go(1, 2)
-    there = exponential(np.array([0, 0, 0, 0, 0, np.pi / 2]))
+    robot.drive(1, 2)
+    there = se3_exp(np.array([0, 0, 0, 0, 0, np.pi / 2]))
     there[:3, 3] = 7, 8, 0
     message = PoseWithCovarianceStamped()
     message.header.frame_id = "map"
-    messages.fill_pose(message.pose.pose, there)
-    robot.complaint("set_pose is in frame 'map'", lambda: robot.poses.publish(message))
+    fill_pose(message.pose.pose, there)
+    robot.wait_for_warning("set_pose is in frame 'map'", lambda: robot.poses.publish(message))
     message.header.frame_id = "odom"
     message.pose.covariance[0] = 0.25
     robot.poses.publish(message)
-    robot.until(
-        lambda: any(abs(m.pose.pose.position.x - 7) < 0.01 for m in robot.got["odom"]), lambda: robot.show(2)
+    robot.wait_until(
+        lambda: any(abs(m.pose.pose.position.x - 7) < 0.01 for m in robot.received["odom"]),
+        lambda: robot.publish_view(2),
     )
-    robot.listen(*TOPICS)
-    robot.arrive(2)
-    last = robot.go(3, 4, 5)[-1]
-    expected = there @ inverse(truth(2)) @ truth(5)
-    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < NEAR
+    robot.subscribe(*TOPICS)
+    robot.wait_until_tracking(2)
+    last = robot.drive(3, 4, 5)[-1]
+    expected = there @ inverse(ground_truth(2)) @ ground_truth(5)
+    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < TOLERANCE
     assert last.pose.covariance[0] > 0.25
 
 
 def test_paused_it_stays_where_it_is(robot: OdometryClient):
-    robot.go(1, 2, 3)
-    assert ask(robot, "pause_odom").success
-    robot.listen(*TOPICS)
+    robot.drive(1, 2, 3)
+    assert robot.trigger("pause_odom").success
+    robot.subscribe(*TOPICS)
     for place in (4, 5, 6):
-        robot.show(place)
+        robot.publish_view(place)
         robot.spin(0.1)
-    assert not robot.got["odom"] and not robot.got["odometry/status"]
-    assert ask(robot, "resume_odom").success and not ask(robot, "resume_odom").success
-    robot.arrive(6)
-    last = robot.go(7, 8)[-1]
-    expected = truth(3) @ inverse(truth(6)) @ truth(8)
-    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < NEAR
+    assert not robot.received["odom"] and not robot.received["odometry/status"]
+    assert robot.trigger("resume_odom").success and not robot.trigger("resume_odom").success
+    robot.wait_until_tracking(6)
+    last = robot.drive(7, 8)[-1]
+    expected = ground_truth(3) @ inverse(ground_truth(6)) @ ground_truth(8)
+    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < TOLERANCE
 
 
 def test_nothing_is_computed_while_nobody_subscribes(robot: OdometryClient):
     def output_rate() -> float:
         robot.statuses.clear()
-        robot.until(lambda: len(robot.statuses) > 1, lambda: robot.show(0))
+        robot.wait_until(lambda: len(robot.statuses) > 1, lambda: robot.publish_view(0))
         return float({p.key: p.value for p in robot.statuses[-1].values}["output rate (Hz)"])
 
-    robot.listen()
+    robot.subscribe()
     robot.spin(0.3)
     assert output_rate() == 0
-    assert robot.set(unwatched=True)[0].successful
+    assert robot.set_parameters(unwatched=True)[0].successful
     assert output_rate() > 0
-    assert robot.set(unwatched=False)[0].successful
+    assert robot.set_parameters(unwatched=False)[0].successful
 
 
 def test_depth_and_image_that_do_not_belong_together(robot: OdometryClient):
     frame, robot.frame = robot.frame, "depth_optical"
     colour = robot.images.publish
     robot.images.publish = lambda image: (
-        messages.fill_header(image.header, robot.stamp, frame),
+        fill_header(image.header, robot.stamp, frame),
         colour(image),
     )
     try:
-        robot.complaint("depth is in frame 'depth_optical' and the image in", lambda: robot.show(0))
+        robot.wait_for_warning(
+            "depth is in frame 'depth_optical' and the image in", lambda: robot.publish_view(0)
+        )
     finally:
         robot.frame = frame
         del robot.images.publish
 
 
 def test_life_cycle(robot: OdometryClient):
-    assert robot.change("deactivate") and robot.change("cleanup")
-    assert robot.set(two_d=True, base_frame="")[1].successful
-    assert not robot.change("configure")
-    robot.until(lambda: any("two_d holds" in s.message for s in robot.statuses))
-    assert all(r.successful for r in robot.set(two_d=False, base_frame="base_link"))
-    assert robot.change("configure") and robot.change("activate")
-    assert not robot.set(odom_frame="map")[0].successful
-    robot.arrive()
+    assert robot.change_state("deactivate") and robot.change_state("cleanup")
+    assert robot.set_parameters(two_d=True, base_frame="")[1].successful
+    assert not robot.change_state("configure")
+    robot.wait_until(lambda: any("two_d holds" in s.message for s in robot.statuses))
+    assert all(r.successful for r in robot.set_parameters(two_d=False, base_frame="base_link"))
+    assert robot.change_state("configure") and robot.change_state("activate")
+    assert not robot.set_parameters(odom_frame="map")[0].successful
+    robot.wait_until_tracking()

@@ -8,75 +8,77 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
 from odometry_client import (
-    NEAR,
     PERIOD,
     ROOM,
     STEP,
+    TOLERANCE,
     OdometryClient,
+    command,
+    ground_truth,
     matrix,
-    started,
     transform_message,
-    truth,
     twist,
 )
 from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
-from depth_ros.geometry import T_BODY_OPTICAL, exponential, inverse
+from depth_ros.geometry import T_BODY_OPTICAL, inverse, se3_exp
+from depth_ros.messages.fill import fill_header
 from depth_ros.playback.play import node_process
 
 
 def test_transform_and_its_rivals():
-    with node_process(started("publish_tf:=true", "two_d:=true", "base_frame:=base_link")) as (_, namespace):
+    with node_process(command("publish_tf:=true", "two_d:=true", "base_frame:=base_link")) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.listen("odom", "odometry/status", "/tf")
-        robot.mount()
-        robot.arrive()
-        odom = robot.go(1, 2, 3)[-1]
-        (transform,) = robot.until(
-            lambda: next((m for m in robot.got["/tf"] if m.transforms[0].header == odom.header), None)
+        robot.subscribe("odom", "odometry/status", "/tf")
+        robot.publish_mounting_pose()
+        robot.wait_until_tracking()
+        odom = robot.drive(1, 2, 3)[-1]
+        (transform,) = robot.wait_until(
+            lambda: next((m for m in robot.received["/tf"] if m.transforms[0].header == odom.header), None)
         ).transforms
         assert (transform.header.frame_id, transform.child_frame_id) == ("odom", "base_link")
         t = transform.transform.translation
         assert [t.x, t.y, t.z] == pytest.approx(list(matrix(odom)[:3, 3])) and t.z == 0
-        assert np.linalg.norm([t.x, t.y] - truth(3)[:2, 3]) < NEAR
+        assert np.linalg.norm([t.x, t.y] - ground_truth(3)[:2, 3]) < TOLERANCE
         robot.spin(1.5)
         assert not any("too (on /tf" in s.message for s in robot.statuses)
         rival = TransformStamped(child_frame_id="base_link")
-        messages.fill_header(rival.header, robot.stamp, "odom")
+        fill_header(rival.header, robot.stamp, "odom")
         publisher = robot.node.create_publisher(TFMessage, "/tf", 10)
-        robot.complaint(
+        robot.wait_for_warning(
             "another node publishes the transform 'odom' -> 'base_link' too (on /tf: client)",
-            lambda: (publisher.publish(TFMessage(transforms=[rival])), robot.show(3)),
+            lambda: (publisher.publish(TFMessage(transforms=[rival])), robot.publish_view(3)),
         )
         robot.close()
 
 
 def test_rotation_of_an_imu():
     """Used where its samples cover the time between two images and TF says where it sits; else that is told."""
-    with node_process(started("use_imu:=true", "base_frame:=''")) as (_, namespace):
+    with node_process(command("use_imu:=true", "base_frame:=''")) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.listen("odom", "odometry/status")
+        robot.subscribe("odom", "odometry/status")
         imu = robot.node.create_publisher(Imu, "imu", 100)
 
         def turn(frame: str) -> None:
             """One step, and what an IMU with the axes of base_link measures on the way."""
             for offset in range(0, PERIOD + 1, PERIOD // 10):
                 sample = Imu()
-                messages.fill_header(sample.header, robot.stamp + offset, frame)
+                fill_header(sample.header, robot.stamp + offset, frame)
                 sample.angular_velocity.z = STEP[5] / (PERIOD * 1e-9)
                 imu.publish(sample)
-            robot.show(0)
+            robot.publish_view(0)
 
-        robot.complaint("/imu' has no samples from the time of the images", lambda: robot.show(0))
-        robot.complaint("no transform from 'camera_optical' to 'imu_link'", lambda: turn("imu_link"))
-        robot.mount()
+        robot.wait_for_warning(
+            "/imu' has no samples from the time of the images", lambda: robot.publish_view(0)
+        )
+        robot.wait_for_warning("no transform from 'camera_optical' to 'imu_link'", lambda: turn("imu_link"))
+        robot.publish_mounting_pose()
         robot.statuses.clear()
-        robot.until(lambda: len(robot.statuses) > 2, lambda: turn("base_link"))
+        robot.wait_until(lambda: len(robot.statuses) > 2, lambda: turn("base_link"))
         assert not robot.statuses[-1].message.startswith("no transform")
         assert "imu" not in robot.statuses[-1].message
-        assert robot.got["odometry/status"][-1].message == "tracking"
+        assert robot.received["odometry/status"][-1].message == "tracking"
         robot.close()
 
 
@@ -84,27 +86,27 @@ def test_a_head_that_turns_does_not_turn_the_robot():
     """A joint between base and camera, which /tf tells of and tf2_ros reads."""
     pytest.importorskip("tf2_ros")
     turn = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.03])
-    with node_process(started("base_frame:=base_link")) as (_, namespace):
+    with node_process(command("base_frame:=base_link")) as (_, namespace):
         robot = OdometryClient(namespace)
         joints = robot.node.create_publisher(TFMessage, "/tf", 10)
-        robot.mount("head")
-        robot.listen("odom", "odometry/status")
+        robot.publish_mounting_pose("head")
+        robot.subscribe("odom", "odometry/status")
 
         def look(place: int) -> int:
-            T, stamp = exponential(place * turn), robot.stamp + PERIOD
+            T, stamp = se3_exp(place * turn), robot.stamp + PERIOD
             joints.publish(transform_message("base_link", "head", T, stamp))
             robot.spin(0.1)
-            return robot.show(place, way=turn)
+            return robot.publish_view(place, step=turn)
 
-        robot.until(lambda: robot.got["odom"], lambda: look(0))
-        robot.wait(look(0))
+        robot.wait_until(lambda: robot.received["odom"], lambda: look(0))
+        robot.wait_for_frame(look(0))
         for place in range(1, 11):
-            robot.wait(look(place))
+            robot.wait_for_frame(look(place))
         robot.spin(0.1)
-        last = robot.got["odom"][-1]
-        assert robot.wait(robot.stamp).message == "tracking"
+        last = robot.received["odom"][-1]
+        assert robot.wait_for_frame(robot.stamp).message == "tracking"
         T = matrix(last)
-        assert np.linalg.norm(T[:3, 3]) < NEAR and T[1, 0] == pytest.approx(0, abs=0.02)
+        assert np.linalg.norm(T[:3, 3]) < TOLERANCE and T[1, 0] == pytest.approx(0, abs=0.02)
         assert twist(last) == pytest.approx(np.zeros(6), abs=0.1)
         robot.close()
 
@@ -114,32 +116,32 @@ def test_a_head_that_turns_does_not_turn_the_robot():
 )
 def test_what_the_disparity_of_a_pair_is_off_by_is_found(options, says):
     """Half a pixel, an eighth of the depth here, which the length of the way would be wrong by."""
-    with node_process(started("base_frame:=base_link", *options)) as (_, namespace):
+    with node_process(command("base_frame:=base_link", *options)) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.mount()
-        robot.baseline, robot.bias = says, 0.5 / (ROOM.cameras["left"].fx * 0.12)
-        robot.listen("odom", "odometry/status")
-        robot.arrive()
-        first, *_, last = robot.go(*range(13))
+        robot.publish_mounting_pose()
+        robot.baseline, robot.inverse_depth_bias = says, 0.5 / (ROOM.cameras["left"].fx * 0.12)
+        robot.subscribe("odom", "odometry/status")
+        robot.wait_until_tracking()
+        first, *_, last = robot.drive(*range(13))
         done = inverse(matrix(first)) @ matrix(last)
-        assert np.linalg.norm(done[:3, 3] - truth(12)[:3, 3]) < 0.03
+        assert np.linalg.norm(done[:3, 3] - ground_truth(12)[:3, 3]) < 0.03
         robot.close()
 
 
 def test_depth_without_scale_is_never_odom_nor_a_transform():
-    with node_process(started("depth_scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
+    with node_process(command("depth_scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.odom = "odom_up_to_scale"
-        robot.listen("odom", "odom_up_to_scale", "odometry/status")
-        robot.arrive()
-        last = robot.go(*range(1, 7))[-1]
+        robot.odom_topic = "odom_up_to_scale"
+        robot.subscribe("odom", "odom_up_to_scale", "odometry/status")
+        robot.wait_until_tracking()
+        last = robot.drive(*range(1, 7))[-1]
         senders = robot.node.get_publishers_info_by_topic("/tf")
-        assert not robot.got["odom"] and namespace not in [each.node_namespace for each in senders]
+        assert not robot.received["odom"] and namespace not in [each.node_namespace for each in senders]
         assert last.child_frame_id == "camera_optical"
         here = matrix(last) @ inverse(T_BODY_OPTICAL)  # odom: x ahead of the first camera
         assert here[0, 3] > 0.15 and here[1, 0] > 0.08
         robot.close()
-    with node_process(started("depth_scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
+    with node_process(command("depth_scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.until(lambda: any("a transform has to be in metres" in s.message for s in robot.statuses))
+        robot.wait_until(lambda: any("a transform has to be in metres" in s.message for s in robot.statuses))
         robot.close()

@@ -5,18 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
-from odometry_client import ARM, NEAR, PERIOD, ROOM, OdometryClient, matrix, started, truth
+from odometry_client import (
+    PERIOD,
+    ROOM,
+    T_BASE_CAMERA,
+    TOLERANCE,
+    OdometryClient,
+    command,
+    ground_truth,
+    matrix,
+)
 from sensor_msgs.msg import Imu
 
-from depth_ros import messages
 from depth_ros.datatypes import Pose
 from depth_ros.geometry import inverse
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.fill import fill_header, fill_odometry, fill_twist
 from depth_ros.playback.play import node_process
 
 UNIT = 0.4
 """m, of the depth that the robot gives."""
 HEIGHT = float(ROOM.pose(0)[2, 3])
-T_WORLD_BASE = ROOM.pose(0) @ inverse(ARM)
+T_WORLD_BASE = ROOM.pose(0) @ inverse(T_BASE_CAMERA)
 
 
 class ScaledClient(OdometryClient):
@@ -25,15 +35,15 @@ class ScaledClient(OdometryClient):
     def __init__(self, namespace: str) -> None:
         super().__init__(namespace)
         self.unit = UNIT
-        self.mount()
-        self.listen("odom", "odom_up_to_scale", "odometry/status", "/tf")
+        self.publish_mounting_pose()
+        self.subscribe("odom", "odom_up_to_scale", "odometry/status", "/tf")
 
     def listen_again(self) -> None:
-        self.listen("odom", "odom_up_to_scale", "odometry/status", "/tf")
+        self.subscribe("odom", "odom_up_to_scale", "odometry/status", "/tf")
 
     def values(self) -> dict[str, str]:
         """Of the last status."""
-        return {pair.key: pair.value for pair in self.got["odometry/status"][-1].values}
+        return {pair.key: pair.value for pair in self.received["odometry/status"][-1].values}
 
 
 def spread(message: Odometry) -> float:
@@ -43,17 +53,17 @@ def spread(message: Odometry) -> float:
 
 def check_way(robot: ScaledClient, first: int, places: range, source: str) -> list[Odometry]:
     """The way from place `first` through `places` is right in metres, within what is said of its scale."""
-    found = robot.go(*places)
+    found = robot.drive(*places)
     values = robot.values()
     assert values["scale from"] == source
     scale, std = float(values["scale"]), float(values["scale std"])
     assert scale == pytest.approx(UNIT, abs=3 * std) and std < 0.1 * UNIT
-    way = inverse(truth(first)) @ truth(places[-1])
+    way = inverse(ground_truth(first)) @ ground_truth(places[-1])
     done = inverse(matrix(robot.last)) @ matrix(found[-1])
-    assert np.linalg.norm((done - way)[:3, 3]) < NEAR + 3 * std / UNIT * np.linalg.norm(way[:3, 3])
+    assert np.linalg.norm((done - way)[:3, 3]) < TOLERANCE + 3 * std / UNIT * np.linalg.norm(way[:3, 3])
     assert spread(found[-1]) > 0.8 * std / UNIT * matrix(found[-1])[0, 3]
-    assert not {messages.stamp_ns(m.header) for m in found} & {
-        messages.stamp_ns(m.header) for m in robot.got["odom_up_to_scale"]
+    assert not {stamp_ns(m.header) for m in found} & {
+        stamp_ns(m.header) for m in robot.received["odom_up_to_scale"]
     }
     return found
 
@@ -61,19 +71,19 @@ def check_way(robot: ScaledClient, first: int, places: range, source: str) -> li
 def test_the_ground():
     """Known in the first image: nothing is ever published in units, and TF may be sent."""
     options = f"camera_height:={HEIGHT}", "depth_scale:=up_to_scale", "publish_tf:=true"
-    with node_process(started(*options)) as (_, namespace):
+    with node_process(command(*options)) as (_, namespace):
         robot = ScaledClient(namespace)
-        robot.last = robot.arrive()
+        robot.last = robot.wait_until_tracking()
         check_way(robot, 0, range(1, 11), "ground")
-        assert not robot.got["odom_up_to_scale"]
-        robot.until(lambda: robot.got["/tf"])
+        assert not robot.received["odom_up_to_scale"]
+        robot.wait_until(lambda: robot.received["/tf"])
         robot.close()
 
 
 def test_wheels_and_before_them_units_that_never_get_to_tf():
     """What the wheels have not told yet is published in units; then odometry starts anew where it began, in metres."""
     options = "use_wheels:=true", "depth_scale:=up_to_scale", "publish_tf:=true"
-    with node_process(started(*options)) as (_, namespace):
+    with node_process(command(*options)) as (_, namespace):
         robot = ScaledClient(namespace)
         wheels = robot.node.create_publisher(Odometry, "wheel_odom", 10)
 
@@ -81,41 +91,43 @@ def test_wheels_and_before_them_units_that_never_get_to_tf():
             """What the wheels say on the way to a place, in a frame of their own, then the image there."""
             for share in (0.5, 1.0):
                 message, stamp = Odometry(), robot.stamp + round(share * PERIOD)
-                T = truth(7) @ truth(place - 1 + share)
-                messages.fill_odometry(message, Pose(stamp, T, 1e-4 * np.eye(6)), "wheels", "base_link")
-                messages.fill_twist(message.twist, np.zeros(6), 1e-4 * np.eye(6))
+                T = ground_truth(7) @ ground_truth(place - 1 + share)
+                fill_odometry(message, Pose(stamp, T, 1e-4 * np.eye(6)), "wheels", "base_link")
+                fill_twist(message.twist, np.zeros(6), 1e-4 * np.eye(6))
                 wheels.publish(message)
             robot.spin(0.05)
-            return robot.show(place)
+            return robot.publish_view(place)
 
-        robot.odom = "odom_up_to_scale"
-        robot.arrive()
-        units = robot.go(1, 2, 3)[-1]
+        robot.odom_topic = "odom_up_to_scale"
+        robot.wait_until_tracking()
+        units = robot.drive(1, 2, 3)[-1]
         moved = np.linalg.norm(matrix(units)[:3, 3])
         assert moved == pytest.approx(
-            np.linalg.norm(truth(3)[:3, 3]) / UNIT, rel=0.25
+            np.linalg.norm(ground_truth(3)[:3, 3]) / UNIT, rel=0.25
         )  # the arm is in metres
-        assert robot.values()["scale"] == "unknown" and not robot.got["odom"] and not robot.got["/tf"]
-        robot.complaint("`odom_up_to_scale` is not in metres", lambda: robot.show(3))
-        robot.odom, place = "odom", 3
-        while not robot.got["odom"] and place < 40:
+        assert (
+            robot.values()["scale"] == "unknown" and not robot.received["odom"] and not robot.received["/tf"]
+        )
+        robot.wait_for_warning("`odom_up_to_scale` is not in metres", lambda: robot.publish_view(3))
+        robot.odom_topic, place = "odom", 3
+        while not robot.received["odom"] and place < 40:
             place += 1
-            robot.wait(roll(place))
+            robot.wait_for_frame(roll(place))
             robot.spin(0.1)
-        first = robot.got["odom"][0]
+        first = robot.received["odom"][0]
         assert matrix(first) == pytest.approx(np.eye(4)) and first.twist.covariance[0] == 9999
         robot.last = first
         robot.listen_again()
         for each in range(place + 1, place + 9):
-            robot.wait(roll(each))
+            robot.wait_for_frame(roll(each))
         check_way(robot, place, range(place + 9, place + 11), "wheels")
-        robot.until(lambda: robot.got["/tf"])
+        robot.wait_until(lambda: robot.received["/tf"])
         robot.close()
 
 
 def test_an_imu():
     """Known as soon as the robot was shaken for two seconds."""
-    with node_process(started("use_imu:=true", "depth_scale:=up_to_scale")) as (_, namespace):
+    with node_process(command("use_imu:=true", "depth_scale:=up_to_scale")) as (_, namespace):
         robot = ScaledClient(namespace)
         imu = robot.node.create_publisher(Imu, "imu", 500)
         begin = robot.stamp
@@ -125,7 +137,7 @@ def test_an_imu():
             return 3 - 3 * np.cos(5 * t)
 
         def at(t: float) -> np.ndarray:
-            return T_WORLD_BASE @ truth(place(t))
+            return T_WORLD_BASE @ ground_truth(place(t))
 
         def shake() -> int:
             """One frame later, with what an IMU in the axes of base_link felt on the way, in g's direction down."""
@@ -136,20 +148,20 @@ def test_an_imu():
                 force = (after + before - 2 * T)[:3, 3] / h**2 + [0, 0, 9.81]
                 turn = (before[:3, :3].T @ after[:3, :3] - after[:3, :3].T @ before[:3, :3]) / (4 * h)
                 sample = Imu()
-                messages.fill_header(sample.header, stamp, "base_link")
+                fill_header(sample.header, stamp, "base_link")
                 felt, rate = sample.linear_acceleration, sample.angular_velocity
                 felt.x, felt.y, felt.z = map(float, T[:3, :3].T @ force)
                 rate.x, rate.y, rate.z = float(turn[2, 1]), float(turn[0, 2]), float(turn[1, 0])
                 imu.publish(sample)
             robot.spin(0.05)
-            return robot.show(place(1e-9 * (robot.stamp + PERIOD - begin)))
+            return robot.publish_view(place(1e-9 * (robot.stamp + PERIOD - begin)))
 
-        robot.until(lambda: robot.got["odometry/status"], shake)
+        robot.wait_until(lambda: robot.received["odometry/status"], shake)
         for _ in range(60):
-            robot.wait(shake())
+            robot.wait_for_frame(shake())
         values = robot.values()
         assert values["scale from"] == "imu"
         scale, std = float(values["scale"]), float(values["scale std"])
         assert scale == pytest.approx(UNIT, abs=3 * std) and std < 0.1 * UNIT
-        assert robot.got["odom"] and robot.got["odom_up_to_scale"]
+        assert robot.received["odom"] and robot.received["odom_up_to_scale"]
         robot.close()

@@ -119,11 +119,11 @@ def test_cyclone_receives_depth_and_odometry(monkeypatch: pytest.MonkeyPatch, tm
             DataReader(participant, Topic(participant, f"rt{namespace}/{name}", kind), qos=reliable)
             for name, kind in (("depth/image_rect", Image), ("odom", Odometry))
         ]
-        robot.mount()
+        robot.publish_mounting_pose()
         got: tuple[list[Image], list[Odometry]] = ([], [])
         end, place = time.monotonic() + 60, 0
         while time.monotonic() < end and not (got[0] and len(got[1]) > 2):
-            robot.show(place)
+            robot.publish_view(place)
             place = min(place + 1, 6)
             robot.spin(0.3)
             for reader, found in zip(readers, got):

@@ -11,22 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from node_client import info_of
-from odometry_client import ARM, KINDS, PERIOD, ROOM, OdometryClient, matrix, truth
+from odometry_client import KINDS, PERIOD, ROOM, T_BASE_CAMERA, OdometryClient, ground_truth, matrix
 from sensor_msgs.msg import CameraInfo, Image
 
-from depth_ros import messages
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
 from depth_ros.estimators.odometry.scale import ScaleSettings
 from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.estimators.stereo.estimator import StereoSettings
 from depth_ros.geometry import inverse
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.fill import fill_header, fill_image
 from depth_ros.nodes.depth_node import DepthNodeSettings
 from depth_ros.nodes.object_motion_node import ObjectMotionNodeSettings
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
 from depth_ros.playback.play import node_process
-from depth_ros.world.render import look, paint
+from depth_ros.world.render import render_geometry, shade
 
 OBJECT = 7
 COMMAND = ["-m", "depth_ros.nodes.perception_node", "--ros-args"]
@@ -51,18 +52,18 @@ class PairClient(OdometryClient):
             numbers = np.zeros((240, 320), np.uint8)
             numbers[100:180, 100:200] = OBJECT
             image = Image()
-            messages.fill_image(image, numbers, "mono8")
-            messages.fill_header(image.header, self.stamp, self.frame)
+            fill_image(image, numbers, "mono8")
+            fill_header(image.header, self.stamp, self.frame)
             self.labels.publish(image)
         for eye, camera in SIZE.items():
-            T = ROOM.pose(0) @ inverse(ARM) @ truth(place or 0) @ ARM
+            T = ROOM.pose(0) @ inverse(T_BASE_CAMERA) @ ground_truth(place or 0) @ T_BASE_CAMERA
             T[:3, 3] += camera.baseline * T[:3, 0]
-            seen = look(ROOM.scene, camera, T, 0.0)
+            seen = render_geometry(ROOM.scene, camera, T, 0.0)
             image, info = Image(), info_of(camera)
-            pixels = np.clip(255 * paint(ROOM.scene, seen, 0.0), 0, 255).astype(np.uint8)
-            messages.fill_image(image, pixels, "rgb8")
+            pixels = np.clip(255 * shade(ROOM.scene, seen, 0.0), 0, 255).astype(np.uint8)
+            fill_image(image, pixels, "rgb8")
             for message in (info, image):
-                messages.fill_header(message.header, self.stamp, self.frame)
+                fill_header(message.header, self.stamp, self.frame)
             self.eyes[eye][1].publish(info)
             self.eyes[eye][0].publish(image)
         return self.stamp
@@ -80,7 +81,7 @@ def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, mot
     options = f"model:={model}", f"camera_height:={height}", "backend:=eager"
     with node_process([*COMMAND, *(w for p in options for w in ("-p", p))]) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.until(lambda: len(robot.statuses) > 5)
+        robot.wait_until(lambda: len(robot.statuses) > 5)
         names = {s.name.rpartition(": ")[2] for s in robot.statuses}
         topics = {name for name, _ in robot.node.get_topic_names_and_types()}
         robot.close()
@@ -94,14 +95,14 @@ def test_a_network_says_how_objects_move(motion_model):
     words = "model:=semi_global", "backend:=eager", *options
     with node_process([*COMMAND, *(w for p in words for w in ("-p", p))]) as (_, namespace):
         robot = PairClient(namespace, labels=True)
-        robot.mount()
-        robot.listen("odom", "odometry/status", "moving/labels")
-        robot.arrive()
+        robot.publish_mounting_pose()
+        robot.subscribe("odom", "odometry/status", "moving/labels")
+        robot.wait_until_tracking()
 
         def found() -> bool:
-            return any(OBJECT in np.frombuffer(m.data, np.uint16) for m in robot.got["moving/labels"])
+            return any(OBJECT in np.frombuffer(m.data, np.uint16) for m in robot.received["moving/labels"])
 
-        robot.until(found, lambda: robot.show(0))
+        robot.wait_until(found, lambda: robot.publish_view(0))
         assert not any("unknown parameters" in s.message for s in robot.statuses)
         robot.close()
 
@@ -113,26 +114,26 @@ def robot() -> Iterator[PairClient]:
         namespace,
     ):
         client = PairClient(namespace)
-        client.mount()
+        client.publish_mounting_pose()
         yield client
         client.close()
 
 
 def test_odometry_of_pairs_needs_no_depth_topic(robot: PairClient):
-    robot.listen("odom", "odometry/status")
-    robot.arrive()
-    last = robot.go(*range(1, 9))[-1]
-    error = inverse(truth(8)) @ matrix(last)
+    robot.subscribe("odom", "odometry/status")
+    robot.wait_until_tracking()
+    last = robot.drive(*range(1, 9))[-1]
+    error = inverse(ground_truth(8)) @ matrix(last)
     assert np.linalg.norm(error[:3, 3]) < 0.04 and last.pose.pose.position.z == 0.0
 
 
 def test_depth_and_odometry_of_the_same_frames(robot: PairClient):
-    robot.listen("odom", "odometry/status", "depth/image_rect")
-    robot.arrive(8)
-    robot.listen("odom", "odometry/status", "depth/image_rect")
-    odom = robot.go(9, 10, 11)
-    stamps = {messages.stamp_ns(m.header) for m in robot.got["depth/image_rect"]}
-    assert stamps >= {messages.stamp_ns(m.header) for m in odom}
+    robot.subscribe("odom", "odometry/status", "depth/image_rect")
+    robot.wait_until_tracking(8)
+    robot.subscribe("odom", "odometry/status", "depth/image_rect")
+    odom = robot.drive(9, 10, 11)
+    stamps = {stamp_ns(m.header) for m in robot.received["depth/image_rect"]}
+    assert stamps >= {stamp_ns(m.header) for m in odom}
     names = {s.name.rpartition(": ")[2] for s in robot.statuses}
     assert names == {"stereo depth", "odometry", "object motion"}
     assert not any("unknown parameters" in s.message for s in robot.statuses)
@@ -140,23 +141,23 @@ def test_depth_and_odometry_of_the_same_frames(robot: PairClient):
 
 def test_what_moves_is_told_of_the_same_frames_without_its_own_odometry(robot: PairClient):
     """Nothing moves in the room: label images of zeros, as soon as there are two frames in a row."""
-    robot.listen("odom", "odometry/status", "moving/labels")
-    robot.arrive(8)
+    robot.subscribe("odom", "odometry/status", "moving/labels")
+    robot.wait_until_tracking(8)
     for place in (8, 9, 10, 11, 12):
-        robot.go(place)
-    found = robot.until(lambda: robot.got["moving/labels"], lambda: robot.show(12))
-    stamps = {messages.stamp_ns(m.header) for m in robot.got["odom"]}
-    assert {messages.stamp_ns(m.header) for m in found} <= stamps
+        robot.drive(place)
+    found = robot.wait_until(lambda: robot.received["moving/labels"], lambda: robot.publish_view(12))
+    stamps = {stamp_ns(m.header) for m in robot.received["odom"]}
+    assert {stamp_ns(m.header) for m in found} <= stamps
     assert not any(np.frombuffer(m.data, np.uint16).any() for m in found)
 
 
 def test_each_node_has_its_own_life_cycle(robot: PairClient):
-    assert robot.change("deactivate") and robot.state() == "inactive"
-    robot.listen("odom", "odometry/status", "depth/image_rect")
-    robot.until(lambda: robot.got["depth/image_rect"], lambda: robot.show(11))
-    assert not robot.got["odom"]
-    assert robot.change("activate")
-    robot.arrive(11)
+    assert robot.change_state("deactivate") and robot.state() == "inactive"
+    robot.subscribe("odom", "odometry/status", "depth/image_rect")
+    robot.wait_until(lambda: robot.received["depth/image_rect"], lambda: robot.publish_view(11))
+    assert not robot.received["odom"]
+    assert robot.change_state("activate")
+    robot.wait_until_tracking(11)
 
 
 def test_parameters_that_nodes_share_mean_the_same():

@@ -9,8 +9,8 @@ import pytest
 from node_client import Client, camera, image_of, info_of
 from sensor_msgs.msg import Image
 
-from depth_ros import messages
 from depth_ros.geometry import matrix_from_quaternion, rays
+from depth_ros.messages.fill import fill_depth
 from depth_ros.playback.play import node_process
 
 SIZE = camera(64, 48)
@@ -22,7 +22,7 @@ def test_planes_are_fitted_to_a_depth_topic():
     size = camera(128, 96)
     depth = 1 / np.maximum(rays(size)[..., 1], 1 / 3)  # a floor 1 m below, a wall 3 m ahead
     image = Image()
-    messages.fill_depth(image, depth, "16UC1")
+    fill_depth(image, depth, "16UC1")
     command = [
         "-m",
         "depth_ros.nodes.planes_node",
@@ -30,19 +30,19 @@ def test_planes_are_fitted_to_a_depth_topic():
         "-p",
         "source:=depth",
         "-p",
-        "relative_tolerance:=0.02",
+        "relative_distance_threshold:=0.02",
     ]
     with node_process(command) as (_, namespace):
         client = Client(namespace, name="planes_node")
         try:
-            (array,) = client.exchange(image, info_of(size), "planes")
+            (array,) = client.results_of(image, info_of(size), "planes")
             texts = [m.text for m in array.markers if m.text]
             equations = np.array([[float(word) for word in text.split()] for text in texts])
             order = np.argsort(equations[:, 1])
             assert len(equations) == 2
             assert equations[order[0]] == pytest.approx([0, -1, 0, 1], abs=0.02)
             assert equations[order[1]] == pytest.approx([0, 0, -1, 3], abs=0.02)
-            status = client.complaint(
+            status = client.wait_for_warning(
                 "encoding 'rgb8'", lambda: client.publish(image_of(size), info_of(size))
             )
             assert "depth image has" in status.message
@@ -74,7 +74,7 @@ def points_of(marker) -> np.ndarray:
 
 
 def test_markers_hold_equations_and_outlines(client: Client):
-    (array,) = client.exchange(image_of(SIZE), info_of(SIZE), "planes")
+    (array,) = client.results_of(image_of(SIZE), info_of(SIZE), "planes")
     first, *markers = array.markers
     assert first.action == first.DELETEALL and {m.header.frame_id for m in markers} == {"front_optical"}
     wall, wall_text, floor, floor_text = markers
@@ -92,11 +92,11 @@ def test_markers_hold_equations_and_outlines(client: Client):
 
 
 def test_labels_and_points(client: Client):
-    assert client.set(point_stride=2)[0].successful
-    labels, info, cloud = client.exchange(
+    assert client.set_parameters(point_stride=2)[0].successful
+    labels, info, cloud = client.results_of(
         image_of(SIZE, 90), info_of(SIZE), "planes/labels", "planes/camera_info", "planes/points"
     )
-    assert client.set(point_stride=1)[0].successful
+    assert client.set_parameters(point_stride=1)[0].successful
     assert labels.header == info.header == cloud.header and labels.encoding == "mono8"
     values = np.frombuffer(labels.data, np.uint8).reshape(48, 64)
     assert (values[:, :32] == 1).all() and (values[:36, 32:] == 0).all() and (values[36:, 32:] == 2).all()
@@ -113,10 +113,10 @@ def test_labels_and_points(client: Client):
 
 
 def test_nothing_is_computed_without_a_subscriber(client: Client):
-    client.listen()
+    client.subscribe()
     client.spin(0.5)
-    before = len(client.estimates)
+    before = len(client.estimated_stamps)
     for _ in range(3):
         client.publish(image_of(SIZE), info_of(SIZE))
         client.spin(0.1)
-    assert len(client.estimates) == before
+    assert len(client.estimated_stamps) == before

@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from stereo_client import BASELINE, StereoClient, cameras, scene
 from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
+from depth_ros.messages.decode import camera_from, depth_from
 from depth_ros.playback.play import node_process
 
 SOON = 2.0
@@ -36,18 +36,18 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StereoClient]:
 
 def test_all_results_of_a_pair(node: StereoClient):
     topics = ("disparity", "depth/image_rect", "depth/camera_info", "depth/confidence", "points")
-    assert node.set(flying_pixels=0.0)[0].successful
-    found, depth, info, sure, cloud = node.answer(lambda: node.send(scene()), *topics)
-    assert node.set(flying_pixels=2.0)[0].successful
+    assert node.set_parameters(flying_pixels=0.0)[0].successful
+    found, depth, info, sure, cloud = node.results_of_sent(lambda: node.send(scene()), *topics)
+    assert node.set_parameters(flying_pixels=2.0)[0].successful
     assert found.header == found.image.header == depth.header == info.header == sure.header == cloud.header
     assert found.header.frame_id == "left_optical"
     d = np.frombuffer(found.image.data, "<f4").reshape(192, 320)
     assert (d[0] == -1).all() and (d[1:96] == 10).all() and (d[96:] == 20).all()
     assert (found.f, found.t) == (300.0, pytest.approx(BASELINE)) and found.delta_d == 0.25
     assert (found.min_disparity, found.max_disparity) == (0.0, 64.0)
-    z = messages.depth_from(depth)
+    z = depth_from(depth)
     assert np.isnan(z[0]).all() and np.allclose(z[1:96], FB / 10) and np.allclose(z[96:], FB / 20)
-    camera = messages.camera_from(info)
+    camera = camera_from(info)
     assert np.allclose(camera.P, cameras()["left"].P) and (camera.width, camera.height) == (320, 192)
     share = np.frombuffer(sure.data, "<f4").reshape(192, 320)
     assert np.isnan(share[0]).all() or not share[0].any()
@@ -58,33 +58,38 @@ def test_all_results_of_a_pair(node: StereoClient):
 
 
 def test_thresholds_change_at_run_time(node: StereoClient):
-    assert node.set(min_confidence=0.5)[0].successful
-    (depth,) = node.answer(lambda: node.send(scene()), "depth/image_rect")
-    assert node.set(min_confidence=0.0)[0].successful
-    known = np.isfinite(messages.depth_from(depth))
+    assert node.set_parameters(min_confidence=0.5)[0].successful
+    (depth,) = node.results_of_sent(lambda: node.send(scene()), "depth/image_rect")
+    assert node.set_parameters(min_confidence=0.0)[0].successful
+    known = np.isfinite(depth_from(depth))
     assert known[1:, :160].all() and not known[:, 160:].any()
-    (result,) = node.set(min_confidence=1.5)
+    (result,) = node.set_parameters(min_confidence=1.5)
     assert not result.successful
 
 
 def test_nothing_is_computed_that_nobody_wants(node: StereoClient):
-    node.answer(lambda: node.send(scene()), "points")
-    node.listen()
+    node.results_of_sent(lambda: node.send(scene()), "points")
+    node.subscribe()
     node.spin(0.5)
-    before = node.estimates
+    before = node.estimated_stamps
     for _ in range(4):
         node.send(scene())
         node.spin(0.1)
-    assert node.estimates == before
+    assert node.estimated_stamps == before
 
 
 def test_stamps_within_the_tolerance_only(node: StereoClient):
     """Equal stamps are asked for; a pair whose right image comes 3 ms late is none, and counted."""
-    node.answer(lambda: node.send(scene()), "depth/image_rect")
-    before = len(node.estimates)
-    seconds, status = node.named("differ by 3.0 ms at best", lambda: node.send(scene(), late=3_000_000))
-    assert "the stamps of the eyes do not agree" in status.message and "sync_tolerance" in status.message
-    assert len(node.estimates) == before and seconds < SOON + SLACK
+    node.results_of_sent(lambda: node.send(scene()), "depth/image_rect")
+    before = len(node.estimated_stamps)
+    seconds, status = node.time_to_warning(
+        "differ by at least 3.0 ms", lambda: node.send(scene(), delay=3_000_000)
+    )
+    assert (
+        "the stamps of the left and right images do not match" in status.message
+        and "approximate_sync_tolerance_seconds" in status.message
+    )
+    assert len(node.estimated_stamps) == before and seconds < SOON + SLACK
     values = {pair.key: pair.value for pair in status.values}
     assert int(values["images without a mate"]) > 0
 
@@ -119,22 +124,22 @@ def one_eye(pair):
 
 FAULTS = {
     "swapped topics": (swapped_topics, "the right camera is on the left, the eyes are swapped"),
-    "swapped images": (swapped_images, "the eyes are swapped: -12 px is the median disparity"),
+    "swapped images": (swapped_images, "left and right are swapped: the median disparity is -12 px"),
     "unequal sizes": (smaller, "the eyes have unequal sizes, 320x192 left and 160x96 right"),
-    "not rectified": (turned, "the eyes are not rectified: the rows of"),
+    "not rectified": (turned, "the images are not rectified: the rows of"),
     "no baseline": (without_baseline, "P[3] of the right camera_info is 0"),
-    "one eye missing": (one_eye, "the right eye is missing: nothing on"),
+    "one eye missing": (one_eye, "no usable images from the right camera: no messages on"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_named_within_two_seconds(node: StereoClient, fault: str):
-    node.answer(lambda: node.send(scene()), "depth/image_rect")  # all well until now
+    node.results_of_sent(lambda: node.send(scene()), "depth/image_rect")  # all well until now
     break_it, words = FAULTS[fault]
     broken = break_it(scene())
-    seconds, _ = node.named(words, lambda: node.send(broken))
+    seconds, _ = node.time_to_warning(words, lambda: node.send(broken))
     assert seconds < SOON + SLACK, f"named after {seconds:.1f} s"
-    node.answer(lambda: node.send(scene()), "depth/image_rect")  # and on it goes
+    node.results_of_sent(lambda: node.send(scene()), "depth/image_rect")  # and on it goes
 
 
 def test_baseline_is_compared_with_tf(node: StereoClient):
@@ -149,17 +154,17 @@ def test_baseline_is_compared_with_tf(node: StereoClient):
         q.x, q.y, q.z, q.w = -0.5, 0.5, -0.5, 0.5
         return transform
 
-    node.answer(lambda: node.send(scene()), "depth/image_rect")
+    node.results_of_sent(lambda: node.send(scene()), "depth/image_rect")
     publisher.publish(TFMessage(transforms=[place("left", 0.06), place("right", -0.06)]))
-    node.named("0.1000 m in camera_info and 0.1200 m in TF", lambda: node.send(scene()))
+    node.time_to_warning("0.1000 m in camera_info and 0.1200 m in TF", lambda: node.send(scene()))
     publisher.publish(TFMessage(transforms=[place("left", -0.05), place("right", 0.05)]))
-    node.named(
+    node.time_to_warning(
         "TF has 'right_optical' on the left of 'left_optical' (x -0.1000 m)", lambda: node.send(scene())
     )
     publisher.publish(TFMessage(transforms=[place("left", 0.05), place("right", -0.05)]))
     node.spin(0.5)
     node.statuses.clear()
-    node.until(
+    node.wait_until(
         lambda: any("pair rate" in str(s.values) for s in node.statuses[1:]), lambda: node.send(scene())
     )
     assert "TF" not in node.statuses[-1].message

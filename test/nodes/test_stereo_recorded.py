@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from stereo_client import StereoClient
 
-from depth_ros import messages
 from depth_ros.datasets import Sample, open_folder
+from depth_ros.messages.decode import camera_from, depth_from, stamp_ns
 from depth_ros.playback.play import node_process
 
 COMMAND = ["-m", "depth_ros.nodes.stereo_depth_node", "--ros-args", "-p", "model:=semi_global"]
@@ -39,16 +39,16 @@ def test_kitti_at_its_rate(data_root: Path):
     truth = open_folder(data_root / "kitti2015_stereo")
     index = truth.names.index("000105")
     with semi_global_node("disparity_range:=128") as node:
-        node.answer(lambda: node.send(eyes(folder[0])), "depth/image_rect")
+        node.results_of_sent(lambda: node.send(eyes(folder[0])), "depth/image_rect")
         sent = []
         for at in range(8):
             sent.append(node.send(eyes(folder[at])))
             node.spin(0.1)
-        node.until(
-            lambda: {messages.stamp_ns(m.header) for m in node.got["depth/image_rect"]} & set(sent[-2:])
+        node.wait_until(
+            lambda: {stamp_ns(m.header) for m in node.received["depth/image_rect"]} & set(sent[-2:])
         )
-        (depth,) = node.answer(lambda: node.send(eyes(truth[index])), "depth/image_rect")
-    found, right = messages.depth_from(depth), truth[index].depth
+        (depth,) = node.results_of_sent(lambda: node.send(eyes(truth[index])), "depth/image_rect")
+    found, right = depth_from(depth), truth[index].depth
     known = np.isfinite(found) & np.isfinite(right)
     assert known.sum() > 0.75 * np.isfinite(right).sum()
     assert np.median(np.abs(found[known] / right[known] - 1)) < 0.03
@@ -58,11 +58,11 @@ def test_raw_euroc_is_rectified_inside_and_noticed_if_declared_rectified(data_ro
     folder = open_folder(data_root / "euroc_v1_01")
     pair = eyes(folder[0])
     with semi_global_node("disparity_range:=96") as node:
-        (info,) = node.answer(lambda: node.send(pair), "depth/camera_info")
+        (info,) = node.results_of_sent(lambda: node.send(pair), "depth/camera_info")
         node.spin(1.2)
         assert not any("rectified" in status.message for status in node.statuses)
-    camera = messages.camera_from(info)
+    camera = camera_from(info)
     assert camera.is_rectified and np.allclose(camera.P, folder.camera.P)
     with semi_global_node("disparity_range:=96", "rectified:=true") as node:
-        node.answer(lambda: node.send(pair), "depth/camera_info")
-        node.named("the eyes are not rectified: the rows of", lambda: node.send(pair))
+        node.results_of_sent(lambda: node.send(pair), "depth/camera_info")
+        node.time_to_warning("the images are not rectified: the rows of", lambda: node.send(pair))

@@ -23,9 +23,11 @@ import numpy as np
 
 from depth_ros.datasets import Folder, open_folder
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoEstimator, rectified_pair
-from depth_ros.evaluation.metrics.trajectory import figures
+from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoEstimator
+from depth_ros.estimators.stereo.pair import rectified_pair
+from depth_ros.evaluation.metrics.trajectory import trajectory_metrics
 from depth_ros.evaluation.odometry import evaluate_odometry
+from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.geometry import rectify
 
 PEERS = ("orb_slam3", "open3d", "klt_pnp")
@@ -73,7 +75,7 @@ def write(file: Path, image: np.ndarray) -> None:
 
 
 def run_peer(python: str, name: str, clip: Path, truth: np.ndarray) -> dict[str, Any]:
-    """The figures of a peer, or why there are none."""
+    """The metrics of a peer, or why there are none."""
     out = clip / f"{name}.json"
     command = [python, str(Path(__file__).with_name("peer.py")), name, str(clip), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
@@ -81,7 +83,7 @@ def run_peer(python: str, name: str, clip: Path, truth: np.ndarray) -> dict[str,
         return {"failed": (done.stderr or done.stdout).strip().splitlines()[-1:]}
     found = json.loads(out.read_text())
     poses = [np.full((4, 4), np.nan) if T is None else np.reshape(T, (4, 4)) for T in found["poses"]]
-    measured = figures(np.array(poses), truth)
+    measured = trajectory_metrics(np.array(poses), truth)
     return {**measured, "ms_per_frame": float(np.median(found["ms"][1:]))}
 
 
@@ -101,7 +103,7 @@ def main() -> None:
     for folder in arguments.folders:
         rows = table[str(folder)] = {}
         for model in arguments.models:
-            ours = evaluate_odometry(model, folder, limit=arguments.limit)
+            ours = evaluate_odometry(model, folder, EvaluationOptions(limit=arguments.limit))
             rows[f"ours, {ours['model']}"] = ours
         with tempfile.TemporaryDirectory() as scratch:
             truth = exchange(open_folder(folder), Path(scratch) / "clip", arguments.limit)

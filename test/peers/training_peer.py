@@ -22,20 +22,20 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from depth_ros.networks import sfmlearner
-from depth_ros.training.group import Objective
 from depth_ros.training.loop import moving_average, train_step
-from depth_ros.training.optimiser import AdamW, keep_memory
-from depth_ros.training.recipes import recipe
+from depth_ros.training.objective import Objective
+from depth_ros.training.optimiser import AdamW, keep_freed_memory
+from depth_ros.training.recipes import find_recipe
 
 
 def ours(batch: dict[str, Tensor]) -> Callable[[], None]:
     """A step of our loop, with the networks as wide as published."""
-    plan = recipe("sfmlearner_street")
+    plan = find_recipe("sfmlearner_street")
     settings = dataclasses.replace(sfmlearner.Settings(), explain=True)
-    model = sfmlearner.learner(settings).to(memory_format=torch.channels_last)
+    model = sfmlearner.build_training_model(settings).to(memory_format=torch.channels_last)
     sfmlearner.initialise(model)
     optimiser = AdamW(model.parameters(), plan.learning_rate, plan.weight_decay)
-    average = AveragedModel(model, multi_avg_fn=moving_average(plan.average), use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=moving_average(plan.average_decay), use_buffers=True)
     objective = Objective(sfmlearner, model)
 
     def step() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
     width, height = (int(side) for side in wanted.size.split("x"))
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    keep_memory()
+    keep_freed_memory()
     K = torch.tensor([[0.6 * width, 0, 0.5 * width], [0, 0.6 * width, 0.5 * height], [0, 0, 1.0]])
     batch = {
         "images": torch.randint(0, 256, (wanted.batch, 3, height, width, 3), dtype=torch.uint8),

@@ -1,4 +1,4 @@
-"""The same bag without ROS and through the real node over DDS gives the same result for the same frame."""
+"""A bag gives the same result for each frame offline and through the real node over DDS."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from depth_ros.datasets import open_folder
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.depth import DepthEstimator
 from depth_ros.estimators.stereo.estimator import StereoEstimator
-from depth_ros.playback.play import play, play_pairs
-from depth_ros.playback.replay import replay, replay_through
+from depth_ros.playback.kinds import MONO, STEREO
+from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, play
+from depth_ros.playback.replay import ReplayOptions, replay, replay_through
 from depth_ros.world import World, WorldSettings
 
 EAGER = {"backend": "eager", "precision": "float32", "device": "cpu"}
@@ -22,15 +23,17 @@ def bag(tmp_path):
     return tmp_path / "bag"
 
 
-def test_replay_with_and_without_ros_agree(bag, small_model, engine_cache, tmp_path):
-    def through(frames):
-        return play(frames, model=str(small_model), parameters=EAGER)
+def test_replay_offline_and_through_the_node_agree(bag, small_model, engine_cache, tmp_path):
+    def through(views):
+        return play(DEPTH_NODE, views, str(small_model), parameters=EAGER)
 
     with BagReader(bag) as reader:
         estimator = DepthEstimator(str(small_model), EngineSettings(**EAGER))
-        direct = replay(reader, estimator, tmp_path / "direct", progress=False)
+        direct = replay(reader, estimator, MONO, ReplayOptions(tmp_path / "direct", progress=False))
     with BagReader(bag) as reader:
-        over_dds = replay_through(reader, through, "metric", tmp_path / "over_dds", progress=False)
+        over_dds = replay_through(
+            reader, through, MONO, "metric", ReplayOptions(tmp_path / "over_dds", progress=False)
+        )
     assert direct.frames == 6 and over_dds.frames >= 3
     one, other = open_folder(tmp_path / "direct"), open_folder(tmp_path / "over_dds")
     depths = {sample.name: sample.depth for sample in (one[i] for i in range(len(one)))}
@@ -39,23 +42,23 @@ def test_replay_with_and_without_ros_agree(bag, small_model, engine_cache, tmp_p
     assert len(other) == over_dds.frames
 
 
-def test_pairs_with_and_without_ros_agree(tmp_path):
-    """Semi-global matching, with nothing left out as flying."""
+def test_stereo_replay_offline_and_through_the_node_agree(tmp_path):
+    """Semi-global matching, without the filter of flying pixels."""
     settings = WorldSettings(kind="street", frames=6, width=256, height=128, rate=2.0)
     write_bag(World(settings), tmp_path / "bag")
 
-    def through(pairs):
-        return play_pairs(pairs, model="semi_global", parameters={"flying_pixels": 0.0})
+    def through(views):
+        return play(STEREO_NODE, views, "semi_global", parameters={"flying_pixels": 0.0})
 
     with BagReader(tmp_path / "bag") as reader:
         estimator = StereoEstimator("semi_global")
-        direct = replay(reader, estimator, tmp_path / "direct", progress=False, pairs=True)
+        direct = replay(reader, estimator, STEREO, ReplayOptions(tmp_path / "direct", progress=False))
     with BagReader(tmp_path / "bag") as reader:
         over_dds = replay_through(
-            reader, through, "metric", tmp_path / "over_dds", progress=False, pairs=True
+            reader, through, STEREO, "metric", ReplayOptions(tmp_path / "over_dds", progress=False)
         )
     assert direct.frames == 6 and over_dds.frames >= 3
-    assert direct.figures["epe"] < 2 and direct.figures["coverage"] > 0.5
+    assert direct.metrics["epe"] < 2 and direct.metrics["coverage"] > 0.5
     one, other = open_folder(tmp_path / "direct"), open_folder(tmp_path / "over_dds")
     depths = {sample.name: sample.depth for sample in (one[i] for i in range(len(one)))}
     for sample in (other[i] for i in range(len(other))):

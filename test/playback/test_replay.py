@@ -1,4 +1,4 @@
-"""Replay of bags made here through an estimator whose depth is known."""
+"""Replay of bags through an estimator of known depth."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from depth_ros.bags import BagReader, write_bag
 from depth_ros.card import Card
 from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Depth, Frame
+from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
-from depth_ros.playback.replay import replay, replay_through
+from depth_ros.playback.kinds import MONO, STEREO
+from depth_ros.playback.replay import ReplayOptions, replay, replay_through
 
 WIDTH, HEIGHT = 80, 60
+QUIET = ReplayOptions(progress=False)
 
 
 class Recording:
-    """Twelve frames; the pixels say the depth, in dm. Every second frame has truth."""
+    """Twelve frames whose pixels are the depth in dm. Every second frame has ground truth."""
 
     layout, rate = "made", 10.0
 
@@ -36,9 +39,11 @@ class Recording:
 
 
 class Reading:
-    """Reads the depth off the pixels, too far by `factor`, at half the size."""
+    """Reads the depth from the pixels, multiplied by `factor`, at half the size."""
 
     card = Card("reading", "depth", "none", 40, 30, "metric", "none", "")
+
+    engine_status = EngineStatus("none", "made for tests")
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
@@ -57,27 +62,27 @@ def bag(tmp_path):
     return tmp_path / "bag"
 
 
-def test_every_frame_in_order_with_figures(bag):
+def test_all_frames_are_replayed_in_order_and_measured(bag):
     estimator = Reading(factor=1.1)
     with BagReader(bag) as reader:
-        result = replay(reader, estimator, progress=False)
+        result = replay(reader, estimator, MONO, QUIET)
     assert estimator.stamps == [Recording()[i].left.stamp for i in range(12)]
     assert result.frames == len(result.latencies) == 12
     assert result.compared == 6
-    assert result.span == pytest.approx(1.1)
+    assert result.duration == pytest.approx(1.1)
     assert not result.damage
     assert 0 < sum(result.latencies) / 1000 < result.seconds
-    # the resized prediction is blurred at edges, the 10 % are the rest
-    assert 0.1 < result.figures["abs_rel"] < 0.5
-    assert result.figures["coverage"] == 1
+    # 10 %, and the blurred edges of the resized prediction
+    assert 0.1 < result.metrics["abs_rel"] < 0.5
+    assert result.metrics["coverage"] == 1
     assert "indoor" in result.protocol
     with BagReader(bag) as reader:
-        assert replay(reader, Reading(), progress=False).figures["abs_rel"] < result.figures["abs_rel"]
+        assert replay(reader, Reading(), MONO, QUIET).metrics["abs_rel"] < result.metrics["abs_rel"]
 
 
-def test_written_depth_is_a_folder(bag, tmp_path):
+def test_written_depth_can_be_read_as_a_folder(bag, tmp_path):
     with BagReader(bag) as reader:
-        replay(reader, Reading(), tmp_path / "out", limit=5, progress=False)
+        replay(reader, Reading(), MONO, ReplayOptions(tmp_path / "out", 5, progress=False))
     folder = open_folder(tmp_path / "out")
     assert len(folder) == 5
     for index, sample in enumerate(folder):
@@ -87,10 +92,10 @@ def test_written_depth_is_a_folder(bag, tmp_path):
         assert np.allclose(sample.depth, expected.depth, atol=5e-4)
         assert np.allclose(sample.left.camera.K, expected.camera.K)
     with BagReader(bag) as reader, pytest.raises(DepthRosError, match="out exists already"):
-        replay(reader, Reading(), tmp_path / "out", progress=False)
+        replay(reader, Reading(), MONO, ReplayOptions(tmp_path / "out", progress=False))
 
 
-def test_unknown_and_far_depth_is_stored_as_unknown(bag, tmp_path):
+def test_invalid_and_far_depth_is_stored_as_invalid(bag, tmp_path):
     class Odd(Reading):
         def estimate(self, frame):
             depth = super().estimate(frame)
@@ -98,66 +103,66 @@ def test_unknown_and_far_depth_is_stored_as_unknown(bag, tmp_path):
             return depth
 
     with BagReader(bag) as reader:
-        replay(reader, Odd(), tmp_path / "out", limit=1, progress=False)
+        replay(reader, Odd(), MONO, ReplayOptions(tmp_path / "out", 1, progress=False))
     depth = open_folder(tmp_path / "out")[0].depth
     assert np.isnan(depth[0, :5]).all()
     assert np.isfinite(depth[0, 5:]).all()
 
 
-def test_cut_bag_gives_its_frames_and_says_so(bag):
+def test_a_truncated_bag_is_replayed_as_far_as_it_is_intact(bag):
     file = bag / "bag.mcap"
     data = file.read_bytes()
     file.write_bytes(data[: len(data) * 2 // 3])
     with BagReader(bag) as reader:
-        result = replay(reader, Reading(), progress=False)
+        result = replay(reader, Reading(), MONO, QUIET)
     assert 5 <= result.frames < 12
-    assert result.figures
-    assert "cut or damaged" in result.damage
+    assert result.metrics
+    assert "truncated or damaged" in result.damage
     assert f"{result.frames} frames" in result.damage
 
 
-def test_errors_of_the_estimator_are_not_taken_for_a_cut(bag):
+def test_errors_of_the_estimator_are_not_mistaken_for_damage(bag):
     class Failing(Reading):
         def estimate(self, frame):
             raise DepthRosError("no engine")
 
     with BagReader(bag) as reader, pytest.raises(DepthRosError, match="no engine"):
-        replay(reader, Failing(), progress=False)
+        replay(reader, Failing(), MONO, QUIET)
 
 
-def test_no_truth_no_figures(tmp_path):
+def test_without_ground_truth_there_are_no_metrics(tmp_path):
     class Bare(Recording):
         def __getitem__(self, index):
             return Sample("", super().__getitem__(index).left)
 
     write_bag(Bare(), tmp_path / "bag")
     with BagReader(tmp_path / "bag") as reader:
-        result = replay(reader, Reading(), limit=3, progress=False)
-    assert (result.frames, result.figures, result.compared, result.protocol) == (3, None, 0, "")
+        result = replay(reader, Reading(), MONO, ReplayOptions(limit=3, progress=False))
+    assert (result.frames, result.metrics, result.compared, result.protocol) == (3, None, 0, "")
 
 
-def test_through_a_player_pairs_depth_with_its_frame(bag, tmp_path):
-    """The player drops every third frame and answers one frame late."""
+def test_results_of_a_player_are_matched_with_their_frames(bag, tmp_path):
+    """The player skips every third frame and returns results one frame late."""
 
-    def play(frames):
+    def play(views):
         late = None
-        for number, frame in enumerate(frames):
+        for number, (frame,) in enumerate(views):
             if late is not None:
-                yield types.SimpleNamespace(stamp=late.stamp, depth=late.depth, latency=0.025)
+                yield types.SimpleNamespace(stamp=late.stamp, image=late.depth, latency=0.025)
             late = Reading().estimate(frame) if number % 3 else None
 
     with BagReader(bag) as reader:
-        result = replay_through(reader, play, "metric", tmp_path / "out", progress=False)
+        result = replay_through(reader, play, MONO, "metric", ReplayOptions(tmp_path / "out", progress=False))
     assert result.latencies == (25.0,) * result.frames
     folder = open_folder(tmp_path / "out")
     made = {Recording()[i].left.stamp: Reading().estimate(Recording()[i].left) for i in range(12) if i % 3}
-    made.popitem()  # nobody waits for the last
+    made.popitem()  # the last result is not waited for
     assert [sample.left.stamp for sample in folder] == list(made)
     for sample in folder:
         assert np.allclose(sample.depth, made[sample.left.stamp].depth, atol=5e-4)
         assert sample.left.camera.fx == 30.0
 
 
-def test_pairs_need_both_eyes(bag):
-    with BagReader(bag) as reader, pytest.raises(DepthRosError, match="no right eye beside the left one"):
-        replay(reader, Reading(), progress=False, pairs=True)
+def test_a_stereo_model_needs_both_images(bag):
+    with BagReader(bag) as reader, pytest.raises(DepthRosError, match="no right image beside the left one"):
+        replay(reader, Reading(), STEREO, QUIET)

@@ -1,4 +1,4 @@
-"""The optimiser does what torch's own does, on weights that lie in memory with channels last."""
+"""The optimiser: the steps of torch.optim.AdamW, on weights with channels last."""
 
 import copy
 
@@ -17,7 +17,7 @@ def network() -> nn.Module:
     return layers.to(memory_format=torch.channels_last)
 
 
-def test_steps_are_those_of_torch():
+def test_its_steps_are_those_of_torch():
     ours, theirs = network(), network()
     first = AdamW(ours.parameters(), 1e-2, 0.1)
     second = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
@@ -32,7 +32,7 @@ def test_steps_are_those_of_torch():
     assert ours[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_gradients_do_not_add_up():
+def test_zero_grad_clears_the_gradients_of_the_model():
     model = network()
     optimiser = AdamW(model.parameters(), 1e-2, 0.0)
     model(torch.ones(1, 3, 16, 16)).sum().backward()
@@ -41,7 +41,7 @@ def test_gradients_do_not_add_up():
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_state_survives_saving():
+def test_a_saved_state_continues_the_same_steps():
     model, images = network(), torch.rand(2, 3, 16, 16)
     optimiser = AdamW(model.parameters(), 1e-2, 0.0)
     model(images).square().mean().backward()

@@ -1,4 +1,4 @@
-"""Work is spread over processes without changing its results or their order."""
+"""parallel_map: same results in the same order, computed by other processes."""
 
 import os
 from functools import partial
@@ -7,45 +7,46 @@ import numpy as np
 import pytest
 
 from depth_ros.training import parallel
-from depth_ros.training.clips import rendered
-from depth_ros.training.parallel import FEW, spread
-from depth_ros.training.recipes import Source, recipe
+from depth_ros.training.data.clips import render_recording
+from depth_ros.training.parallel import MAX_SERIAL_ITEMS, parallel_map
+from depth_ros.training.recipes import CropSettings, Source
 
 
-def where(thing: int) -> tuple[int, int]:
-    return thing, os.getpid()
+@pytest.fixture(autouse=True)
+def _two_processors(monkeypatch):
+    monkeypatch.setattr(parallel, "processor_count", lambda: 2)
 
 
-def failing(thing: int) -> int:
-    raise ValueError(f"thing {thing}")
+def item_and_process(item: int) -> tuple[int, int]:
+    return item, os.getpid()
 
 
-def test_many_things_are_worked_on_elsewhere_and_keep_their_order(monkeypatch):
-    monkeypatch.setattr(parallel, "available", lambda: 2)
-    found = spread(where, range(5 * FEW))
-    assert [thing for thing, _ in found] == list(range(5 * FEW))
-    assert os.getpid() not in {process for _, process in found}
+def failing(item: int) -> int:
+    raise ValueError(f"item {item}")
 
 
-def test_few_things_are_worked_on_here(monkeypatch):
-    monkeypatch.setattr(parallel, "available", lambda: 2)
-    assert spread(where, range(FEW)) == [(thing, os.getpid()) for thing in range(FEW)]
+def test_many_items_are_processed_elsewhere_and_keep_their_order():
+    results = parallel_map(item_and_process, range(5 * MAX_SERIAL_ITEMS))
+    assert [item for item, _ in results] == list(range(5 * MAX_SERIAL_ITEMS))
+    assert os.getpid() not in {process for _, process in results}
 
 
-def test_what_fails_elsewhere_fails_here(monkeypatch):
-    monkeypatch.setattr(parallel, "available", lambda: 2)
-    with pytest.raises(ValueError, match="thing 0"):
-        spread(failing, range(2 * FEW))
+def test_few_items_are_processed_here():
+    results = parallel_map(item_and_process, range(MAX_SERIAL_ITEMS))
+    assert results == [(item, os.getpid()) for item in range(MAX_SERIAL_ITEMS)]
 
 
-def test_a_street_is_the_same_whichever_process_renders_it(monkeypatch):
-    monkeypatch.setattr(parallel, "available", lambda: 2)
-    monkeypatch.setattr(parallel, "FEW", 2)
-    small = recipe("struct2depth_street")
-    work = partial(rendered, Source("world:street", frames=1), small)
-    elsewhere = spread(work, range(3))
-    for seed, (moment,) in enumerate(elsewhere):
-        (here,) = work(seed)
-        assert (here.image == moment.image).all() and (here.labels == moment.labels).all()
-        np.testing.assert_array_equal(here.depth, moment.depth)
-        assert here.camera.width == moment.camera.width and (here.camera.K == moment.camera.K).all()
+def test_an_exception_of_another_process_is_raised_here():
+    with pytest.raises(ValueError, match="item 0"):
+        parallel_map(failing, range(2 * MAX_SERIAL_ITEMS))
+
+
+def test_every_process_renders_the_same_street(monkeypatch):
+    monkeypatch.setattr(parallel, "MAX_SERIAL_ITEMS", 2)
+    source, crop = Source("world:street", frames=1), CropSettings(112, 32)
+    render = partial(render_recording, source, crop, 3)
+    for seed, (frame,) in enumerate(parallel_map(render, range(3))):
+        (here,) = render(seed)
+        assert (here.image == frame.image).all() and (here.labels == frame.labels).all()
+        np.testing.assert_array_equal(here.depth, frame.depth)
+        assert here.camera.width == frame.camera.width and (here.camera.K == frame.camera.K).all()

@@ -1,4 +1,4 @@
-"""The rendered world: its truth is compared with geometry that does not use the renderer."""
+"""The ground truth of the rendered world, compared with geometry that does not use the renderer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depth_ros.world import World, WorldSettings, write_folder
 
 KINDS = ("street", "room")
 SCENES = (("street", 0), ("street", 5), ("room", 0), ("room", 1))
-"""Scenes that show a moving object large enough to check."""
+"""Scenes with a visible moving object that is large enough to check."""
 
 
 @pytest.fixture(scope="module", params=SCENES, ids=str)
@@ -23,44 +23,44 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(WorldSettings(kind=kind, seed=seed, frames=4, noise=0.0))
 
 
-def at(image: np.ndarray, pixels: np.ndarray, how: int = cv2.INTER_NEAREST) -> np.ndarray:
+def sampled(image: np.ndarray, pixels: np.ndarray, interpolation: int = cv2.INTER_NEAREST) -> np.ndarray:
     """Values of an image at pixels (H, W, 2); 0 outside."""
-    return cv2.remap(image, pixels.astype(np.float32), None, how)
+    return cv2.remap(image, pixels.astype(np.float32), None, interpolation)
 
 
-def agreeing(sample_depth: np.ndarray, pixels: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Pixels whose counterpart in the other view lies at the expected depth: what both views see."""
-    other = at(np.nan_to_num(sample_depth), pixels)
+def visible_in_both(other_depth: np.ndarray, pixels: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Mask of the pixels whose counterpart in the other view has the expected depth."""
+    other = sampled(np.nan_to_num(other_depth), pixels)
     return np.abs(other - expected) < 0.01 * expected
 
 
 def inverse_depth_error(points: np.ndarray, sample: Sample) -> np.ndarray:
     """Relative error of points (..., 3) in the camera frame.
 
-    Inverse depth of a plane is linear in the image, so that bilinear sampling is exact on it.
+    The inverse depth of a plane is linear in the image, so bilinear sampling of it is exact.
     """
     pixels, depth = project(points.reshape(-1, *points.shape[-2:]), sample.left.camera.K)
-    found = at(1 / np.nan_to_num(sample.depth, nan=np.inf), pixels, cv2.INTER_LINEAR)
+    found = sampled(1 / np.nan_to_num(sample.depth, nan=np.inf), pixels, cv2.INTER_LINEAR)
     return np.abs(found * depth - 1).reshape(points.shape[:-1])
 
 
-def test_sample_has_every_truth(world: World) -> None:
+def test_sample_has_all_ground_truth(world: World) -> None:
     sample = world[1]
     height, width = sample.depth.shape
     assert sample.left.image.shape == sample.right.image.shape == (height, width, 3)
     assert (sample.left.camera.width, sample.left.camera.height) == (width, height)
     assert sample.depth.dtype == np.float32
-    assert sample.moving.dtype == np.int32
+    assert sample.moving_objects.dtype == np.int32
     assert sample.left.camera.baseline == 0
     assert sample.right.camera.baseline == pytest.approx(world.baseline)
     assert sample.left.stamp == sample.right.stamp == round(1e9 / world.rate)
-    assert np.isnan(sample.depth).any() == (world.settings.kind == "street")  # only the sky is unknown
+    assert np.isnan(sample.depth).any() == (world.settings.kind == "street")  # only the sky is invalid
     assert sample.left.image.std() > 20
     with pytest.raises(IndexError):
         world[len(world)]
 
 
-def test_floor_is_where_the_pose_says(world: World) -> None:
+def test_floor_is_consistent_with_the_pose(world: World) -> None:
     sample = world[2]
     up = rays(sample.left.camera) @ sample.T_world_camera[2, :3]
     with np.errstate(divide="ignore"):
@@ -72,11 +72,11 @@ def test_floor_is_where_the_pose_says(world: World) -> None:
     floor = np.abs(points) < 1e-3
     assert floor.mean() > 0.03
     assert np.allclose(sample.depth[floor], expected[floor], rtol=1e-3)
-    assert not (sample.depth > expected * (1 + 1e-3)).any()  # nothing shines through
+    assert not (sample.depth > expected * (1 + 1e-3)).any()  # nothing below the floor is visible
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_room_is_closed_and_street_is_not_in_the_way(seed: int) -> None:
+def test_room_is_closed_and_the_street_ahead_is_free(seed: int) -> None:
     room = World(WorldSettings(kind="room", seed=seed, frames=1)).render(0)[1]
     assert np.isfinite(room).all()
     assert room.max() < 13
@@ -86,17 +86,17 @@ def test_room_is_closed_and_street_is_not_in_the_way(seed: int) -> None:
     assert np.nanmax(street) <= 250
 
 
-def test_right_eye_shows_the_left_image_at_f_b_over_z(world: World) -> None:
+def test_disparity_of_the_right_image_is_f_b_over_z(world: World) -> None:
     sample = world[0]
     right, right_depth = world.render(0, "right")
     camera = sample.left.camera
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     disparity = camera.fx * world.baseline / sample.depth
-    seen = agreeing(right_depth, np.stack([u - disparity, v], axis=-1), sample.depth)
+    seen = visible_in_both(right_depth, np.stack([u - disparity, v], axis=-1), sample.depth)
     assert seen.mean() > 0.6
 
     def error(scale: float) -> float:
-        warped = at(right, np.stack([u - scale * disparity, v], axis=-1), cv2.INTER_LINEAR)
+        warped = sampled(right, np.stack([u - scale * disparity, v], axis=-1), cv2.INTER_LINEAR)
         return np.abs(warped.astype(float) - sample.left.image)[seen].mean()
 
     assert error(1) < 4
@@ -104,30 +104,30 @@ def test_right_eye_shows_the_left_image_at_f_b_over_z(world: World) -> None:
     assert error(1) < min(error(0.97), error(1.03))
 
 
-def test_next_frame_shows_static_points_where_the_pose_says(world: World) -> None:
+def test_static_points_in_the_next_frame_are_consistent_with_the_poses(world: World) -> None:
     old, new = world[1], world[2]
     camera = old.left.camera
     T = inverse(new.T_world_camera) @ old.T_world_camera
     points = back_project(old.depth, camera) @ T[:3, :3].T + T[:3, 3]
     pixels, depth = project(points, camera.K)
-    seen = agreeing(new.depth, pixels, depth) & (old.moving == 0)
+    seen = visible_in_both(new.depth, pixels, depth) & (old.moving_objects == 0)
     assert seen.mean() > 0.4
     assert np.median(inverse_depth_error(points, new)[seen]) < 1e-4  # remap rounds to 1/32 px
-    error = np.abs(at(new.left.image, pixels, cv2.INTER_LINEAR).astype(float) - old.left.image)[seen]
+    error = np.abs(sampled(new.left.image, pixels, cv2.INTER_LINEAR).astype(float) - old.left.image)[seen]
     assert error.mean() < 4
 
 
-def test_object_motion_takes_points_of_objects_to_where_they_are(world: World) -> None:
+def test_object_motion_maps_points_of_objects_to_their_new_positions(world: World) -> None:
     old, new = world[1], world[2]
     camera = new.left.camera
     T_new_old = inverse(new.T_world_camera) @ old.T_world_camera
     motions = world.object_motions(2)
-    assert {motion.label for motion in motions} == set(np.unique(new.moving)) - {0}
+    assert {motion.label for motion in motions} == set(np.unique(new.moving_objects)) - {0}
     checked = 0
     for motion in motions:
-        assert np.array_equal(motion.mask, new.moving == motion.label)
+        assert np.array_equal(motion.mask, new.moving_objects == motion.label)
         points = (
-            back_project(old.depth, camera)[old.moving == motion.label] @ T_new_old[:3, :3].T
+            back_project(old.depth, camera)[old.moving_objects == motion.label] @ T_new_old[:3, :3].T
             + T_new_old[:3, 3]
         )
         if len(points) > 200:
@@ -139,32 +139,32 @@ def test_object_motion_takes_points_of_objects_to_where_they_are(world: World) -
     assert checked
 
 
-def test_objects_do_move_in_both_kinds() -> None:
+def test_objects_move_in_both_kinds() -> None:
     for kind in KINDS:
         settings = [WorldSettings(kind=kind, seed=seed, frames=3) for seed in range(4)]
         motions = [motion for s in settings for motion in World(s).object_motions(1)]
         assert max(np.linalg.norm(motion.T - np.eye(4)) for motion in motions) > 0.005
-    with pytest.raises(DepthRosError, match="no frame before"):
+    with pytest.raises(DepthRosError, match="no previous frame; allowed: 1 to 2"):
         World(settings[0]).object_motions(0)
 
 
-def test_planes_hold_the_points_of_their_pixels(world: World) -> None:
+def test_planes_contain_the_points_of_their_pixels(world: World) -> None:
     planes, sample = world.planes(1), world[1]
-    known = planes.labels >= 0
-    assert known.mean() > 0.6
+    labelled = planes.labels >= 0
+    assert labelled.mean() > 0.6
     assert planes.labels.max() == len(planes.equations) - 1
-    equations = planes.equations[planes.labels[known]]
-    points = back_project(sample.depth, sample.left.camera)[known].astype(float)
+    equations = planes.equations[planes.labels[labelled]]
+    points = back_project(sample.depth, sample.left.camera)[labelled].astype(float)
     assert np.abs((equations[:, :3] * points).sum(axis=1) + equations[:, 3]).max() < 1e-4
     assert np.allclose(np.linalg.norm(planes.equations[:, :3], axis=1), 1)
     assert (planes.equations[:, 3] >= 0).all()
-    counts = np.bincount(planes.labels[known])
+    counts = np.bincount(planes.labels[labelled])
     assert counts.min() >= 50
     ground = sample.T_world_camera[2]  # z of the world = 0
     assert np.abs(planes.equations - ground).max(axis=1).min() < 1e-6
 
 
-def test_same_seed_same_pixels_other_seed_other_street() -> None:
+def test_seed_determines_the_pixels() -> None:
     a, b, c = (World(WorldSettings(seed=seed, frames=2)) for seed in (3, 3, 4))
     assert np.array_equal(a[1].left.image, b[1].left.image)
     assert np.array_equal(a[1].depth, b[1].depth, equal_nan=True)
@@ -172,13 +172,13 @@ def test_same_seed_same_pixels_other_seed_other_street() -> None:
     assert not np.array_equal(a[0].left.image[-20:], a[0].right.image[-20:])
 
 
-def test_settings_are_honoured_and_refused() -> None:
+def test_settings_are_applied_and_validated() -> None:
     image, depth = World(WorldSettings(width=160, height=64, frames=1, supersample=2)).render(0)
     assert image.shape == (64, 160, 3)
     assert depth.shape == (64, 160)
-    still = World(WorldSettings(kind="room", moving=0, frames=2))
-    assert not still[1].moving.any()
-    assert still.object_motions(1) == []
+    static = World(WorldSettings(kind="room", moving_count=0, frames=2))
+    assert not static[1].moving_objects.any()
+    assert static.object_motions(1) == []
     with pytest.raises(DepthRosError, match="'kind' is 'sea'; allowed: 'street', 'room'"):
         World(WorldSettings(kind="sea"))
 
@@ -191,12 +191,12 @@ def test_written_folder_reads_back(kind: str, tmp_path) -> None:
     folder = open_folder(tmp_path)
     assert len(folder) == 2
     assert folder.rate == world.rate
-    for mine, read in zip(world, folder, strict=True):
-        assert np.array_equal(mine.left.image, read.left.image)
-        assert np.array_equal(mine.right.image, read.right.image)
-        assert np.allclose(mine.T_world_camera, read.T_world_camera, atol=1e-8)
-        assert np.allclose(mine.left.camera.K, read.left.camera.K)
+    for rendered, read in zip(world, folder, strict=True):
+        assert np.array_equal(rendered.left.image, read.left.image)
+        assert np.array_equal(rendered.right.image, read.right.image)
+        assert np.allclose(rendered.T_world_camera, read.T_world_camera, atol=1e-8)
+        assert np.allclose(rendered.left.camera.K, read.left.camera.K)
         assert read.right.camera.baseline == pytest.approx(world.baseline)
-        known = np.isfinite(read.depth)
-        assert known.mean() > 0.98 * np.isfinite(mine.depth).mean()
-        assert np.abs(mine.depth - read.depth)[known].max() <= 0.51 / camera["depth_scale"]
+        valid = np.isfinite(read.depth)
+        assert valid.mean() > 0.98 * np.isfinite(rendered.depth).mean()
+        assert np.abs(rendered.depth - read.depth)[valid].max() <= 0.51 / camera["depth_scale"]

@@ -1,1 +1,1 @@
-"""Rigid motion of moving objects, from depth images or by a network."""
+"""Rigid motion of moving objects, from depth images or from a network."""

@@ -1,14 +1,13 @@
-"""What moves on its own: objects with their velocities, from two depth images and the motion of the camera.
+"""Moving objects and their velocities, from two depth images and the ego-motion between them.
 
-Where instances are given (labels of a segmentation), each of them is one object; else pixels that the ego-motion
-does not explain are clustered. One rigid motion is fitted to the flow and the inverse depths of every object, in
-Gauss-Newton steps with robust weights; what its covariance does not tell from standing still is not reported, nor
-what was not seen moving, and likewise, in the pair before.
+Each instance of a given label image is one object; without labels, pixels that the ego-motion does not explain are
+clustered. One rigid motion is fitted to the intensities and inverse depths of every object with robust Gauss-Newton
+steps. An object is reported if its velocity differs significantly from zero and, without labels, if successive pairs
+confirm it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,178 +16,202 @@ import numpy as np
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.object_motion.fit import Fit, Layers, fit
-from depth_ros.estimators.object_motion.scene_flow import SceneFlow, expected, mahalanobis, scene_flow
-from depth_ros.estimators.object_motion.tracks import ObjectTracks, Seen
-from depth_ros.geometry import inverse
+from depth_ros.estimators.object_motion.fit import BlurredImages, MotionFit, fit_motion
+from depth_ros.estimators.object_motion.masks import (
+    cluster_masks,
+    consistent_pixels,
+    erode_mask,
+    instance_masks,
+    upsample_mask,
+)
+from depth_ros.estimators.object_motion.scene_flow import (
+    SceneFlow,
+    SceneFlowSettings,
+    scene_flow,
+    squared_mahalanobis,
+)
+from depth_ros.estimators.object_motion.tracks import ObjectTracker, TrackedObject
 
-MOST = 1500
-"""Points of an object that its motion is fitted to."""
-FEWEST = 10
-"""The same, at least."""
-RIM = 1
-"""Pixels looked at, from the rim of an object inwards, that its motion is not fitted to."""
-EVIDENCE = 9.0
-"""Squared deviation of a pixel from standing still, of three degrees of freedom, from which on it is looked at."""
-EDGE = 0.08
-"""Step of depth between neighbours, as a share of it, at which one object ends."""
-OUTLIER = 25.0
-"""Squared Mahalanobis distance from which on a point does not belong to the motion."""
-AGREE = 0.5
-"""Share of an object's points that have to belong to its motion."""
-GROWTH = 9
-"""Pixels looked at, by which an object may grow beyond what was seen to move at first."""
+MAX_FIT_POINTS, MIN_FIT_POINTS = 1500, 10
+"""Number of points that an object's motion is fitted to."""
+MOVING_GATE = 9.0
+"""Squared Mahalanobis distance (3 degrees of freedom) from a static point above which a pixel is a candidate."""
+MIN_INLIER_RATIO = 0.5
+"""Fraction of an object's points that must agree with its motion."""
 
 
 @dataclass(frozen=True)
 class ObjectMotionSettings:
-    """How moving things are told from the scene."""
+    """Detection of moving objects, and the noise of flow, images and depth."""
 
-    stride: int = setting(2, "of the pixels that are looked at", "px", 1, 8)
-    width: int = setting(800, "wider images are halved until they are not", "px", 64, 10000)
+    stride: int = setting(2, "Pixel step of the evaluated grid; larger is faster and coarser.", "px", 1, 8)
+    max_width: int = setting(800, "Images wider than this are halved until they fit.", "px", 64, 10000)
     flow_std: float = setting(
-        0.2, "standard deviation of the optical flow where there is texture", "px", 0.05, 10.0
+        0.2, "Standard deviation of the optical flow in textured regions.", "px", 0.05, 10.0
     )
-    image_std: float = setting(
+    intensity_std: float = setting(
         5.0,
-        "grey levels that a pixel differs by between two images, which moves what has little texture",
+        "Standard deviation of a pixel's grey level between two images; larger values ignore weakly textured regions.",
         "",
         0.1,
         50.0,
     )
-    depth_std: float = setting(
-        0.15, "standard deviation of depth that does not state its own, as a share of it", "", 0.0, 0.5
+    relative_depth_std: float = setting(
+        0.15,
+        "Standard deviation of depth as a fraction of depth; used for depth without its own standard deviation.",
+        "",
+        0.0,
+        0.5,
     )
-    common_share: float = setting(
+    common_depth_error: float = setting(
         0.3,
-        "how much of the standard deviation of depth the pixels of an object have in common",
+        "Fraction of the depth standard deviation that the pixels of an object share in one image.",
         "",
         0.0,
         1.0,
     )
-    lasting_share: float = setting(
+    persistent_depth_error: float = setting(
         1.0,
-        "how much of it does not even change from image to image, and so is in all of an object's relative motion",
+        "Fraction of the depth standard deviation that stays the same over images and so scales the relative motion.",
         "",
         0.0,
         10.0,
     )
     significance: float = setting(
-        4.0,
-        "standard deviations that a pixel, and a velocity, must differ from standing still",
-        "",
-        1.0,
-        20.0,
+        4.0, "Standard deviations by which a velocity must differ from zero.", "", 1.0, 20.0
     )
-    confirmed: int = setting(
-        2, "pairs of images in a row in which an object without a label must be seen moving", "", 1, 10
+    min_confirmations: int = setting(
+        2, "Successive image pairs in which an object without a label must move consistently.", "", 1, 10
     )
-    min_speed: float = setting(0.3, "what is slower stands still", "m/s", 0.0, 10.0)
-    max_speed: float = setting(60.0, "what is faster is a mistake", "m/s", 1.0, 300.0)
-    min_area: float = setting(0.001, "share of the image that an object must cover", "", 1e-5, 0.5)
-    max_depth: float = setting(60.0, "what is farther is not looked at", "m", 1.0, 1000.0)
+    min_speed: float = setting(0.3, "Minimum speed; slower objects are not reported.", "m/s", 0.0, 10.0)
+    max_speed: float = setting(60.0, "Maximum speed; faster objects are rejected.", "m/s", 1.0, 300.0)
+    min_area: float = setting(
+        0.001, "Minimum size of an object without a label, as a fraction of the image.", "", 1e-5, 0.5
+    )
+    max_depth: float = setting(
+        60.0, "Maximum depth at which objects without a label are detected.", "m", 1.0, 1000.0
+    )
 
 
 class ObjectMotionEstimator:
-    """Two Depths and the ego-motion between them -> what moves. Ids last as long as an object is seen moving."""
+    """Two Depths and the ego-motion between them -> moving objects. An id lasts as long as the object is tracked."""
 
     def __init__(self, settings: ObjectMotionSettings = ObjectMotionSettings()) -> None:
         self.settings = settings
         self.reset()
 
     def reset(self) -> None:
-        """Forget the objects seen."""
-        self._tracks = ObjectTracks()
+        """Forget all tracked objects."""
+        self._tracker = ObjectTracker()
 
     def estimate(
         self, older: Depth, newer: Depth, motion: Motion, labels: np.ndarray | None = None
     ) -> list[ObjectMotion]:
-        """The objects that move, in the newer image, the nearest first.
+        """Moving objects in the newer image, nearest first.
 
-        labels: (H, W) int, instances of the newer image, 0 = none of them; they become the ids. Raises DepthRosError
-        where sizes differ or time does not go on.
+        labels: (H, W) int, instances of the newer image, 0 = background; they become the ids. Raises DepthRosError
+        where sizes differ or the stamps do not increase.
         """
-        shape = newer.depth.shape
-        if older.depth.shape != shape or (labels is not None and labels.shape != shape):
-            raise DepthRosError("object motion needs both depth images and the labels at one size")
-        if newer.stamp <= older.stamp:
-            raise DepthRosError(
-                f"object motion needs a later image: {newer.stamp} ns comes after {older.stamp} ns"
-            )
-        s, halvings = self.settings, 1
-        while shape[1] > s.width * halvings:
+        check_inputs(older, newer, labels)
+        s, halvings, shape = self.settings, 1, newer.depth.shape
+        while shape[1] > s.max_width * halvings:
             halvings *= 2
-        small = reduced(older, halvings), reduced(newer, halvings)
-        flow = scene_flow(*small, motion, s.stride, s.flow_std, s.image_std, s.depth_std, EVIDENCE)
-        size, start = s.stride * halvings, halvings // 2
-        layers = Layers(flow)
-        parts: Iterable[tuple[int, np.ndarray]] = ((0, part) for part in self._parts(flow))
-        if labels is not None:
-            parts = instances(labels[start::size, start::size], flow.known.shape).items()
-        found = [(label, part, each) for label, part in parts if (each := self._fit(flow, layers, part))]
-        seen = self._follow(flow, older.stamp, newer.stamp, found, labels is not None)
-        gap = newer.stamp - older.stamp
-        reported = [self._object(known, label, gap) for label, known in seen]
-        objects = [one for one in reported if one is not None]
+        flow = scene_flow(
+            reduced(older, halvings),
+            reduced(newer, halvings),
+            motion,
+            SceneFlowSettings(s.stride, s.flow_std, s.intensity_std, s.relative_depth_std, MOVING_GATE),
+        )
+        step, first = s.stride * halvings, halvings // 2
+        stamps = older.stamp, newer.stamp
         if labels is None:
-            objects = [replace(each, mask=enlarged(each.mask, size, shape)) for each in objects]
+            tracked = self._track_clusters(flow, stamps)
+        else:
+            tracked = self._track_instances(flow, stamps, labels[first::step, first::step])
+        found = [self._object(each, label, newer.stamp - older.stamp) for label, each in tracked]
+        objects = [each for each in found if each is not None]
+        if labels is None:
+            objects = [replace(each, mask=upsample_mask(each.mask, step, shape)) for each in objects]
         else:
             objects = [replace(each, mask=labels == each.label) for each in objects]
         return sorted(objects, key=lambda each: float(each.centre[2]))
 
-    def _follow(
-        self,
-        flow: SceneFlow,
-        older: int,
-        newer: int,
-        found: list[tuple[int, np.ndarray, Fit]],
-        labelled: bool,
-    ) -> list[tuple[int, Seen]]:
-        """What is known of every object by all pairs, with its label."""
-        objects = [(part if labelled else alike(flow, part, each.T), each) for _, part, each in found]
-        places = [flow.measured[mask & flow.known][:, :2] / self.settings.stride for mask, _ in objects]
-        R_new_old = flow.motion.T_old_new[:3, :3].T
-        seen = self._tracks.follow(older, newer, R_new_old, objects, places)
-        if not labelled:
-            return [(each.label, each) for each in seen if each.pairs >= self.settings.confirmed]
-        names = {id(each): label for label, _, each in found}
-        return [(names[id(each.fit)], each) for each in seen]
+    def _track_clusters(self, flow: SceneFlow, stamps: tuple[int, int]) -> list[tuple[int, TrackedObject]]:
+        """Confirmed objects among the clusters of moving pixels, with their ids."""
+        images = BlurredImages(flow)
+        fits = [(mask, self._fit(flow, images, mask)) for mask in self._moving_clusters(flow)]
+        observations = [(consistent_pixels(flow, mask, fit.T), fit) for mask, fit in fits if fit]
+        tracked = self._track(flow, stamps, observations)
+        return [(each.label, each) for each in tracked if each.pairs >= self.settings.min_confirmations]
 
-    def _parts(self, flow: SceneFlow) -> list[np.ndarray]:
-        """Masks (H, W) of what moves and is large enough."""
+    def _track_instances(
+        self, flow: SceneFlow, stamps: tuple[int, int], labels: np.ndarray
+    ) -> list[tuple[int, TrackedObject]]:
+        """Objects of a label image at the resolution of the flow, with their labels."""
+        images, masks = BlurredImages(flow), instance_masks(labels, flow.valid.shape)
+        fits = {label: fit for label, mask in masks.items() if (fit := self._fit(flow, images, mask))}
+        tracked = self._track(flow, stamps, [(masks[label], fit) for label, fit in fits.items()])
+        label_of = {id(fit): label for label, fit in fits.items()}
+        return [(label_of[id(each.fit)], each) for each in tracked]
+
+    def _track(
+        self, flow: SceneFlow, stamps: tuple[int, int], observations: list[tuple[np.ndarray, MotionFit]]
+    ) -> list[TrackedObject]:
+        """Objects with the state filtered over all pairs. observations: (mask, fit) of each."""
+        stride, R_new_old = self.settings.stride, flow.motion.T_old_new[:3, :3].T
+        older_pixels = [flow.measured[mask & flow.valid][:, :2] / stride for mask, _ in observations]
+        return self._tracker.update(*stamps, R_new_old, observations, older_pixels)
+
+    def _moving_clusters(self, flow: SceneFlow) -> list[np.ndarray]:
+        """Masks (H, W) of the clusters of moving pixels that are large enough."""
         near = flow.points[..., 2] < self.settings.max_depth
-        moving = (cv2.medianBlur(flow.surprise.astype(np.float32), 5) > EVIDENCE) & near
+        moving = (cv2.medianBlur(flow.squared_distance.astype(np.float32), 5) > MOVING_GATE) & near
         moving = cv2.morphologyEx(moving.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-        parts = clusters(moving, flow.points[..., 2])
-        return [part for part in parts if part.sum() >= self.settings.min_area * part.size]
+        masks = cluster_masks(moving, flow.points[..., 2])
+        return [mask for mask in masks if mask.sum() >= self.settings.min_area * mask.size]
 
-    def _fit(self, flow: SceneFlow, layers: Layers, part: np.ndarray) -> Fit | None:
-        """The motion of the pixels of `part`; None if they are too few, or do not move as one."""
-        which = np.flatnonzero(inner(part) & flow.known)
-        which = which[:: -(-len(which) // MOST) or 1]
-        if len(which) < FEWEST:
+    def _fit(self, flow: SceneFlow, images: BlurredImages, mask: np.ndarray) -> MotionFit | None:
+        """The motion of the pixels of a mask; None if they are too few or have no common motion."""
+        indices = np.flatnonzero(erode_mask(mask) & flow.valid)
+        indices = indices[:: -(-len(indices) // MAX_FIT_POINTS) or 1]
+        if len(indices) < MIN_FIT_POINTS:
             return None
-        s = self.settings
-        found = fit(flow, layers, which, part.sum() / len(which) * s.stride**2, s.image_std, s.common_share)
-        return found if found.agree > AGREE else None
+        area = mask.sum() / len(indices) * self.settings.stride**2
+        fit = fit_motion(flow, images, indices, area, self.settings.common_depth_error)
+        return fit if fit.inlier_ratio > MIN_INLIER_RATIO else None
 
-    def _object(self, seen: Seen, label: int, gap: int) -> ObjectMotion | None:
-        """What is reported of an object after `gap` ns; None if it may as well stand still."""
-        s, v, z = self.settings, seen.velocity, seen.fit.centre[2]
-        # depth that is wrong by the same in all images is in every relative motion, and no averaging takes it away
-        lasting = s.lasting_share * seen.fit.inverse_depth_std * z * seen.fit.relative / (1e-9 * gap)
-        covariance = seen.covariance[:3, :3] + np.outer(lasting, lasting)
+    def _object(self, tracked: TrackedObject, label: int, gap: int) -> ObjectMotion | None:
+        """The reported motion of an object over `gap` ns; None if it may be static or its speed is implausible."""
+        s, v, fit = self.settings, tracked.velocity, tracked.fit
+        # a depth error that is the same in all images scales every relative motion, and averaging does not reduce it
+        relative_error = s.persistent_depth_error * fit.inverse_depth_std * fit.centre[2]
+        persistent = relative_error * fit.relative_displacement / (1e-9 * gap)
+        covariance = tracked.covariance[:3, :3] + np.outer(persistent, persistent)
         plausible = s.min_speed <= np.linalg.norm(v) <= s.max_speed
-        if not plausible or mahalanobis(v, covariance) <= s.significance**2:
+        if not plausible or squared_mahalanobis(v, covariance) <= s.significance**2:
             return None
-        T, centre = np.eye(4), seen.fit.centre
-        T[:3, :3] = seen.fit.T[:3, :3]
+        T, centre = np.eye(4), fit.centre
+        T[:3, :3] = fit.T[:3, :3]
         T[:3, 3] = centre - T[:3, :3] @ (centre - 1e-9 * gap * v)
-        return ObjectMotion(label, seen.mask, T, centre, v, covariance)
+        return ObjectMotion(label, tracked.mask, T, centre, v, covariance)
+
+
+def check_inputs(older: Depth, newer: Depth, labels: np.ndarray | None) -> None:
+    """Raise DepthRosError unless depth images and labels have one size and the stamps increase."""
+    shapes = [older.depth.shape, newer.depth.shape, *([] if labels is None else [labels.shape])]
+    if len(set(shapes)) > 1:
+        sizes = ", ".join(f"{shape[1]}x{shape[0]}" for shape in shapes)
+        raise DepthRosError(
+            f"both depth images and the label image must have one size; their sizes are {sizes}"
+        )
+    if newer.stamp <= older.stamp:
+        raise DepthRosError(
+            f"the newer depth image must have a later stamp; got {newer.stamp} ns after {older.stamp} ns"
+        )
 
 
 def reduced(depth: Depth, factor: int) -> Depth:
-    """Depth and image at a whole fraction of their size."""
+    """Depth and image reduced by an integer factor; depth is subsampled, the image averaged."""
     if factor == 1:
         return depth
     height, width = (n // factor for n in depth.depth.shape)
@@ -196,50 +219,6 @@ def reduced(depth: Depth, factor: int) -> Depth:
     image = cv2.resize(
         depth.image[: factor * height, : factor * width], (width, height), interpolation=cv2.INTER_AREA
     )
-    some = np.s_[factor // 2 : factor * height : factor, factor // 2 : factor * width : factor]
-    std = None if depth.std is None else depth.std[some]
-    return replace(depth, depth=depth.depth[some], camera=camera, image=image, std=std)
-
-
-def enlarged(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask at the size (H, W) of the image of which it has every `factor`-th pixel."""
-    large = mask.repeat(factor, 0).repeat(factor, 1)[: shape[0], : shape[1]]
-    return np.pad(large, [(0, n - m) for n, m in zip(shape, large.shape, strict=True)])
-
-
-def instances(labels: np.ndarray, shape: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """The mask of every instance of a label image, by its id; 0 is none. shape: of the masks, which lose the rest."""
-    labels = labels[: shape[0], : shape[1]]
-    return {int(label): labels == label for label in np.unique(labels[labels > 0])}
-
-
-def clusters(moving: np.ndarray, depth: np.ndarray) -> list[np.ndarray]:
-    """Masks of the connected parts of a mask (H, W), cut where depth (H, W) m jumps."""
-    log = np.log(depth.clip(1e-3)).astype(np.float32)
-    kernel = np.ones((3, 3), np.uint8)
-    jump = cv2.dilate(log, kernel) - cv2.erode(log, kernel) > 2 * EDGE
-    count, names = cv2.connectedComponents((moving & ~jump).astype(np.uint8), connectivity=4)
-    grown = cv2.dilate(names.astype(np.uint16), kernel)  # what was cut away belongs to the neighbour
-    names = np.where((names == 0) & moving, grown, names)
-    return [names == number for number in range(1, count)]
-
-
-def inner(part: np.ndarray) -> np.ndarray:
-    """A mask without its rim, where the flow is that of what lies beside it."""
-    return cv2.erode(part.astype(np.uint8), np.ones((2 * RIM + 1,) * 2, np.uint8)) > 0
-
-
-def alike(flow: SceneFlow, part: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """The pixels of `part` and around it, at its depth, that T (4, 4) explains better than standing still."""
-    around = cv2.dilate(part.astype(np.uint8), np.ones((2 * GROWTH + 1,) * 2, np.uint8)) > 0
-    depth = flow.points[..., 2]
-    low, high = np.quantile(depth[part], [0.05, 0.95])
-    around &= flow.known & (depth > low * (1 - EDGE)) & (depth < high * (1 + EDGE))
-    points, noise, back = flow.points[around], flow.noise(np.flatnonzero(around)), inverse(T)
-    standing, moving = (
-        mahalanobis(flow.measured[around] - expected(p, flow.motion.T_old_new, flow.K)[0], noise)
-        for p in (points, points @ back[:3, :3].T + back[:3, 3])
-    )
-    mask = np.zeros_like(part)
-    mask[around] = (moving < standing) & (moving < OUTLIER)
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    subset = np.s_[factor // 2 : factor * height : factor, factor // 2 : factor * width : factor]
+    std = None if depth.std is None else depth.std[subset]
+    return replace(depth, depth=depth.depth[subset], camera=camera, image=image, std=std)

@@ -1,23 +1,24 @@
-"""Pairs of depth images that wait for the labels and the odometry of their time, which come later than they."""
+"""Pairs of depth images that wait for their label image and odometry, which arrive later."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from depth_ros.datatypes import Depth, Motion
-from depth_ros.messages import stamp_ns
+
+Labels = TypeVar("Labels")
 
 MAX_REORDERING = 0.5
-"""s; an image older than its predecessor by up to this arrived late; by more, time was set back."""
-KEPT = 15
-"""Pairs that wait, and label images: 0.5 s at 30 Hz."""
+"""s; an image up to this much older than its predecessor arrived late; beyond it, the clock was set back."""
+MAX_PENDING = 15
+"""Number of pairs, and of label images, that wait: 0.5 s at 30 Hz."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames in a row. motion: None as long as it is not known. received: time.perf_counter() of the newer."""
+    """Two successive frames. motion: None until it is known. received: time.perf_counter() of the newer frame."""
 
     older: Depth
     newer: Depth
@@ -25,26 +26,28 @@ class Pair:
     received: float
 
 
-class WaitingPairs:
-    """The newest pair that is complete wins; those before it are forgotten.
+class PendingPairs(Generic[Labels]):
+    """Buffer that returns the newest complete pair and drops those before it.
 
-    longest: s between two frames that make a pair. tolerance: s between a frame and its labels.
-    labels: whether a pair needs them. odometry: as of OdomInput.motion.
+    max_gap: s between the frames of a pair. label_tolerance: s between a frame and its label image; None if pairs need
+    no labels. odometry: motion of a frame_id between two stamps (ns), for frames added without motion.
+    late: number of frames dropped because they arrived out of order.
     """
 
     def __init__(
-        self, longest: float, tolerance: float, labels: bool,
+        self, max_gap: float, label_tolerance: float | None,
         odometry: Callable[[str, int, int], Motion | None] | None,
     ) -> None:  # fmt: skip
-        self._longest, self._tolerance = longest, round(tolerance * 1e9)
-        self._needs_labels, self._odometry = labels, odometry
+        self._max_gap = max_gap
+        self._label_tolerance = None if label_tolerance is None else round(label_tolerance * 1e9)
+        self._odometry = odometry
         self._last: Depth | None = None
         self._pairs: list[Pair] = []
-        self._labels: list[Any] = []
+        self._labels: list[tuple[int, Labels]] = []
         self.late = 0
 
     def add(self, depth: Depth, motion: Motion | None, received: float) -> None:
-        """The next frame, and the motion since the one before if it is known by now."""
+        """Add the next frame, with the motion since the previous one if it is already known."""
         last = self._last
         gap = 1e-9 * (depth.stamp - last.stamp) if last else 0.0
         if last and -MAX_REORDERING < gap <= 0:
@@ -54,20 +57,22 @@ class WaitingPairs:
         if gap < 0:
             self._pairs.clear()
             self._labels.clear()
-        known = self._odometry is not None or (motion is not None and last and motion.stamp_old == last.stamp)
-        if last and known and 0 < gap <= self._longest and last.depth.shape == depth.depth.shape:
-            self._pairs = [*self._pairs, Pair(last, depth, motion, received)][-KEPT:]
+        has_motion = self._odometry is not None or (
+            motion is not None and last and motion.stamp_old == last.stamp
+        )
+        if last and has_motion and 0 < gap <= self._max_gap and last.depth.shape == depth.depth.shape:
+            self._pairs = [*self._pairs, Pair(last, depth, motion, received)][-MAX_PENDING:]
 
-    def add_labels(self, message: Any) -> None:
-        """A label image that came."""
-        self._labels = [*self._labels, message][-KEPT:]
+    def add_labels(self, stamp: int, labels: Labels) -> None:
+        """Add a label image of `stamp` ns, in whatever form `newest` is to return it."""
+        self._labels = [*self._labels, (stamp, labels)][-MAX_PENDING:]
 
-    def newest(self) -> tuple[Pair, Motion, Any] | None:
-        """The newest pair of which all is known, with its motion and its labels (a message, or None)."""
+    def newest(self) -> tuple[Pair, Motion, Labels | None] | None:
+        """The newest complete pair with its motion and labels (None if pairs need no labels); None if there is none."""
         for index in reversed(range(len(self._pairs))):
             pair = self._pairs[index]
-            labels = self._labels_of(pair.newer.stamp) if self._needs_labels else None
-            if self._needs_labels and labels is None:
+            labels = self._labels_at(pair.newer.stamp)
+            if self._label_tolerance is not None and labels is None:
                 continue
             motion = pair.motion
             if motion is None and self._odometry:
@@ -77,9 +82,9 @@ class WaitingPairs:
                 return pair, motion, labels
         return None
 
-    def _labels_of(self, stamp: int) -> Any:
-        def distance(message: Any) -> int:
-            return abs(stamp_ns(message.header) - stamp)
-
-        best = min(self._labels, key=distance, default=None)
-        return best if best is not None and distance(best) <= self._tolerance else None
+    def _labels_at(self, stamp: int) -> Labels | None:
+        """The label image nearest to `stamp` ns; None if none is within the tolerance or none is needed."""
+        if self._label_tolerance is None or not self._labels:
+            return None
+        labels_stamp, labels = min(self._labels, key=lambda entry: abs(entry[0] - stamp))
+        return labels if abs(labels_stamp - stamp) <= self._label_tolerance else None

@@ -1,55 +1,57 @@
-"""Odometry from depth images: patches of a key frame are found again in every new frame, and move the camera.
+"""Odometry from depth images by alignment of key-frame patches.
 
-The new frame is aligned coarse to fine, from where constant velocity or an IMU's rotation expects it, else from
-matched descriptors. On every level of the pyramid each patch of the key frame, warped by its inverse depths and the
-motion so far, finds its shift and the covariance of it (`patches`); one robust motion explains all shifts, and on the
-finest level the inverse depths of the new frame as well (`pose_solver`). That is direct alignment in which a patch
-that disagrees, because it moves or is hidden, is heard but not obeyed. A few hundred patches are too little work for
-a GPU to repay the way to it: this is numpy and OpenCV on the CPU.
+A new frame is aligned coarse to fine, starting at the motion predicted by constant velocity or by the rotation of an
+IMU, or else by matched descriptors. On each pyramid level the patches of the key frame are warped by their inverse
+depths and the current motion and matched in the new image, which gives their shifts with covariances (`patches`). One
+robust motion then explains all shifts and, on the finest level, the inverse depths of the new frame (`pose_solver`).
+This is direct alignment in which patches that disagree, because they move or are occluded, have little weight. A few
+hundred patches are not worth the transfer to a GPU: this is numpy and OpenCV on the CPU.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
-from depth_ros.estimators.odometry.features import motion_by_descriptors
-from depth_ros.estimators.odometry.frame_alignment import Aligned, align
-from depth_ros.estimators.odometry.key_frames import View
-from depth_ros.estimators.odometry.pose_solver import Errors, Known, older_newer
+from depth_ros.estimators.odometry.features import motion_from_descriptors
+from depth_ros.estimators.odometry.frame_alignment import Alignment, ErrorModel, align
+from depth_ros.estimators.odometry.key_frames import PreparedFrame
+from depth_ros.estimators.odometry.pose_solver import invert_solution
 from depth_ros.estimators.odometry.settings import OdometrySettings
-from depth_ros.estimators.odometry.trajectory import Track, axes, turned
+from depth_ros.estimators.odometry.state import OdometryState, rotate_covariance, rotation_jacobian
+from depth_ros.estimators.odometry.systematic_errors import Gaussian, SystematicErrors
 from depth_ros.geometry import inverse, orthonormal
 
-LOST_SPEED = 1.0
-"""m/s and rad/s by which the pose may be off while it is lost, one standard deviation."""
-CONFIDENT = 0.6
-"""Share of the patches in view that agree with a motion, from which on no other is tried."""
-BIAS_USUAL = 0.05
-"""Share of what a bias may be that no pair is free of, and that no single number describes: it is let alone."""
-BIAS_DRIFT = 0.02
-"""How much a bias of the depth may change from frame to frame, as a share of what it may be."""
-READOUT_DRIFT = 0.02
-"""The same of the readout, as a share of its standard deviation."""
-READOUT_FRAME = 0.01
-"""s, what the readout that a single frame tells is wrong by at least: velocities are guessed from neighbours."""
-CORRELATED = 1.45
-"""By how much the covariance is larger than what patches say that err together by parts of the image: some err together
-over all of it. From rendered and recorded clips."""
-CORRELATION_FRAMES = 10
-"""Over so many frames the correlation of patches is averaged."""
+LOST_VELOCITY_STD = 1.0
+"""Standard deviation of the velocity while lost, m/s and rad/s."""
+CONFIDENT_INLIER_RATIO = 0.6
+"""Inlier ratio from which on no further prediction of the motion is tried."""
+BIAS_DEADBAND_RATIO = 0.05
+"""Bias that is not corrected, as a fraction of its prior standard deviation: every pair has errors of this size, which
+are not constant over the image."""
+BIAS_DRIFT_RATIO = 0.02
+"""Standard deviation of the change of the bias per frame, as a fraction of its prior standard deviation."""
+READOUT_DRIFT_RATIO = 0.02
+"""Standard deviation of the change of the readout time per frame, as a fraction of its prior standard deviation."""
+MIN_READOUT_STD = 0.01
+"""Minimum standard deviation of the readout time measured in one frame, s: velocities come from neighbouring frames."""
+COVARIANCE_FACTOR = 1.45
+"""Factor on the covariance beside the inflation for errors correlated by image cell: some are correlated over the
+whole image. Fitted on rendered and recorded clips."""
+INFLATION_FRAMES = 10
+"""Number of frames over which the inflation of the covariance is averaged."""
 
 
 class OdometryEstimator:
-    """Depth -> Odometry, frame by frame. Frames of another camera than the last one's start anew where it stands.
+    """Depth -> Odometry, frame by frame. A frame of another size or an older stamp restarts at the last pose.
 
-    A frame that cannot be aligned is a loss. From the next one on two things are tried: to go on from the key frames
-    before the loss, for `return_for`, which loses nothing of the way, and from the frames since. Whichever comes first
-    ends the loss; the motion of that frame says by its `stamp_old` since when it is.
+    A frame that cannot be aligned is lost. Subsequent frames are aligned with the key frames before the loss, for
+    `relocalization_timeout`, which preserves the whole trajectory, and otherwise with the frames since. The first
+    success ends the loss; `stamp_old` of its motion tells which of the two it was.
     """
 
     def __init__(self, settings: OdometrySettings | None = None) -> None:
@@ -57,159 +59,184 @@ class OdometryEstimator:
         self.reset()
 
     def reset(self, T: np.ndarray | None = None) -> None:
-        """Forget everything seen. The next frame is a first one, and at T (4, 4), or the origin."""
-        self._start = np.eye(4) if T is None else np.asarray(T, float)
-        self._track: Track | None = None
-        self._before: Track | None = None  # the loss, while there is one
-        self._errors: Errors | None = None
-        self._correlation: float | None = None
+        """Forget all frames. The next frame is a first one, with pose T (4, 4), the identity if None."""
+        self._initial_T = np.eye(4) if T is None else np.asarray(T, float)
+        self._state: OdometryState | None = None
+        self._state_before_loss: OdometryState | None = None
+        self._errors: SystematicErrors | None = None
+        self._bias_std = 0.0  # prior, 1/m
+        self._inflation: float | None = None
 
     @property
-    def readout(self) -> Known:
-        """The time from the first row to the last, s, as far as it is known."""
+    def readout_time(self) -> Gaussian:
+        """Estimate of the readout time of a rolling shutter, s."""
         if self._errors:
-            return self._errors.readout
-        return Known(self.settings.readout, self.settings.readout_std**2)
+            return self._errors.readout_time
+        return Gaussian(self.settings.readout_time, self.settings.readout_time_std**2)
 
     def estimate(
-        self, depth: Depth, rotation: np.ndarray | None = None, moving: np.ndarray | None = None
+        self, depth: Depth, R_old_new: np.ndarray | None = None, moving_mask: np.ndarray | None = None
     ) -> Odometry:
-        """Where the camera is now.
+        """Pose of the camera and motion since the previous frame.
 
-        rotation: (3, 3) from this camera to that of the frame before, by an IMU, to start from.
-        moving: (H, W) bool, pixels to leave out.
+        R_old_new: (3, 3) rotation since the previous frame, measured by an IMU; the starting point of the alignment.
+        moving_mask: (H, W) bool, pixels to ignore.
         """
-        begun = time.perf_counter()
-        view = View(depth, moving, self.settings.inverse_depth_std)
-        self._largest = (
-            self.settings.disparity_bias / (depth.camera.fx * depth.baseline) if depth.baseline else 0.0
-        )
-        self._errors = self._errors or Errors(Known(0.0, self._largest**2), self.readout)
-        milliseconds = {"prepare": _since(begun)}
-        track = self._track
-        if track is None or track.last.grey.shape != view.grey.shape or view.stamp <= track.last.stamp:
-            return self._started(view, milliseconds)
-        begun = time.perf_counter()
+        timer = _Timer()
+        frame = PreparedFrame(depth, moving_mask, self.settings.inverse_depth_std)
+        self._initialise_errors(depth)
+        timer.stop("prepare")
+        state = self._state
+        if state is None or state.last.grey.shape != frame.grey.shape or frame.stamp <= state.last.stamp:
+            return self._start(frame, timer)
         aligned = None
-        if self._before and view.stamp - self._before.last.stamp <= 1e9 * self.settings.return_for:
-            aligned = self._aligned(self._before, view, None)
-            track = self._before if aligned else track
-        aligned = aligned or self._aligned(track, view, rotation)
-        milliseconds["align"] = _since(begun)
+        before = self._state_before_loss
+        if before and frame.stamp - before.last.stamp <= 1e9 * self.settings.relocalization_timeout:
+            aligned = self._align(before, frame, None)
+            state = before if aligned else state
+        aligned = aligned or self._align(state, frame, R_old_new)
+        timer.stop("align")
         if aligned is None:
-            return self._lost(track, view, milliseconds)
-        motion = self._advance(track, view, aligned)
-        self._track, self._before = track, None
-        if aligned.agree < self.settings.key_frame_share * len(aligned.key.pixels):
-            begun = time.perf_counter()
-            track.make_key(self.settings)
-            milliseconds["key frame"] = _since(begun)
-        return self._result("tracking", motion, aligned.share, milliseconds)
+            return self._lose(state, frame, timer)
+        motion = self._advance(state, frame, aligned)
+        self._state, self._state_before_loss = state, None
+        if aligned.inliers < self.settings.key_frame_inlier_ratio * len(aligned.key_frame.pixels):
+            timer.start()
+            state.add_key_frame(self.settings)
+            timer.stop("key frame")
+        return self._result("tracking", motion, aligned.inlier_ratio, timer)
 
-    def _started(self, view: View, milliseconds: dict[str, float]) -> Odometry:
-        """A first frame, or one that does not follow the last: it stands where that one stood."""
-        track = self._track
-        T, covariance = (track.T, track.covariance) if track else (self._start, np.zeros((6, 6)))
-        self._track, self._before = Track.begun(view, T, covariance), None
-        self._track.make_key(self.settings)
-        return self._result("starting", None, 0.0, milliseconds)
-
-    def _advance(self, track: Track, view: View, aligned: Aligned) -> Motion:
-        """Take the track to a view, and say the motion from its last frame."""
-        assert self._errors
-        T_key_new, covariance, follows = older_newer(aligned.solution)
-        now = aligned.solution.correlation
-        so_far = now if self._correlation is None else self._correlation
-        self._correlation = so_far + (now - so_far) / CORRELATION_FRAMES
-        relative = turned(CORRELATED * self._correlation * covariance, aligned.key.T)
-        follows = axes(aligned.key.T) @ follows
-        both = relative + track.relative + self._unsure(follows - track.follows)
-        both = turned(both, inverse(track.T))
-        old = track.last.stamp
-        T_last_new = track.move(view, orthonormal(aligned.key.T @ T_key_new))
-        added = self._added(T_last_new)
-        track.relative, track.follows = relative, follows
-        track.covariance = aligned.key.covariance + relative + self._unsure(follows) + added
-        bias = self._errors.bias.told(aligned.errors.bias, 0.0)
-        readout = self._errors.readout.told(aligned.errors.readout, READOUT_FRAME)
-        self._errors = Errors(
-            _drifted(bias, BIAS_DRIFT * self._largest),
-            _drifted(readout, READOUT_DRIFT * self.settings.readout_std),
+    def _initialise_errors(self, depth: Depth) -> None:
+        """Compute the prior of the bias, which depends on the baseline, and of all systematic errors if unset."""
+        settings = self.settings
+        self._bias_std = (
+            settings.disparity_bias_std / (depth.camera.fx * depth.baseline) if depth.baseline else 0.0
         )
-        return Motion(old, view.stamp, T_last_new, both + added)
+        self._errors = self._errors or SystematicErrors(Gaussian(0.0, self._bias_std**2), self.readout_time)
 
-    def _unsure(self, follows: np.ndarray) -> np.ndarray:
-        """(6, 6) covariance of a motion that follows (6, 2) the errors of the camera, of what is not known of these."""
+    def _start(self, frame: PreparedFrame, timer: _Timer) -> Odometry:
+        """Start, or restart at the last pose."""
+        state = self._state
+        T, covariance = (state.T, state.covariance) if state else (self._initial_T, np.zeros((6, 6)))
+        self._state, self._state_before_loss = OdometryState.initial(frame, T, covariance), None
+        self._state.add_key_frame(self.settings)
+        return self._result("starting", None, 0.0, timer)
+
+    def _advance(self, state: OdometryState, frame: PreparedFrame, aligned: Alignment) -> Motion:
+        """Advance the state to an aligned frame and return the motion since its last frame."""
         assert self._errors
-        return follows * [self._errors.bias.variance, self._errors.readout.variance] @ follows.T
+        key_frame = aligned.key_frame
+        T_key_new, covariance, sensitivity = invert_solution(aligned.solution)
+        measured = aligned.solution.inflation
+        inflation = measured if self._inflation is None else self._inflation
+        self._inflation = inflation + (measured - inflation) / INFLATION_FRAMES
+        relative = rotate_covariance(COVARIANCE_FACTOR * self._inflation * covariance, key_frame.T)
+        sensitivity = rotation_jacobian(key_frame.T) @ sensitivity
+        change = sensitivity - state.relative_sensitivity  # errors common to both ends of the motion cancel
+        summed = relative + state.relative_covariance + self._systematic_covariance(change)
+        motion_covariance = rotate_covariance(summed, inverse(state.T))
+        stamp_old = state.last.stamp
+        T_last_new = state.advance(frame, orthonormal(key_frame.T @ T_key_new))
+        noise = self._camera_noise(T_last_new)
+        state.relative_covariance, state.relative_sensitivity = relative, sensitivity
+        state.covariance = key_frame.covariance + relative + self._systematic_covariance(sensitivity) + noise
+        bias = self._errors.bias.fused(aligned.errors.bias, 0.0)
+        readout_time = self._errors.readout_time.fused(aligned.errors.readout_time, MIN_READOUT_STD)
+        self._errors = SystematicErrors(
+            _with_drift(bias, BIAS_DRIFT_RATIO * self._bias_std),
+            _with_drift(readout_time, READOUT_DRIFT_RATIO * self.settings.readout_time_std),
+        )
+        return Motion(stamp_old, frame.stamp, T_last_new, motion_covariance + noise)
 
-    def _added(self, T_last_new: np.ndarray) -> np.ndarray:
-        """(6, 6) covariance that the camera itself adds."""
+    def _systematic_covariance(self, sensitivity: np.ndarray) -> np.ndarray:
+        """(6, 6) covariance due to the uncertain systematic errors. sensitivity: (6, 2) to these."""
+        assert self._errors
+        variances = [self._errors.bias.variance, self._errors.readout_time.variance]
+        return sensitivity * variances @ sensitivity.T
+
+    def _camera_noise(self, T_last_new: np.ndarray) -> np.ndarray:
+        """(6, 6) covariance that `translation_noise` and the like add to a motion."""
         s = self.settings
-        way = float(np.linalg.norm(T_last_new[:3, 3]))
+        distance = float(np.linalg.norm(T_last_new[:3, 3]))
         angle = float(np.linalg.norm(cv2.Rodrigues(T_last_new[:3, :3])[0]))
-        place, turn = s.place_std**2 + (s.place_share * way) ** 2, s.turn_std**2 + (s.turn_share * angle) ** 2
-        return np.diag([place] * 3 + [turn] * 3)
+        translation = s.translation_noise**2 + (s.relative_translation_noise * distance) ** 2
+        rotation = s.rotation_noise**2 + (s.relative_rotation_noise * angle) ** 2
+        return np.diag([translation] * 3 + [rotation] * 3)
 
-    def _aligned(self, track: Track, view: View, rotation: np.ndarray | None) -> Aligned | None:
-        """The view aligned with the key frames; else with the last frame, which becomes one; else from descriptors."""
-        expected = inverse(track.expected(view.stamp - track.last.stamp, rotation))
-        best: Aligned | None = None
+    def _align(
+        self, state: OdometryState, frame: PreparedFrame, R_old_new: np.ndarray | None
+    ) -> Alignment | None:
+        """Align a frame with the key frames; if that fails make the last frame a key frame; then try descriptors."""
+        predicted = inverse(state.predict_motion(frame.stamp - state.last.stamp, R_old_new))
+        best: Alignment | None = None
         for attempt in ("key frames", "last frame", "descriptors"):
-            key = track.keys[-1]
+            key_frame = state.key_frames[-1]
             if attempt == "last frame":
-                if key.view is track.last:
+                if key_frame.frame is state.last:
                     continue
-                track.make_key(self.settings)
-                key = track.keys[-1]
-            T: np.ndarray | None = expected @ inverse(track.T) @ key.T
+                state.add_key_frame(self.settings)
+                key_frame = state.key_frames[-1]
+            T: np.ndarray | None = predicted @ inverse(state.T) @ key_frame.T
             if attempt == "descriptors":
-                T = motion_by_descriptors(key.view.grey, view.grey, key.view.inverse_depth, view.K[0])
-            aligned = None if T is None else self._align(track, view, T)
-            if aligned and (best is None or aligned.share > best.share):
+                old = key_frame.frame
+                T = motion_from_descriptors(old.grey, frame.grey, old.inverse_depth, frame.K[0])
+            aligned = None
+            if T is not None:
+                model = self._error_model(state, frame)
+                aligned = align(state.key_frames, frame, T, self.settings, model)
+            if aligned and (best is None or aligned.inlier_ratio > best.inlier_ratio):
                 best = aligned
-            if best and best.share > CONFIDENT:
+            if best and best.inlier_ratio > CONFIDENT_INLIER_RATIO:
                 break
-        if best is None or best.share < self.settings.min_share or best.agree < self.settings.min_inliers:
+        if best is None or best.inlier_ratio < self.settings.min_inlier_ratio:
             return None
-        return best
+        return best if best.inliers >= self.settings.min_inliers else None
 
-    def _align(self, track: Track, view: View, T: np.ndarray) -> Aligned | None:
+    def _error_model(self, state: OdometryState, frame: PreparedFrame) -> ErrorModel:
         assert self._errors
-        gap = view.stamp - track.last.stamp
+        T_last_key, duration = inverse(state.T) @ state.key_frames[-1].T, frame.stamp - state.last.stamp
 
         def velocity(T_new_key: np.ndarray) -> np.ndarray:
-            return track.end_velocity(inverse(track.T) @ track.keys[-1].T @ inverse(T_new_key), gap)
+            return state.final_velocity(T_last_key @ inverse(T_new_key), duration)
 
-        return align(track.keys, view, T, self.settings, self._errors, BIAS_USUAL * self._largest, velocity)
+        return ErrorModel(self._errors, BIAS_DEADBAND_RATIO * self._bias_std, velocity)
 
-    def _lost(self, track: Track, view: View, milliseconds: dict[str, float]) -> Odometry:
-        """No motion agrees: begin again from here, at the pose that the policy says."""
-        before = self._before = self._before or track
-        gap = view.stamp - before.last.stamp
+    def _lose(self, state: OdometryState, frame: PreparedFrame, timer: _Timer) -> Odometry:
+        """Restart at the pose given by the policy `when_lost`, and keep the state before the loss."""
+        before = self._state_before_loss = self._state_before_loss or state
+        duration = frame.stamp - before.last.stamp
         T = before.T
         if self.settings.when_lost == "extrapolate":
-            T = T @ before.expected(min(gap, round(1e9 * self.settings.extrapolate_for)))
-        covariance = before.covariance + (LOST_SPEED * gap * 1e-9) ** 2 * np.eye(6)
-        self._track = Track.begun(view, T, covariance)
-        self._track.make_key(self.settings)
-        return self._result("lost", None, 0.0, milliseconds)
+            longest = round(1e9 * self.settings.extrapolation_timeout)
+            T = T @ before.predict_motion(min(duration, longest))
+        covariance = before.covariance + (LOST_VELOCITY_STD * duration * 1e-9) ** 2 * np.eye(6)
+        self._state = OdometryState.initial(frame, T, covariance)
+        self._state.add_key_frame(self.settings)
+        return self._result("lost", None, 0.0, timer)
 
-    def _result(
-        self, state: str, motion: Motion | None, share: float, milliseconds: dict[str, float]
-    ) -> Odometry:
-        assert self._track
-        stamp, T = self._track.last.stamp, self._track.T.copy()
+    def _result(self, state: str, motion: Motion | None, inlier_ratio: float, timer: _Timer) -> Odometry:
+        assert self._state
+        stamp, T = self._state.last.stamp, self._state.T.copy()
         if state == "lost" and self.settings.when_lost == "null":
             T = np.full((4, 4), np.nan)
-        return Odometry(
-            stamp, state, Pose(stamp, T, self._track.covariance.copy()), motion, share, milliseconds
-        )
+        pose = Pose(stamp, T, self._state.covariance.copy())
+        return Odometry(stamp, state, pose, motion, inlier_ratio, timer.milliseconds)
 
 
-def _drifted(number: Known, drift: float) -> Known:
-    return replace(number, variance=number.variance + drift**2) if number.variance > 0 else number
+@dataclass
+class _Timer:
+    """Durations of named stages, ms; each lasts from the previous one's end, or from `start`, to `stop`."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    _begin: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        self._begin = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        self.milliseconds[stage] = 1000 * (time.perf_counter() - self._begin)
+        self.start()
 
 
-def _since(begun: float) -> float:
-    return 1000 * (time.perf_counter() - begun)
+def _with_drift(value: Gaussian, std: float) -> Gaussian:
+    return replace(value, variance=value.variance + std**2) if value.variance > 0 else value

@@ -1,47 +1,54 @@
-"""Which points of a key frame are worth following, and a motion from nothing but matched descriptors."""
+"""Selection of points to track, and motion from matched descriptors alone."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-AROUND = 5
-"""px, side of the window in which an inverse depth is looked at."""
-STEP = 0.15
-"""Inverse depths that vary more within it, as a share, lie on an outline."""
-KNOWN = 0.4
-"""Share of the window that has to be known."""
-EDGE = 0.02
-"""What an edge counts beside a corner of the same contrast."""
-WEAKEST = 4.0
-"""Grey values squared per pixel of the slope, below which there is nothing to follow but noise."""
+SMOOTHING_WINDOW = 5
+"""Side of the window in which inverse depths are averaged, px."""
+MAX_RELATIVE_RANGE = 0.15
+"""Maximum range of the inverse depths in the window, relative to their mean; above it the pixel is on an outline."""
+MIN_VALID_FRACTION = 0.4
+"""Minimum fraction of valid pixels in the window."""
+EDGE_WEIGHT = 0.02
+"""Score of an edge relative to a corner of the same contrast."""
+MIN_EIGENVALUE = 4.0
+"""Minimum larger eigenvalue of the structure tensor, squared grey values per px^2; below it there is only noise."""
 BORDER = 4
-FEATURES = 1500
-REPROJECTION = 3.0
-"""px within which a matched point agrees with a motion."""
-FEWEST = 12
+"""Width of the image border without points, px."""
+ORB_FEATURES = 1500
+"""Number of ORB features per image."""
+MAX_REPROJECTION_ERROR = 3.0
+"""RANSAC inlier threshold, px."""
+MIN_MATCHES = 12
+"""Minimum number of matches, and of RANSAC inliers."""
 
 
-def filled(inverse_depth: np.ndarray) -> np.ndarray:
-    """(H, W) float32 1/m, mean of the window around each pixel; NaN where little is known, or at an outline."""
-    known = np.isfinite(inverse_depth)
-    window = np.ones((AROUND, AROUND), np.uint8)
-    value = np.where(known, inverse_depth, 0).astype(np.float32)
-    share = cv2.blur(known.astype(np.float32), (AROUND, AROUND))
-    mean = cv2.blur(value, (AROUND, AROUND)) / np.maximum(share, 1e-6)
-    low = cv2.erode(np.where(known, value, np.float32(1e9)), window)
-    high = cv2.dilate(value, window)
-    return np.where((share >= KNOWN) & (high - low < STEP * mean), mean, np.float32(np.nan))
+def smooth_inverse_depth(inverse_depth: np.ndarray) -> np.ndarray:
+    """(H, W) float32 1/m: mean of the valid pixels around each pixel; NaN on outlines and where few are valid."""
+    valid = np.isfinite(inverse_depth)
+    kernel = np.ones((SMOOTHING_WINDOW, SMOOTHING_WINDOW), np.uint8)
+    value = np.where(valid, inverse_depth, 0).astype(np.float32)
+    fraction = cv2.blur(valid.astype(np.float32), kernel.shape)
+    mean = cv2.blur(value, kernel.shape) / np.maximum(fraction, 1e-6)
+    low = cv2.erode(np.where(valid, value, np.float32(1e9)), kernel)
+    high = cv2.dilate(value, kernel)
+    smooth = (fraction >= MIN_VALID_FRACTION) & (high - low < MAX_RELATIVE_RANGE * mean)
+    return np.where(smooth, mean, np.float32(np.nan))
 
 
-def strong_points(grey: np.ndarray, usable: np.ndarray, count: int) -> np.ndarray:
-    """(N, 2) float32 px: in each of about `count` cells of the image the best corner, or edge where there is none."""
+def detect_points(grey: np.ndarray, mask: np.ndarray, count: int) -> np.ndarray:
+    """(N, 2) float32 px: the best corner, else edge, in each of about `count` square cells of the image.
+
+    grey: (H, W) uint8. mask: (H, W) bool, pixels that may be chosen.
+    """
     height, width = grey.shape
     cell = max(4, round(np.sqrt(height * width / count)))
     gx, gy = (cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0))
     xx, yy, xy = (cv2.blur(np.multiply(a, b), (5, 5)) for a, b in ((gx, gx), (gy, gy), (gx, gy)))
     mean, root = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    score = np.where(usable, mean - root + EDGE * (mean + root), 0)
+    score = np.where(mask, mean - root + EDGE_WEIGHT * (mean + root), 0)
     score[:BORDER] = score[-BORDER:] = score[:, :BORDER] = score[:, -BORDER:] = 0
     rows, columns = height // cell, width // cell
     blocks = score[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
@@ -49,38 +56,38 @@ def strong_points(grey: np.ndarray, usable: np.ndarray, count: int) -> np.ndarra
     best = cells.argmax(1)
     i = np.arange(rows * columns)
     pixels = np.column_stack([i % columns * cell + best % cell, i // columns * cell + best // cell])
-    return pixels[cells[i, best] > EDGE * WEAKEST].astype(np.float32)
+    return pixels[cells[i, best] > EDGE_WEIGHT * MIN_EIGENVALUE].astype(np.float32)
 
 
-def motion_by_descriptors(
+def motion_from_descriptors(
     old: np.ndarray, new: np.ndarray, inverse_depth: np.ndarray, K: np.ndarray
 ) -> np.ndarray | None:
-    """(4, 4) from the old camera to the new one, by matched ORB features and RANSAC; None where they disagree.
+    """(4, 4) T_new_old from matched ORB features and PnP with RANSAC; None if there are too few inliers.
 
-    old, new: (H, W) uint8. inverse_depth: (H, W) of the old image, NaN where it may not serve.
+    old, new: (H, W) uint8. inverse_depth: (H, W) 1/m of the old image; features at NaN are not used.
     """
-    orb = cv2.ORB.create(FEATURES, fastThreshold=7)
-    old_points, old_words = orb.detectAndCompute(old, np.isfinite(inverse_depth).astype(np.uint8))
-    new_points, new_words = orb.detectAndCompute(new, None)
-    if old_words is None or new_words is None:
+    orb = cv2.ORB.create(ORB_FEATURES, fastThreshold=7)
+    old_points, old_descriptors = orb.detectAndCompute(old, np.isfinite(inverse_depth).astype(np.uint8))
+    new_points, new_descriptors = orb.detectAndCompute(new, None)
+    if old_descriptors is None or new_descriptors is None:
         return None
-    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(old_words, new_words)
-    if len(matches) < FEWEST:
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(old_descriptors, new_descriptors)
+    if len(matches) < MIN_MATCHES:
         return None
-    a = np.array([old_points[m.queryIdx].pt for m in matches])
-    b = np.array([new_points[m.trainIdx].pt for m in matches])
-    columns, rows = np.round(a).astype(int).T
+    old_pixels = np.array([old_points[m.queryIdx].pt for m in matches])
+    new_pixels = np.array([new_points[m.trainIdx].pt for m in matches])
+    columns, rows = np.round(old_pixels).astype(int).T
     rho = inverse_depth[rows, columns].astype(float)
-    rays = np.column_stack([a, np.ones(len(a))]) @ np.linalg.inv(K).T
-    kept = np.isfinite(rho)
-    if kept.sum() < FEWEST:
+    rays = np.column_stack([old_pixels, np.ones(len(old_pixels))]) @ np.linalg.inv(K).T
+    valid = np.isfinite(rho)
+    if valid.sum() < MIN_MATCHES:
         return None
-    done, turn, shift, inliers = cv2.solvePnPRansac(
-        rays[kept] / rho[kept, None], b[kept], K, None, iterationsCount=300, reprojectionError=REPROJECTION,
-        flags=cv2.SOLVEPNP_EPNP,
+    success, rotation, translation, inliers = cv2.solvePnPRansac(
+        rays[valid] / rho[valid, None], new_pixels[valid], K, None, iterationsCount=300,
+        reprojectionError=MAX_REPROJECTION_ERROR, flags=cv2.SOLVEPNP_EPNP,
     )  # fmt: skip
-    if not done or inliers is None or len(inliers) < FEWEST:
+    if not success or inliers is None or len(inliers) < MIN_MATCHES:
         return None
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+    T[:3, :3], T[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
     return T

@@ -1,4 +1,4 @@
-"""What odometry keeps of a frame: its pyramid and inverse depths, and of a key frame the patches to follow."""
+"""Frames and key frames of odometry: image pyramid, inverse depths and patches."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import cv2
 import numpy as np
 
 from depth_ros.datatypes import Depth
-from depth_ros.estimators.odometry.features import filled, strong_points
-from depth_ros.estimators.odometry.patches import Patches, cut
+from depth_ros.estimators.odometry.features import detect_points, smooth_inverse_depth
+from depth_ros.estimators.odometry.patches import Patches, extract_patches
 
-LEVELS = 4
-"""Of the pyramid; each has half the size of the one before it."""
-COARSE = 250
-"""Patches on the levels above the finest."""
+PYRAMID_LEVELS = 4
+"""Number of levels; each has half the size of the previous one."""
+COARSE_PATCHES = 250
+"""Maximum number of patches on the levels above the finest."""
 MARGIN = 2
-"""px; patches found nearer to the border are left out."""
+"""Width of the image border in which matched patches are discarded, px."""
 
 
-class View:
-    """A frame, prepared. grey: (H, W) uint8. levels: its pyramid, float32. K: intrinsics of each level.
+class PreparedFrame:
+    """A depth image prepared for alignment.
 
-    inverse_depth: (H, W) 1/m, NaN where unknown or at an outline; variance: of it.
-    moving: (H, W) bool, pixels to leave out, or None. velocity: (3, 4) of points in it, see
-    `pose_solver.flow`; None until it is known.
+    grey: (H, W) uint8. levels: its pyramid, float32. K: (3, 3) intrinsics of each level. inverse_depth: (H, W) 1/m,
+    NaN where invalid or on an outline. variance: (H, W) of it. moving_mask: (H, W) bool, pixels to ignore, or None.
+    velocity: (3, 4) of points in the camera frame, see `reprojection.ray_velocity`; None until it is estimated.
     """
 
-    def __init__(self, depth: Depth, moving: np.ndarray | None, inverse_depth_std: float) -> None:
+    def __init__(self, depth: Depth, moving_mask: np.ndarray | None, inverse_depth_std: float) -> None:
         self.stamp = depth.stamp
         self.velocity: np.ndarray | None = None
         self.grey = depth.grey
         self.levels: list[np.ndarray] = [self.grey.astype(np.float32)]
         self.K = [depth.camera.K]
-        for _ in range(LEVELS - 1):
+        for _ in range(PYRAMID_LEVELS - 1):
             self.levels.append(cv2.pyrDown(self.levels[-1]))
             self.K.append(np.diag([0.5, 0.5, 1.0]) @ self.K[-1])  # pyrDown keeps every second pixel
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -39,42 +39,49 @@ class View:
             self.variance = (
                 np.full_like(rho, inverse_depth_std**2) if depth.std is None else (depth.std * rho * rho) ** 2
             )
-        self.inverse_depth = filled(rho)
-        self.moving = moving
-        if moving is not None:
-            self.inverse_depth[moving] = np.nan
+        self.inverse_depth = smooth_inverse_depth(rho)
+        self.moving_mask = moving_mask
+        if moving_mask is not None:
+            self.inverse_depth[moving_mask] = np.nan
 
-    def still(self, pixels: np.ndarray) -> np.ndarray:
-        """Which of N pixels (N, 2) of the finest level are in the image and belong to nothing that moves."""
+    def is_usable(self, pixels: np.ndarray) -> np.ndarray:
+        """(N,) bool: pixels (N, 2) of the finest level that are inside the image and not in `moving_mask`."""
         height, width = self.grey.shape
         inside = np.all((pixels >= MARGIN) & (pixels < [width - MARGIN, height - MARGIN]), axis=1)
-        if self.moving is not None:
+        if self.moving_mask is not None:
             columns, rows = np.round(pixels[inside]).astype(int).T
-            inside[inside] = ~self.moving[rows, columns]
+            inside[inside] = ~self.moving_mask[rows, columns]
         return inside
 
-    def at(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inverse depth and its variance at pixels (N, 2)."""
+    def inverse_depth_at(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse depth and its variance, (N,) each, at pixels (N, 2)."""
         columns, rows = np.round(pixels).astype(int).T
-        rho, variance = (
-            self.inverse_depth[rows, columns].astype(float),
-            self.variance[rows, columns].astype(float),
-        )
+        rho = self.inverse_depth[rows, columns].astype(float)
+        variance = self.variance[rows, columns].astype(float)
         return rho, np.where(np.isfinite(variance), np.maximum(variance, 1e-12), 1.0)
 
 
 class KeyFrame:
-    """A view whose patches are followed. T, covariance: where it stands. pixels: (N, 2). levels: patches of each."""
+    """A frame whose patches are tracked.
 
-    def __init__(self, view: View, count: int, T: np.ndarray, covariance: np.ndarray) -> None:
-        self.view, self.T, self.covariance = view, T, covariance
-        self.pixels = strong_points(view.grey, np.isfinite(view.inverse_depth), count)
-        self.inverse_depth, self.variance = view.at(self.pixels)
-        few = np.linspace(0, len(self.pixels) - 1, min(COARSE, len(self.pixels))).astype(int)
-        self.coarse = few
-        self.levels = [self._cut(level, few if level else slice(None)) for level in range(LEVELS)]
+    T: (4, 4) its pose. covariance: (6, 6) of T. pixels: (N, 2) patch centres. patches: of each pyramid level; the
+    coarser ones have only the patches with `coarse_indices`.
+    """
 
-    def _cut(self, level: int, which: np.ndarray | slice) -> Patches:
+    def __init__(self, frame: PreparedFrame, count: int, T: np.ndarray, covariance: np.ndarray) -> None:
+        self.frame, self.T, self.covariance = frame, T, covariance
+        self.pixels = detect_points(frame.grey, np.isfinite(frame.inverse_depth), count)
+        self.inverse_depth, self.variance = frame.inverse_depth_at(self.pixels)
+        coarse_count = min(COARSE_PATCHES, len(self.pixels))
+        self.coarse_indices = np.linspace(0, len(self.pixels) - 1, coarse_count).astype(int)
+        self.patches = [self._extract(level) for level in range(PYRAMID_LEVELS)]
+
+    def indices(self, level: int) -> np.ndarray:
+        """Indices of the patches that a pyramid level has."""
+        return self.coarse_indices if level else np.arange(len(self.pixels))
+
+    def _extract(self, level: int) -> Patches:
         step = 2**level
-        rho = self.view.inverse_depth[::step, ::step]
-        return cut(self.view.levels[level], rho, self.view.K[level], self.pixels[which] / step)
+        rho = self.frame.inverse_depth[::step, ::step]
+        pixels = self.pixels[self.indices(level)] / step
+        return extract_patches(self.frame.levels[level], rho, self.frame.K[level], pixels)

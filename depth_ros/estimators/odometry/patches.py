@@ -1,8 +1,8 @@
-"""Small patches of a key frame found in a new image, each seen as the new camera would see it.
+"""Patch tracking: patches of a key frame are warped into a new image and aligned with it.
 
-Every pixel of a patch is carried over by its own inverse depth and the motion guessed, so a patch shrinks, turns and
-shears as it should; what is left is a small shift (Lucas and Kanade, IJCAI 1981), which brings its covariance along.
-Brightness may change by a factor and an offset, each patch its own.
+Every pixel of a patch is warped by its own inverse depth and the predicted motion, which scales, rotates and shears the
+patch as the new camera sees it. The remaining shift is found by the method of Lucas and Kanade (IJCAI 1981), which also
+gives its covariance. Each patch has its own gain and offset of brightness.
 """
 
 from __future__ import annotations
@@ -12,89 +12,94 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-RADIUS = 3
-ITERATIONS = 3
-LONGEST = 2.0
-"""px, of a step of the shift."""
-NEAR = 0.2
-"""Inverse depths within a patch that differ more than this share from the centre's belong to another surface."""
+PATCH_RADIUS = 3
+"""px; a patch has 2 PATCH_RADIUS + 1 pixels a side."""
+MAX_STEP = 2.0
+"""Maximum change of the shift in one iteration, px."""
+MAX_RELATIVE_DIFFERENCE = 0.2
+"""Maximum difference of an inverse depth from the patch centre's, as a fraction of it; larger: another surface."""
 
 
 @dataclass(frozen=True)
 class Patches:
     """N patches of P pixels. rays: (N, P, 3) with z = 1. inverse_depth: (N, P) 1/m.
 
-    unit: (N, P) grey values less their mean, of length 1. contrast: (N,) grey values, their length before.
+    normalised: (N, P) grey values minus their mean, divided by their norm.
     """
 
     rays: np.ndarray
     inverse_depth: np.ndarray
-    unit: np.ndarray
-    contrast: np.ndarray
+    normalised: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.unit)
+        return len(self.normalised)
 
-    def part(self, which: np.ndarray) -> Patches:
-        """Some of them, by index or mask."""
-        return Patches(self.rays[which], self.inverse_depth[which], self.unit[which], self.contrast[which])
+    @property
+    def centre_rays(self) -> np.ndarray:
+        """(N, 3) float64 rays of the patch centres."""
+        return self.rays[:, self.rays.shape[1] // 2].astype(float)
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where N patches are. pixels: (N, 2). covariance: (N, 2, 2) px^2. likeness: (N,) correlation, up to 1."""
+class PatchMatches:
+    """N patches in a new image. pixels: (N, 2). covariance: (N, 2, 2) px^2. correlation: (N,), at most 1."""
 
     pixels: np.ndarray
     covariance: np.ndarray
-    likeness: np.ndarray
+    correlation: np.ndarray
 
 
-def cut(grey: np.ndarray, inverse_depth: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> Patches:
-    """Patches of a grey image (H, W) float32 around `pixels` (N, 2), whose inverse depths are known."""
-    side = np.arange(-RADIUS, RADIUS + 1, dtype=np.float32)
+def extract_patches(
+    grey: np.ndarray, inverse_depth: np.ndarray, K: np.ndarray, pixels: np.ndarray
+) -> Patches:
+    """Patches of a grey image (H, W) float32 around `pixels` (N, 2), at which the inverse depth must be valid."""
+    side = np.arange(-PATCH_RADIUS, PATCH_RADIUS + 1, dtype=np.float32)
     at = pixels[:, None].astype(np.float32) + np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
     rho = _sample(inverse_depth, at, cv2.INTER_NEAREST)
     centre = rho[:, rho.shape[1] // 2, None]
-    rho = np.where(np.abs(rho - centre) < NEAR * centre, rho, centre)  # NaN also takes the centre's
-    values = _sample(grey, at)
-    values -= values.mean(1, keepdims=True)
-    contrast = np.linalg.norm(values, axis=1)
+    # also replaces NaN
+    rho = np.where(np.abs(rho - centre) < MAX_RELATIVE_DIFFERENCE * centre, rho, centre)
+    values = _centred(_sample(grey, at))
+    norm = np.linalg.norm(values, axis=1)
     rays = np.concatenate([(at - K[:2, 2]) / [K[0, 0], K[1, 1]], np.ones_like(at[..., :1])], -1)
-    return Patches(rays.astype(np.float32), rho, values / np.maximum(contrast, 1)[:, None], contrast)
+    return Patches(rays.astype(np.float32), rho, values / np.maximum(norm, 1)[:, None])
 
 
-def find(
+def match_patches(
     patches: Patches,
     grey: np.ndarray,
     K: np.ndarray,
-    T: np.ndarray,
-    start: np.ndarray,
-    iterations: int = ITERATIONS,
-) -> Found:
-    """The patches in a new image (H, W) float32, from where T (4, 4), old to new camera, puts them, and start
-    (N, 2) px from there."""
-    at = _carried(patches, K, T) + start[:, None].astype(np.float32)
-    slopes = [cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0)]
-    J = np.stack([_centred(_sample(slope, at)) for slope in slopes], 1)  # (N, 2, P)
+    T_new_old: np.ndarray,
+    initial_shift: np.ndarray,
+    iterations: int = 3,
+) -> PatchMatches:
+    """Align patches with a new image (H, W) float32.
+
+    T_new_old: (4, 4) predicted motion. initial_shift: (N, 2) px, added to the warped positions.
+    """
+    at = _warp(patches, K, T_new_old) + initial_shift[:, None].astype(np.float32)
+    gradients = [cv2.Scharr(grey, cv2.CV_32F, dx, 1 - dx, scale=1 / 32) for dx in (1, 0)]
+    J = np.stack([_centred(_sample(gradient, at)) for gradient in gradients], 1)  # (N, 2, P)
     H = np.matmul(J, J.transpose(0, 2, 1)) + np.eye(2, dtype=np.float32)
     shift = np.zeros((len(at), 2), np.float32)
-    G = np.linalg.inv(H)
+    H_inverse = np.linalg.inv(H)
     for _ in range(iterations):
         values = _centred(_sample(grey, at + shift[:, None]))
-        gain = (values * patches.unit).sum(1)
-        residual = values - np.maximum(gain, 0)[:, None] * patches.unit
-        step = np.matmul(G, np.matmul(J, residual[..., None]))[..., 0]
-        shift -= np.clip(step, -LONGEST, LONGEST)
+        gain = (values * patches.normalised).sum(1)
+        residual = values - np.maximum(gain, 0)[:, None] * patches.normalised
+        step = np.matmul(H_inverse, np.matmul(J, residual[..., None]))[..., 0]
+        shift -= np.clip(step, -MAX_STEP, MAX_STEP)
     noise = (residual**2).mean(1) + 1
-    likeness = gain / np.maximum(np.linalg.norm(values, axis=1), 1)
-    return Found(at[:, at.shape[1] // 2] + shift, G * noise[:, None, None], likeness)
+    correlation = gain / np.maximum(np.linalg.norm(values, axis=1), 1)
+    pixels = at[:, at.shape[1] // 2] + shift
+    return PatchMatches(pixels, H_inverse * noise[:, None, None], correlation)
 
 
-def _carried(patches: Patches, K: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """(N, P, 2) float32 px where T puts the pixels of the patches."""
-    A = (K @ T[:3]).astype(np.float32)
-    ahead = patches.rays @ A[:, :3].T + patches.inverse_depth[..., None] * A[:, 3]
-    return ahead[..., :2] / np.maximum(ahead[..., 2:], 1e-3)
+def _warp(patches: Patches, K: np.ndarray, T_new_old: np.ndarray) -> np.ndarray:
+    """(N, P, 2) float32 px of the patches' pixels in the new image."""
+    A = (K @ T_new_old[:3]).astype(np.float32)
+    points = patches.rays @ A[:, :3].T + patches.inverse_depth[..., None] * A[:, 3]
+    return points[..., :2] / np.maximum(points[..., 2:], 1e-3)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
@@ -102,7 +107,7 @@ def _centred(values: np.ndarray) -> np.ndarray:
 
 
 def _sample(image: np.ndarray, at: np.ndarray, method: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """(N, P) float32 values of an image at (N, P, 2) px; outside, its border goes on."""
+    """(N, P) float32 values of an image at (N, P, 2) px; outside the image the value of its border."""
     if not len(at):
         return np.zeros(at.shape[:2], np.float32)
     maps = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])

@@ -1,4 +1,4 @@
-"""Odometry as the published video families do it: a network says the motion, motions are strung together."""
+"""Odometry of a pose network, as in the published video families: predicted motions are integrated."""
 
 from __future__ import annotations
 
@@ -6,43 +6,47 @@ from collections import deque
 
 import numpy as np
 
-from depth_ros.datatypes import Frame, Motion
-from depth_ros.engine import EngineSettings
-from depth_ros.estimators.video_engine import VideoEngine
-from depth_ros.geometry import rectify
+from depth_ros.datatypes import Frame, Motion, Odometry, Pose
+from depth_ros.engine import EngineSettings, EngineStatus
+from depth_ros.estimators.frame_stack import FrameStackEngine
+from depth_ros.geometry import orthonormal, rectify
 
 
 class PoseNetwork:
-    """Frame -> Motion since the frame before it; None for the first. Lengths are in the model's own unit.
+    """Frame -> Odometry, never "lost"; lengths in the model's own unit, covariances zero.
 
-    The network sees as many frames as its card says; before there are so many, the first one stands in for those
-    that are missing. Raises DepthRosError if the model is unknown, damaged or no ego_motion model.
+    The network's input holds as many frames as its card says; until enough have come, the first one is repeated.
+    Raises DepthRosError if the model is unknown, damaged or no ego_motion model.
     """
 
     def __init__(self, model: str, settings: EngineSettings = EngineSettings()) -> None:  # noqa: B008
-        self._engine = VideoEngine(model, "ego_motion", settings)
+        self._engine = FrameStackEngine(model, "ego_motion", settings)
         self.card = self._engine.card
         self._images: deque[np.ndarray] = deque(maxlen=self.card.frames)
-        self._stamp = 0
+        self.reset()
 
     @property
-    def engine_name(self) -> str:
-        """Backend, precision and size of the engine."""
-        return self._engine.name
+    def engine_status(self) -> EngineStatus:
+        """The engine that served the last frames."""
+        return self._engine.status
 
     def reset(self) -> None:
-        """Forget the frames seen: the next one is a first one."""
+        """Forget all frames and return to the origin."""
         self._images.clear()
+        self._stamp, self._T = 0, np.eye(4)
 
-    def estimate(self, frame: Frame) -> Motion | None:
-        """The motion that led to this frame; None where no frame of the same size came before it."""
+    def estimate(self, frame: Frame) -> Odometry:
+        """Odometry of one frame; "starting", without a motion, if no frame of the same size preceded it."""
         image, camera = rectify(frame.image, frame.camera)
         if self._engine.open(camera):
-            self.reset()
+            self._images.clear()
         first = not self._images
-        self._images.extend([self._engine.image(image)] * (self.card.frames if first else 1))
-        earlier, self._stamp = self._stamp, frame.stamp
-        if first:
-            return None
-        motions, *_ = self._engine.results(camera, np.stack(self._images))
-        return Motion(earlier, frame.stamp, motions[-1].astype(np.float64))
+        self._images.extend([self._engine.resized_image(image)] * (self.card.frames if first else 1))
+        motion = None
+        if not first:
+            motions, *_ = self._engine.results(camera, np.stack(self._images))
+            motion = Motion(self._stamp, frame.stamp, motions[-1].astype(np.float64))
+            self._T = orthonormal(self._T @ motion.T_old_new)
+        self._stamp = frame.stamp
+        pose = Pose(frame.stamp, self._T.copy())
+        return Odometry(frame.stamp, "starting" if first else "tracking", pose, motion)

@@ -1,4 +1,4 @@
-"""Settings of odometry from depth images."""
+"""Settings of the odometry from depth images."""
 
 from __future__ import annotations
 
@@ -6,61 +6,84 @@ from dataclasses import dataclass, replace
 
 from depth_ros.config import setting
 
-POLICIES = ("stop", "extrapolate", "null")
+LOST_POLICIES = ("stop", "extrapolate", "null")
 
 
 @dataclass(frozen=True)
 class OdometrySettings:
-    """How the camera's way is found."""
+    """Settings of OdometryEstimator: patches, error model, inlier test and behaviour while lost."""
 
-    points: int = setting(800, "patches of a key frame", "", 50, 5000)
-    pixel_std: float = setting(
-        0.15, "what the place of a patch is wrong by even where the image is without noise", "px", 0.01, 5.0
-    )
+    num_patches: int = setting(
+        800, "Approximate number of patches tracked per key frame; fewer are faster and less accurate.", "", 50, 5000
+    )  # fmt: skip
+    pixel_std: float = setting(0.15, "Position noise of a patch in a noise-free image.", "px", 0.01, 5.0)
     inverse_depth_std: float = setting(
-        0.003, "standard deviation of 1 / depth where the depth does not say its own", "1/m", 1e-5, 1.0
-    )
-    disparity_bias: float = setting(
-        1.0, "what the disparity of a pair may be off by as a whole, by a residual error of its rectification; it is "
-        "estimated on the way; 0 = nothing", "px", 0.0, 10.0,
+        0.003, "Standard deviation of the inverse depth; used where the depth has no standard deviation of its own.",
+        "1/m", 1e-5, 1.0,
     )  # fmt: skip
-    readout: float = setting(
-        0.0, "time from reading the first row of an image to the last, of a rolling shutter; negative where the image "
-        "is turned upside down", "s", -0.2, 0.2,
+    disparity_bias_std: float = setting(
+        1.0, "Prior standard deviation of the constant disparity error left by imperfect rectification; estimated "
+        "online. 0 disables.", "px", 0.0, 10.0,
     )  # fmt: skip
-    readout_std: float = setting(
-        0.02, "what that may be off by; it is estimated on the way; 0 = nothing", "s", 0.0, 0.2
-    )
-    likeness: float = setting(
-        0.7, "correlation with the key frame below which a patch is not found", "", 0.0, 1.0
-    )
-    min_inliers: int = setting(30, "patches that must agree with a motion", "", 6, 1000)
-    min_share: float = setting(0.3, "share of the patches in view that must agree", "", 0.0, 1.0)
-    max_error: float = setting(
-        1.5, "distance of a patch from where the motion puts it, to agree", "px", 0.1, 10.0
-    )
-    key_frame_share: float = setting(
-        0.5, "a new key frame is made where fewer patches of the old one agree", "", 0.1, 1.0
-    )
-    place_std: float = setting(
-        0.0029, "error of the place from frame to frame that a real camera's calibration, shutter and clock add", "m",
-        0.0, 1.0,
+    readout_time: float = setting(
+        0.0, "Prior mean of the readout time of a rolling shutter, first to last row; negative if the image is "
+        "rotated by 180 degrees.", "s", -0.2, 0.2,
     )  # fmt: skip
-    place_share: float = setting(0.0026, "the same, as a share of the way", "", 0.0, 1.0)
-    turn_std: float = setting(0.0006, "the same of the rotation", "rad", 0.0, 0.1)
-    turn_share: float = setting(0.08, "the same, as a share of the angle turned", "", 0.0, 1.0)
-    window: int = setting(3, "key frames with which a frame is aligned together", "", 1, 10)
+    readout_time_std: float = setting(
+        0.02, "Prior standard deviation of the readout time; estimated online. 0 for a global shutter.", "s", 0.0, 0.2
+    )  # fmt: skip
+    min_correlation: float = setting(
+        0.7, "Minimum correlation of a patch with its key frame; lower it for strongly changing illumination.",
+        "", 0.0, 1.0,
+    )  # fmt: skip
+    min_inliers: int = setting(
+        30, "Minimum number of inlier patches; with fewer the frame is lost.", "", 6, 1000
+    )
+    min_inlier_ratio: float = setting(
+        0.3, "Minimum ratio of inliers to patches in view; below it the frame is lost.", "", 0.0, 1.0
+    )
+    max_reprojection_error: float = setting(
+        1.5, "Maximum reprojection error of an inlier patch.", "px", 0.1, 10.0
+    )
+    key_frame_inlier_ratio: float = setting(
+        0.5, "Create a key frame when the ratio of inliers to patches of the last one falls below this value.",
+        "", 0.1, 1.0,
+    )  # fmt: skip
+    translation_noise: float = setting(
+        0.0029, "Standard deviation added to each translation axis per frame: calibration, shutter and clock errors.",
+        "m", 0.0, 1.0,
+    )  # fmt: skip
+    relative_translation_noise: float = setting(
+        0.0026, "Standard deviation added to each translation axis, as a fraction of the distance between two frames.",
+        "", 0.0, 1.0,
+    )  # fmt: skip
+    rotation_noise: float = setting(
+        0.0006, "Standard deviation added to each rotation axis per frame: calibration, shutter and clock errors.",
+        "rad", 0.0, 0.1,
+    )  # fmt: skip
+    relative_rotation_noise: float = setting(
+        0.08, "Standard deviation added to each rotation axis, as a fraction of the rotation angle between two frames.",
+        "", 0.0, 1.0,
+    )  # fmt: skip
+    window_size: int = setting(
+        3, "Number of key frames that each frame is aligned with; more reduce drift but take longer.", "", 1, 10
+    )  # fmt: skip
     when_lost: str = setting(
-        "stop",
-        "what the pose is while lost: that of the last frame; as constant velocity has it, for a bounded time; NaN",
-        choices=POLICIES,
+        "stop", "Pose while lost: the last pose (stop), constant velocity for extrapolation_timeout (extrapolate), or "
+        "NaN (null).", choices=LOST_POLICIES,
+    )  # fmt: skip
+    relocalization_timeout: float = setting(
+        1.0, "Maximum time after a loss during which frames are also aligned with the key frames before it.",
+        "s", 0.0, 60.0,
+    )  # fmt: skip
+    extrapolation_timeout: float = setting(
+        0.5, "Maximum time of the constant-velocity extrapolation while lost.", "s", 0.0, 10.0
     )
-    return_for: float = setting(
-        1.0, "how long after a loss the key frames before it are tried", "s", 0.0, 60.0
-    )
-    extrapolate_for: float = setting(0.5, "how long constant velocity is believed", "s", 0.0, 10.0)
 
 
-def ideal(settings: OdometrySettings) -> OdometrySettings:
-    """The settings for rendered images, to which no camera adds errors."""
-    return replace(settings, place_std=0.0, place_share=0.0, turn_std=0.0, turn_share=0.0)
+def without_camera_noise(settings: OdometrySettings) -> OdometrySettings:
+    """The settings for rendered images: translation and rotation noise of a real camera set to zero."""
+    return replace(
+        settings, translation_noise=0.0, relative_translation_noise=0.0, rotation_noise=0.0,
+        relative_rotation_noise=0.0,
+    )  # fmt: skip

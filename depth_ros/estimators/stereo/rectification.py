@@ -1,54 +1,60 @@
-"""What two images say about themselves as a pair, before anything is matched densely: rows and sides."""
+"""Check of a stereo pair by sparse matching: are the images rectified, and left and right not swapped?"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-WIDTH = 640
-"""Wider images are halved until they are at most so wide: 10 ms a pair."""
-FEATURES, ENOUGH = 600, 40
-"""Corners looked for in an image, and matches below which nothing is said."""
-NEAR_ROW = 2.0
-"""px of the reduced image: matches of a rectified pair are in the same row up to this."""
+MAX_WIDTH = 640
+"""px, images are halved until they are about this wide: 10 ms per pair."""
+NUM_FEATURES = 600
+"""Number of ORB corners per image."""
+MIN_MATCHES = 40
+"""Number of matches below which the pair is not judged."""
+MAX_MATCH_DISTANCE = 48
+"""Largest Hamming distance of two ORB descriptors that match."""
+MAX_ROW_DIFFERENCE = 2.0
+"""px of the reduced image, up to which matches count as being in the same row."""
 
 
-def misfit(left: np.ndarray, right: np.ndarray) -> str:
-    """Why two images (H, W, 3) uint8 are no rectified pair, left and right; empty if they look like one.
+def pair_problem(left: np.ndarray, right: np.ndarray) -> str:
+    """Why two images (H, W, 3) uint8 are not a rectified pair of left and right image; empty if no problem is found.
 
-    Corners are matched (ORB, both ways). In a rectified pair most matches lie in the same row; if fewer than
-    half do, it is not rectified. And then x left - x right is positive for what is not infinitely far: if
-    nearly all that differ are negative, the eyes are swapped.
+    ORB corners are matched. In a rectified pair most matches are in the same row: if fewer than half are, the images
+    are not rectified. The disparities x left - x right of a correct pair are positive: if nearly all of those that
+    differ from zero are negative, left and right are swapped.
     """
-    pair, shrink = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (left, right)], 1
-    while pair[0].shape[1] > WIDTH * 1.2:
-        pair, shrink = [cv2.pyrDown(x) for x in pair], 2 * shrink
-    apart = shrink * matches(*pair)
-    if len(apart) < ENOUGH:
+    pair, scale = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (left, right)], 1
+    while pair[0].shape[1] > MAX_WIDTH * 1.2:
+        pair, scale = [cv2.pyrDown(x) for x in pair], 2 * scale
+    offsets = scale * match_offsets(*pair)
+    if len(offsets) < MIN_MATCHES:
         return ""
-    same_row = np.abs(apart[:, 1]) <= NEAR_ROW * shrink
+    same_row = np.abs(offsets[:, 1]) <= MAX_ROW_DIFFERENCE * scale
     if same_row.mean() < 0.5:
         return (
-            f"the eyes are not rectified: the rows of {len(apart)} matched corners differ by "
-            f"{np.median(np.abs(apart[:, 1])):.1f} px (median); set rectified to false and give the calibration, "
-            "or calibrate anew"
+            f"the images are not rectified: the rows of {len(offsets)} matched corners differ by "
+            f"{np.median(np.abs(offsets[:, 1])):.1f} px (median); set 'rectified' to false and provide the "
+            "calibration, or recalibrate the cameras"
         )
-    moved = apart[same_row & (np.abs(apart[:, 0]) > NEAR_ROW * shrink), 0]
-    if len(moved) >= ENOUGH // 2 and (moved < 0).mean() > 0.8:
+    disparities = offsets[same_row & (np.abs(offsets[:, 0]) > MAX_ROW_DIFFERENCE * scale), 0]
+    if len(disparities) >= MIN_MATCHES // 2 and (disparities < 0).mean() > 0.8:
         return (
-            f"the eyes are swapped: {np.median(moved):.0f} px is the median disparity of {len(moved)} matched "
-            "corners, and it must be positive; exchange the topics left and right"
+            f"left and right are swapped: the median disparity is {np.median(disparities):.0f} px "
+            f"({len(disparities)} matched corners), but it must be positive; exchange the left and right topics"
         )
     return ""
 
 
-def matches(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(N, 2) x and y of the left minus those of the right corner, px, of corners that choose each other."""
-    orb = cv2.ORB.create(FEATURES, fastThreshold=10)
-    (a, of_a), (b, of_b) = (orb.detectAndCompute(image, None) for image in (left, right))
-    if of_a is None or of_b is None:
+def match_offsets(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(N, 2) px, position in the left minus position in the right image, of mutually best ORB matches."""
+    orb = cv2.ORB.create(NUM_FEATURES, fastThreshold=10)
+    (left_corners, left_descriptors), (right_corners, right_descriptors) = (
+        orb.detectAndCompute(image, None) for image in (left, right)
+    )
+    if left_descriptors is None or right_descriptors is None:
         return np.zeros((0, 2))
-    found = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(of_a, of_b)
-    good = [match for match in found if match.distance < 48]
-    points = [(a[match.queryIdx].pt, b[match.trainIdx].pt) for match in good]
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(left_descriptors, right_descriptors)
+    good = [match for match in matches if match.distance < MAX_MATCH_DISTANCE]
+    points = [(left_corners[match.queryIdx].pt, right_corners[match.trainIdx].pt) for match in good]
     return np.array([np.subtract(p, q) for p, q in points]).reshape(-1, 2)

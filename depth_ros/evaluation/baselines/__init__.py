@@ -1,1 +1,1 @@
-"""The simplest predictors that have seen the data, reported beside every model."""
+"""Simple predictors whose metrics are reported beside those of every model."""

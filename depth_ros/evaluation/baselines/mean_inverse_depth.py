@@ -1,6 +1,6 @@
-"""The simplest predictor that has seen the data: at every pixel the mean inverse depth of other images.
+"""Baseline that does not look at the image: at every pixel the mean inverse depth of other images.
 
-A network that is not clearly better has learned the set-up of the camera, not to see.
+A network that is not clearly better has learned the camera's mounting rather than the scene.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from depth_ros.errors import DepthRosError
 
 @dataclass(frozen=True)
 class MeanInverseDepth:
-    """Sums over images: total (H, W) of inverse depth, 1/m, count (H, W) of images that knew the pixel."""
+    """Sums over images: total (H, W) of inverse depth, 1/m, and count (H, W) of images valid at the pixel."""
 
     total: np.ndarray
     count: np.ndarray
 
     @staticmethod
-    def of(truths: Iterable[np.ndarray]) -> MeanInverseDepth:
-        """Of depth images (H, W) m, NaN or 0 = unknown; other sizes than the first are resized to it."""
+    def from_depths(depths: Iterable[np.ndarray]) -> MeanInverseDepth:
+        """Of depth images (H, W) m, NaN or 0 = invalid; images of other sizes are resized to the first one."""
         mean = None
-        for truth in truths:
+        for depth in depths:
             if mean is None:
-                mean = MeanInverseDepth(np.zeros(truth.shape), np.zeros(truth.shape))
-            mean = mean._with(truth, 1)
+                mean = MeanInverseDepth(np.zeros(depth.shape), np.zeros(depth.shape))
+            mean = mean._add(depth, 1)
         if mean is None or not mean.count.any():
-            raise DepthRosError("no depth to take a mean of: the baseline needs images with ground truth")
+            raise DepthRosError("no valid depth to average: the baseline needs images with ground truth")
         return mean
 
     @staticmethod
-    def shipped(file: Path, focal: float) -> MeanInverseDepth:
-        """What a model's card calls `typical`, for a camera of that focal length (px)."""
+    def from_file(file: Path, focal: float) -> MeanInverseDepth:
+        """The `mean_inverse_depth` of a model's card, for a camera with this focal length (px)."""
         mean = np.load(file, allow_pickle=False).astype(np.float64) / focal
         return MeanInverseDepth(mean, np.ones(mean.shape))
 
-    def without(self, truth: np.ndarray) -> MeanInverseDepth:
-        """The mean of the other images; `truth` must be one of those that it was made of."""
-        return self._with(truth, -1)
+    def without(self, depth: np.ndarray) -> MeanInverseDepth:
+        """The mean of the other images; `depth` must be one of those averaged."""
+        return self._add(depth, -1)
 
-    def _with(self, truth: np.ndarray, sign: int) -> MeanInverseDepth:
+    def _add(self, depth: np.ndarray, sign: int) -> MeanInverseDepth:
         height, width = self.total.shape
-        if truth.shape != self.total.shape:  # depth images have holes: no interpolation across them
-            truth = cv2.resize(truth, (width, height), interpolation=cv2.INTER_NEAREST)
-        known = np.isfinite(truth) & (truth > 0)
-        inverse = np.divide(1.0, truth, out=np.zeros((height, width)), where=known)
-        return MeanInverseDepth(self.total + sign * inverse, self.count + sign * known)
+        if depth.shape != self.total.shape:  # nearest neighbour, since depth images have holes
+            depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
+        valid = np.isfinite(depth) & (depth > 0)
+        inverse = np.divide(1.0, depth, out=np.zeros((height, width)), where=valid)
+        return MeanInverseDepth(self.total + sign * inverse, self.count + sign * valid)
 
     def predict(self, height: int, width: int) -> np.ndarray | None:
-        """(height, width) float32 m. Pixels that no image knew take the mean of their row, else of all.
+        """(height, width) float32 m; None if no image is left.
 
-        None if there is no image left.
+        Pixels that were valid in no image take the mean of their row, or else of the whole image.
         """
         if not self.count.any():
             return None

@@ -1,1 +1,1 @@
-"""Metrics of depth, disparity, trajectories, object motion and latency, each with its source."""
+"""Metrics of depth, disparity, trajectories, object motion, planes and latency, each with its source."""

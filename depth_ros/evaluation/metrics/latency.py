@@ -1,4 +1,4 @@
-"""What a list of latencies says."""
+"""Latency statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Latency:
-    """median, p95, maximum: ms. rate: images per second that the median allows. count: of samples."""
+    """median, p95, maximum: ms. rate: images per second at the median latency. count: number of samples."""
 
     median: float
     p95: float
@@ -20,7 +20,7 @@ class Latency:
 
 
 def summarise(milliseconds: Sequence[float]) -> Latency | None:
-    """Summary of latencies, ms; None of an empty list. The median forgives a slow start, p95 does not."""
+    """Statistics of latencies, ms; None for an empty list. A slow start affects p95, but not the median."""
     if not len(milliseconds):
         return None
     median, p95, maximum = (float(v) for v in np.percentile(milliseconds, [50, 95, 100]))

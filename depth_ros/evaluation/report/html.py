@@ -1,14 +1,15 @@
-"""Pieces of the page: its style, pictures with captions, colour scales and a chart, all inline."""
+"""Building blocks of HTML reports: style, images with captions, colour scales and a latency chart, all inline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from depth_ros.evaluation.report.plots import encoded
+from depth_ros.evaluation.report.plots import data_url
 
 _STYLE = """
 :root { --ink: #1c1c1a; --soft: #6d6d68; --line: #e2e2de; --strong: #0b5c4a; }
@@ -20,16 +21,16 @@ h1 { font-size: 28px; font-weight: 650; line-height: 1.2; margin: 0 0 8px; lette
 h2 { font-size: 18px; font-weight: 600; margin: 48px 0 12px; }
 h3 { font-size: 14px; font-weight: 400; color: var(--soft); margin: 0; grid-column: 1 / -1; }
 p { margin: 0; max-width: 76ch; }
-.verdict { font-size: 18px; }
+.summary { font-size: 18px; }
 .note { font-size: 13px; color: var(--soft); margin-top: 10px; }
 .tiles { display: grid; grid-template-columns: repeat(3, 1fr); margin-top: 28px;
   border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
 .tile { padding: 16px 20px; display: flex; flex-direction: column; border-left: 1px solid var(--line); }
 .tile:first-child { border-left: 0; padding-left: 0; }
-.name, .words, .beside { font-size: 14px; color: var(--soft); }
+.name, .caption, .comparison { font-size: 14px; color: var(--soft); }
 .value { white-space: nowrap; font-size: 42px; line-height: 1.15; font-weight: 650; color: var(--strong);
   font-variant-numeric: tabular-nums; letter-spacing: -.02em; }
-.beside { color: var(--ink); margin-top: 4px; }
+.comparison { color: var(--ink); margin-top: 4px; }
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: 4px 8px; margin-top: 20px;
   break-inside: avoid; }
 .strip.wide { grid-template-columns: repeat(2, 1fr); }
@@ -41,8 +42,8 @@ figcaption { font-size: 12px; color: var(--soft); padding-top: 2px; }
 .legend { width: 260px; font-size: 12px; color: var(--soft); }
 .legend img { display: block; width: 100%; height: 10px; margin: 3px 0 1px; image-rendering: auto; }
 .legend div { display: flex; justify-content: space-between; }
-.unknown { font-size: 12px; color: var(--soft); }
-.unknown i { display: inline-block; width: 22px; height: 10px; margin-right: 6px; background: #e2e2de; }
+.invalid { font-size: 12px; color: var(--soft); }
+.invalid i { display: inline-block; width: 22px; height: 10px; margin-right: 6px; background: #e2e2de; }
 table { border-collapse: collapse; width: 100%; font-size: 15px; }
 th, td { text-align: right; padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -55,8 +56,8 @@ td b { color: var(--strong); }
 svg { display: block; width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
 @media (max-width: 720px) {
-  main { padding: 24px 16px 40px; } h1 { font-size: 22px; } .verdict { font-size: 16px; }
-  .tile { padding: 12px 0 12px 12px; } .value { font-size: 25px; } .name, .words, .beside { font-size: 12px; }
+  main { padding: 24px 16px 40px; } h1 { font-size: 22px; } .summary { font-size: 16px; }
+  .tile { padding: 12px 0 12px 12px; } .value { font-size: 25px; } .name, .caption, .comparison { font-size: 12px; }
   .strip { grid-template-columns: repeat(2, 1fr); } .strip.wide, .strip.three { grid-template-columns: 1fr; }
   td.text, th.text { display: none; } .legend { width: 100%; } svg text { font-size: 24px; }
 }
@@ -65,52 +66,50 @@ svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
 """
 
 
-def style() -> str:
-    return _STYLE.strip()
-
-
-def document(title: str, parts: Sequence[str]) -> str:
-    """A whole page that stands alone."""
-    return (
+def write_document(path: Path, title: str, parts: Sequence[str]) -> None:
+    """Write a self-contained HTML file from the HTML of its parts; missing folders are created."""
+    document = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style()}</style></head>"
+        f"<title>{escape(title)}</title><style>{_STYLE.strip()}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document, encoding="utf-8")
 
 
-def tile(name: str, value: str, words: str, beside: str) -> str:
-    """One of the large figures below the title."""
+def tile(name: str, value: str, caption: str, comparison: str) -> str:
+    """One of the large numbers below the title. caption, comparison: lines below the value."""
     return (
         f'<div class="tile"><span class="name">{escape(name)}</span>'
         f'<span class="value">{escape(value)}</span>'
-        f'<span class="words">{escape(words)}</span><span class="beside">{escape(beside)}</span></div>'
+        f'<span class="caption">{escape(caption)}</span><span class="comparison">{escape(comparison)}</span></div>'
     )
 
 
-def picture(pixels: np.ndarray, caption: str, width: int) -> str:
-    """A figure of (H, W, 3) uint8 RGB, shrunk to `width` px where it is wider."""
+def figure(pixels: np.ndarray, caption: str, width: int) -> str:
+    """An image (H, W, 3) uint8 RGB with a caption, reduced to `width` px if it is wider."""
     height = round(pixels.shape[0] * width / pixels.shape[1])
     if pixels.shape[1] > width:
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     size = f'width="{pixels.shape[1]}" height="{pixels.shape[0]}"'
     return (
-        f'<figure><img src="{encoded(pixels)}" {size} alt="{escape(caption)}">'
+        f'<figure><img src="{data_url(pixels)}" {size} alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
 def legend(colours: np.ndarray, ticks: Sequence[str], caption: str) -> str:
-    """A colour scale (1, N, 3) uint8 RGB with evenly spaced ticks."""
+    """A colour scale (1, N, 3) uint8 RGB with evenly spaced tick labels."""
     labels = "".join(f"<span>{escape(tick)}</span>" for tick in ticks)
     return (
-        f'<div class="legend">{escape(caption)}<img src="{encoded(colours, "png")}" alt="colour scale">'
+        f'<div class="legend">{escape(caption)}<img src="{data_url(colours, "png")}" alt="colour scale">'
         f"<div>{labels}</div></div>"
     )
 
 
 def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int = 180) -> str:
-    """An SVG of latency, ms, by image; values far above the rest are cut at the top and marked."""
+    """SVG chart of latency, ms, by image; outliers are clipped at the top and marked."""
     left, bottom, top = 84, 28, 16
     values = np.asarray(milliseconds, float)
     limit = _round_up(1.2 * max(float(np.percentile(values, 98)), 1e-3))
@@ -124,10 +123,10 @@ def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int 
         if v > limit
     )
     grid = "".join(
-        f'<line x1="{left}" x2="{width}" y1="{_level(share, height):.1f}" y2="{_level(share, height):.1f}" '
-        f'stroke="#e2e2de"/><text x="{left - 8}" y="{_level(share, height) + 4:.1f}" text-anchor="end">'
-        f"{share * limit:g} ms</text>"
-        for share in (0, 0.5, 1)
+        f'<line x1="{left}" x2="{width}" y1="{_level(ratio, height):.1f}" y2="{_level(ratio, height):.1f}" '
+        f'stroke="#e2e2de"/><text x="{left - 8}" y="{_level(ratio, height) + 4:.1f}" text-anchor="end">'
+        f"{ratio * limit:g} ms</text>"
+        for ratio in (0, 0.5, 1)
     )
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="latency in milliseconds by image">{grid}'
@@ -137,11 +136,11 @@ def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int 
     )
 
 
-def _level(share: float, height: int, top: int = 16, bottom: int = 28) -> float:
-    return top + (height - top - bottom) * (1 - share)
+def _level(ratio: float, height: int, top: int = 16, bottom: int = 28) -> float:
+    return top + (height - top - bottom) * (1 - ratio)
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 5, 6, 8, 10 times a power of ten: halves of them are short numbers too."""
+    """Round up to 1, 2, 4, 5, 6, 8 or 10 times a power of ten, whose halves are short numbers too."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(next(step for step in (1, 2, 4, 5, 6, 8, 10) if step * power >= value) * power)

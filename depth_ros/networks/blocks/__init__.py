@@ -1,1 +1,1 @@
-"""Building blocks that two or more families truly share."""
+"""Parts of networks and losses that several families share, or that are split off from the file of one family."""

@@ -1,14 +1,12 @@
-"""How two clouds of neighbouring frames lie on each other, and what that says about depth and ego-motion.
+"""Alignment of the point clouds of neighbouring frames, as a loss for depth and ego-motion.
 
-Mahjourian et al., CVPR 2018, section 3.3: iterative closest points between the cloud of one frame, moved by the
-ego-motion, and that of the other. What is left over, T' and a residual for every point, should be zero. The
-search has no useful derivative, so that gradients are defined: a correction of the motion pushes the motion, and
-a residual pushes its point.
+Mahjourian et al., CVPR 2018, section 3.3: iterative closest point (ICP) between the cloud of one frame, transformed by
+the ego-motion, and that of the other. The remaining motion T' and the residual of every point should be zero. ICP has
+no useful derivative, so gradients are defined instead: T' acts on the motion, a residual on its point.
 
-Two things differ from the paper's ICP. A point is matched with what the other camera sees in its direction,
-which costs one projection instead of a search; and distances are taken to the plane there instead of to a point
-(Chen and Medioni 1992), since two cameras never sample the same points of a surface. Both make it exact and
-fast: a few steps of Gauss-Newton.
+Two things differ from the paper's ICP. Points are associated by projection into the other camera instead of a search,
+and distances are measured to the plane at the associated point instead of to the point (Chen and Medioni 1992), since
+two cameras never sample the same points of a surface. Both make it exact and fast: a few Gauss-Newton steps.
 """
 
 from __future__ import annotations
@@ -19,79 +17,87 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from depth_ros.networks.blocks.synthesis import compose, matrix_from, move, project, vector_from
+from depth_ros.networks.blocks.synthesis import (
+    compose,
+    matrix_from_vector,
+    project,
+    transform_points,
+    vector_from_matrix,
+)
 
 ITERATIONS = 10
-JUMP = 0.05
-"""Relative difference of depth between neighbours from which on they are on different surfaces."""
-
-LARGEST = 0.1
-"""One step turns by no more than so many rad, and moves by no more than this share of the mean depth."""
-FIRST, SHRINK, LAST = 0.2, 0.6, 1e-3
-"""Distance of a match, relative to depth, from which on it is no match: in the first step, factor, in the end."""
+EDGE_THRESHOLD = 0.05
+"""Relative second difference of inverse depth above which neighbours are on different surfaces."""
+MAX_STEP = 0.1
+"""Limit of the rotation of one step, rad, and of its translation relative to the mean depth."""
+INITIAL_GATE, GATE_DECAY, FINAL_GATE = 0.2, 0.6, 1e-3
+"""Maximum distance of an association relative to depth: in the first step, its factor per step, its lower limit."""
 
 
 def align(
     points: Tensor, target: Tensor, K: Tensor, iterations: int = ITERATIONS
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rigid T' (B, 4, 4) that lays `points` onto `target`, both (B, 3, H, W), what is left over and where.
+    """Rigid T' (B, 4, 4) that aligns `points` with `target`, both (B, 3, H, W), residuals and matches.
 
-    target: the cloud of an image with intrinsics K, pixel by pixel; points: any cloud in the same frame. NaN is
-    unknown. The residuals (B, 3, H, W) lead from T' points to the plane that they were matched with, 0 where
-    `matched`, (B, 1, H, W) 0 or 1, says none. Convergence as every ICP's: motions of some pixels.
+    target: the cloud of an image with intrinsics K, in image order; points: any cloud in the same frame; NaN = invalid.
+    Residuals (B, 3, H, W) are the vectors from the transformed points to their planes, 0 where `matched`, (B, 1, H, W),
+    is 0. As with every ICP, the region of convergence is a motion of some pixels.
     """
-    normals, known = surface(target)
+    normals, normal_valid = surface_normals(target)
     valid = torch.isfinite(points).all(1, keepdim=True)
     points, target = torch.where(valid, points, 0.0), torch.nan_to_num(target)
     T = torch.eye(4, dtype=points.dtype, device=points.device).repeat(len(points), 1, 1)
     moved = points
     for i in range(iterations):
-        normal, distance, matched = _matched(moved, target, normals, known, valid, K)
-        weight = _weight(distance, matched, moved[:, 2:], max(FIRST * SHRINK**i, LAST))
-        T = compose(matrix_from(_step(moved, normal, distance, weight)), T)
-        moved = move(T, points)
-    normal, distance, matched = _matched(moved, target, normals, known, valid, K)
+        normal, distance, matched = _associate(moved, valid, (target, normals, normal_valid), K)
+        weight = _weight(distance, matched, moved[:, 2:], max(INITIAL_GATE * GATE_DECAY**i, FINAL_GATE))
+        T = compose(matrix_from_vector(_step(moved, normal, distance, weight)), T)
+        moved = transform_points(T, points)
+    normal, distance, matched = _associate(moved, valid, (target, normals, normal_valid), K)
     return T, normal * distance, matched
 
 
-def surface(cloud: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit normals (B, 3, H, W) of a cloud in image order, and where they can be trusted, (B, 1, H, W) 0 or 1."""
+def surface_normals(cloud: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit normals (B, 3, H, W) of a cloud in image order, and their validity (B, 1, H, W), 0 or 1."""
     padded = F.pad(cloud, (1, 1, 1, 1), mode="replicate")
     across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
     down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
     normal = torch.linalg.cross(across, down, dim=1)
     length = normal.norm(dim=1, keepdim=True)
     inverse_z = 1 / padded[:, 2:]
-    bend = [  # second differences of inverse depth: 0 on a plane, large at an edge
+    bend = [  # second differences of inverse depth: 0 on a plane, large at edges
         (inverse_z[:, :, 1:-1, 2:] + inverse_z[:, :, 1:-1, :-2] - 2 * inverse_z[:, :, 1:-1, 1:-1]).abs(),
         (inverse_z[:, :, 2:, 1:-1] + inverse_z[:, :, :-2, 1:-1] - 2 * inverse_z[:, :, 1:-1, 1:-1]).abs(),
     ]
-    flat = torch.maximum(*bend) * cloud[:, 2:] < JUMP
-    known = (length > 0) & torch.isfinite(length) & flat
-    return torch.where(known, normal / length, 0.0), known.to(cloud.dtype)
+    flat = torch.maximum(*bend) * cloud[:, 2:] < EDGE_THRESHOLD
+    valid = (length > 0) & torch.isfinite(length) & flat
+    return torch.where(valid, normal / length, 0.0), valid.to(cloud.dtype)
 
 
-def _matched(
-    points: Tensor, target: Tensor, normals: Tensor, known: Tensor, valid: Tensor, K: Tensor
+def _associate(
+    points: Tensor, valid: Tensor, target: tuple[Tensor, Tensor, Tensor], K: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normal of the plane that each point is matched with, signed distance to it, and where there is one."""
-    height, width = target.shape[2:]
+    """Associate points by projection; returns normals of their planes, signed distances to these, and matches.
+
+    target: cloud, normals and validity of the normals, in image order.
+    """
+    cloud, normals, normal_valid = target
+    height, width = cloud.shape[2:]
     x, y = project(points, K).round().split(1, 1)
-    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height) & valid
-    index = torch.where(seen, y * width + x, 0.0).long().flatten(2)
+    visible = (x >= 0) & (x < width) & (y >= 0) & (y < height) & valid
+    index = torch.where(visible, y * width + x, 0.0).long().flatten(2)
 
     def at(values: Tensor) -> Tensor:
-        return (
-            values.flatten(2).gather(2, index.expand(-1, values.shape[1], -1)).unflatten(2, (height, width))
-        )
+        expanded = index.expand(-1, values.shape[1], -1)
+        return values.flatten(2).gather(2, expanded).unflatten(2, (height, width))
 
-    matched = seen * at(known)
+    matched = visible * at(normal_valid)
     normal = at(normals)
-    return normal, matched * (normal * (at(target) - points)).sum(1, keepdim=True), matched
+    return normal, matched * (normal * (at(cloud) - points)).sum(1, keepdim=True), matched
 
 
 def _weight(distance: Tensor, matched: Tensor, z: Tensor, bound: float) -> Tensor:
-    """Tukey's weight of every match, by its distance relative to z: none from `bound` on, or 7 medians if more."""
+    """Tukey's weight of every match by its distance relative to z; 0 beyond `bound` or 7 medians, if larger."""
     relative = distance.abs() / z.abs().clamp(min=1e-3)
     median = torch.where(matched > 0, relative, torch.nan).flatten(1).nanmedian(1).values.nan_to_num(1.0)
     bounds = (7 * median).clamp(min=bound)[:, None, None, None]
@@ -99,7 +105,7 @@ def _weight(distance: Tensor, matched: Tensor, z: Tensor, bound: float) -> Tenso
 
 
 def _step(points: Tensor, normal: Tensor, distance: Tensor, weight: Tensor) -> Tensor:
-    """The small motion (B, 6) that brings the points closest to their planes, by Gauss-Newton."""
+    """Gauss-Newton step: the small motion (B, 6) that minimises the weighted distances of points to their planes."""
     J = torch.cat([normal, torch.linalg.cross(points, normal, dim=1)], 1).flatten(2).double()
     weighted = J * weight.flatten(2)
     A = weighted @ J.transpose(1, 2)
@@ -107,29 +113,31 @@ def _step(points: Tensor, normal: Tensor, distance: Tensor, weight: Tensor) -> T
     damping = 1e-9 * A.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] + 1e-12
     step = torch.linalg.solve(A + damping * torch.eye(6, device=A.device), b)[:, :, 0].to(points.dtype)
     z = points[:, 2].abs().mean((1, 2))[:, None]
-    bound = LARGEST * torch.cat([z.expand(-1, 3), torch.ones_like(z).expand(-1, 3)], 1)
-    return torch.maximum(torch.minimum(step, bound), -bound)  # clouds that do not fit may ask for anything
+    bound = MAX_STEP * torch.cat([z.expand(-1, 3), torch.ones_like(z).expand(-1, 3)], 1)
+    return torch.maximum(torch.minimum(step, bound), -bound)  # unlimited for clouds that do not fit
 
 
 class _Alignment(torch.autograd.Function):
+    """`align` with the gradients that `alignment` defines."""
+
     @staticmethod
     def forward(ctx: Any, vector: Tensor, moved: Tensor, target: Tensor, K: Tensor, iterations: int) -> Any:
         T, residual, _ = align(moved, target, K, iterations)
-        return vector_from(T), residual
+        return vector_from_matrix(T), residual
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        of_correction, of_residual = gradients
-        return -of_correction, -of_residual, None, None, None
+        correction_gradient, residual_gradient = gradients
+        return -correction_gradient, -residual_gradient, None, None, None
 
 
 def alignment(
     vector: Tensor, cloud: Tensor, target: Tensor, K: Tensor, iterations: int = ITERATIONS
 ) -> tuple[Tensor, Tensor]:
-    """The correction (B, 6) of `align` after the motion `vector` (B, 6) of `cloud`, and the residuals.
+    """The motion (B, 6) and residuals (B, 3, H, W) of `align` for `cloud` transformed by the motion `vector` (B, 6).
 
-    Differentiable by the rule above: minus the gradient of the correction goes to the vector, minus that of the
-    residuals to the points of `cloud`; `target` gets none (it has its turn when the pair changes places).
+    Gradients are defined: the negative gradient of the motion goes to `vector`, that of the residuals to the points of
+    `cloud`. `target` gets none; it gets them when the loss is computed for the pair in the other direction.
     """
-    moved = move(matrix_from(vector).detach(), cloud)
+    moved = transform_points(matrix_from_vector(vector).detach(), cloud)
     return _Alignment.apply(vector, moved, target.detach(), K, iterations)

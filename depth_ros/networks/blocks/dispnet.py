@@ -1,13 +1,13 @@
-"""The depth network of SfMLearner and of those that followed it (Zhou et al., CVPR 2017, appendix).
+"""The depth network of SfMLearner, vid2depth and struct2depth (Zhou et al., CVPR 2017, appendix).
 
-After DispNet (Mayer et al. 2016): names are those of the released checkpoints.
+A variant of DispNet (Mayer et al., CVPR 2016). Layer names are those of the released checkpoints.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, cat, nn
 
-from depth_ros.networks.blocks.layers import Layers, disparity_of, like
+from depth_ros.networks.blocks.video_layers import Layers, crop_to, decode_disparity
 
 WIDTHS = (32, 64, 128, 256, 512, 512, 512)
 KERNELS = (7, 5, 3, 3, 3, 3, 3)
@@ -19,7 +19,7 @@ class DispNet(nn.Module):
 
     def __init__(self, layers: Layers) -> None:
         super().__init__()
-        self.twice = layers.double
+        self.upsample = layers.upsample_bilinear
         channels, widths = 3, layers.widths(*WIDTHS)
         for level, (width, kernel) in enumerate(zip(widths, KERNELS, strict=True), 1):
             self.add_module(f"cnv{level}", layers.conv(channels, width, kernel, 2))
@@ -40,15 +40,15 @@ class DispNet(nn.Module):
         for level in range(1, 8):
             skips.append(part(f"cnv{level}b")(part(f"cnv{level}")(skips[-1])))
         x = skips[7]
-        found: list[Tensor] = []
+        disparities: list[Tensor] = []
         for level in range(7, 0, -1):
             skip = skips[level - 1]
-            parts = [like(part(f"upcnv{level}")(x), skip)]
+            parts = [crop_to(part(f"upcnv{level}")(x), skip)]
             if level > 1:
                 parts.append(skip)
             if level < SCALES:
-                parts.append(self.twice(found[-1]).to(x.dtype))
+                parts.append(self.upsample(disparities[-1]).to(x.dtype))
             x = part(f"icnv{level}")(cat(parts, 1))
             if level <= SCALES:
-                found.append(disparity_of(part(f"disp{level}")(x)))
-        return found[::-1]
+                disparities.append(decode_disparity(part(f"disp{level}")(x)))
+        return disparities[::-1]

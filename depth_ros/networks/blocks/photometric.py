@@ -1,4 +1,4 @@
-"""How unlike two images are, and how rough a map is where its image is plain.
+"""Photometric distances of images and edge-aware smoothness of maps.
 
 Images are float (B, C, H, W) in [0, 1].
 """
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class _Mean3x3(torch.autograd.Function):
-    """Sums of slices: on a CPU six to seven times as fast as `avg_pool2d`, which was a third of a training step."""
+    """Means as sums of slices: on a CPU 6 to 7 times as fast as `avg_pool2d`, which took a third of a training step."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -28,12 +28,12 @@ class _Mean3x3(torch.autograd.Function):
 
 
 def mean_3x3(x: torch.Tensor) -> torch.Tensor:
-    """Means of the 3x3 windows of (B, C, H, W), without padding: (B, C, H - 2, W - 2)."""
+    """(B, C, H, W) -> (B, C, H - 2, W - 2): means of 3x3 windows, without padding."""
     return _Mean3x3.apply(x)
 
 
 def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of 3x3 windows, without padding: (B, C, H - 2, W - 2), 1 = identical.
+    """Structural similarity (B, C, H - 2, W - 2) of 3x3 windows, without padding; 1 = identical.
 
     Wang et al. 2004, with a mean filter instead of a Gaussian and the biased variance E[x^2] - E[x]^2
     (Godard et al., CVPR 2017). C1 = 0.01^2, C2 = 0.03^2.
@@ -48,7 +48,7 @@ def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def appearance(image: torch.Tensor, synthesised: torch.Tensor, ssim_weight: float = 0.85) -> torch.Tensor:
-    """Mean distance of an image from its synthesis: SSIM and L1, weighed against each other.
+    """Mean photometric distance of an image from its synthesis: weighted sum of SSIM and L1.
 
     w * mean(clip((1 - SSIM) / 2, 0, 1)) + (1 - w) * mean|I - I'| (Godard et al., equation 2).
     """
@@ -57,10 +57,10 @@ def appearance(image: torch.Tensor, synthesised: torch.Tensor, ssim_weight: floa
 
 
 def smoothness(values: torch.Tensor, image: torch.Tensor, axes: str = "xy") -> torch.Tensor:
-    """Mean of |values'| * exp(-|image'|) along each of `axes` ("x", "y" or "xy"), and their sum.
+    """Edge-aware smoothness: the mean of |values'| * exp(-|image'|), summed over `axes` ("x", "y" or "xy").
 
-    values: (B, 1, H, W). ' is the difference of neighbours, |image'| averaged over the channels: steps in
-    `values` are cheap where the image has an edge (Godard et al., equation 3).
+    values: (B, 1, H, W). ' denotes the difference of neighbours; |image'| is averaged over the channels. Steps of
+    `values` cost less at edges of the image (Godard et al., equation 3).
     """
     total = values.new_zeros(())
     for axis in axes:

@@ -1,7 +1,8 @@
-"""Planes of a camera in torch: their depth at every pixel, fitting them to depth, matching them to each other.
+"""Planes in torch: their depth at every pixel, fitting them to a depth map, matching them to each other.
 
-A plane is the vector p = n d (m): unit normal away from the camera times the distance to its centre, so that its
-points are those with p . X = p . p. No sign and no length is free. Optical frames; `rays` (B, 3, H, W) have z = 1.
+A plane is the vector p = n d (m): the unit normal, pointing away from the camera, times the distance from the camera
+centre. Its points X satisfy p . X = p . p; neither sign nor length is ambiguous. All is in the optical frame; `rays`
+(B, 3, H, W) have z = 1.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NEAREST_SLOPE = 1e-4
-"""|n . ray| below this counts as this: the plane is seen from its edge."""
-FARTHEST = 1.0
-"""m^2, squared distance of two planes from which on it counts no more where masks are matched."""
+MIN_SLOPE = 1e-4
+"""Lower limit of |n . ray|, of planes seen edge-on."""
+MAX_SQUARED_DISTANCE = 1.0
+"""m^2; limit of the squared distance of two planes where masks are matched too."""
 
 
 def pixel_rays(intrinsics: Tensor, size: Sequence[int], step: int = 1) -> Tensor:
-    """(B, 3, H, W) rays with z = 1 of the pixels of an image of size (H, W) with these intrinsics (B, 3, 3).
+    """(B, 3, H, W) rays with z = 1 through the pixels of an image of size (H, W) with intrinsics (B, 3, 3).
 
-    step: one ray for each cell of step x step px, through the cell's middle; the size counts cells.
+    step: one ray through the centre of each cell of step x step px; the size is then in cells.
     """
     height, width = size
     middle = 0.5 * (step - 1)
@@ -32,68 +33,74 @@ def pixel_rays(intrinsics: Tensor, size: Sequence[int], step: int = 1) -> Tensor
     return torch.stack([x, y, torch.ones_like(x)], 1)
 
 
-def plane_depths(planes: Tensor, rays: Tensor, farthest: float) -> Tensor:
-    """(B, K, H, W) depth along the optical axis, m, within [0, farthest], of planes (B, K, 3).
+def plane_depths(planes: Tensor, rays: Tensor, max_depth: float) -> Tensor:
+    """(B, K, H, W) depth along the optical axis, m, clamped to [0, max_depth], of planes (B, K, 3).
 
-    Z = |p| / (ray . n) (PlaneNet, section 4): 0 where the ray leaves the plane behind the camera.
+    Z = |p| / (ray . n) (PlaneNet, section 4); 0 where the plane is behind the camera.
     """
     distance = planes.square().sum(2).clamp(min=1e-12).sqrt()
     normals = planes / distance[..., None]
-    # no matrix product: on GPUs and in mixed precision those round to 10 or 7 bits
+    # no matrix product: on GPUs and in mixed precision it would round to 10 or 7 bits
     n, r = normals[..., None, None], rays[:, None]
     slope = n[:, :, 0] * r[:, :, 0] + n[:, :, 1] * r[:, :, 1] + n[:, :, 2] * r[:, :, 2]
-    slope = torch.where(slope.abs() < NEAREST_SLOPE, slope.new_tensor(NEAREST_SLOPE), slope)
-    return (distance[..., None, None] / slope).clamp(0.0, farthest)
+    slope = torch.where(slope.abs() < MIN_SLOPE, slope.new_tensor(MIN_SLOPE), slope)
+    return (distance[..., None, None] / slope).clamp(0.0, max_depth)
 
 
-def equations(planes: Tensor) -> Tensor:
-    """(B, K, 4): unit normal towards the camera and offset >= 0 m, n . X + d = 0, of planes (B, K, 3)."""
+def plane_equations(planes: Tensor) -> Tensor:
+    """(B, K, 4) of planes (B, K, 3): unit normal towards the camera and offset d >= 0 m, with n . X + d = 0."""
     distance = planes.square().sum(2, keepdim=True).clamp(min=1e-12).sqrt()
     return torch.cat([-planes / distance, distance], 2)
 
 
-def fit(inverse_depth: Tensor, rays: Tensor, share: Tensor, prior: Tensor, trust: float = 1e-4) -> Tensor:
-    """Planes (B, K, 3) through a depth map, one for each soft segment, near `prior` (B, K, 3) where little is seen.
+def fit_planes(
+    inverse_depth: Tensor, rays: Tensor, segments: Tensor, prior: Tensor, prior_weight: float = 1e-4
+) -> Tensor:
+    """Planes (B, K, 3) fitted to a depth map, one for each soft segment.
 
-    On a plane the inverse depth is linear in the ray: 1 / Z = (p / p . p) . ray. Least squares of the relative
-    error, with weights share (B, K, H, W) in 0..1; inverse_depth (B, H, W) 1/m. `trust` is the weight of the
-    prior's slope, in (radian of ray)^2, and of its depth, as a share of the image.
+    On a plane the inverse depth is linear in the ray: 1 / Z = (p / p . p) . ray. The relative error is minimised by
+    least squares. inverse_depth: (B, H, W) 1/m. segments: (B, K, H, W) in 0..1. prior: (B, K, 3), planes that small
+    segments stay close to. prior_weight: of the prior's slope, in (rad of ray)^2, and of its depth, as a fraction of
+    the image.
     """
     first = prior / prior.square().sum(2, keepdim=True).clamp(min=1e-6)
     s = inverse_depth.flatten(1)[:, None]
     x, y = rays[:, 0].flatten(1)[:, None], rays[:, 1].flatten(1)[:, None]
-    total = share.mean((2, 3))
-    weight = share.flatten(2) / s.square().clamp(min=1e-4)
+    area = segments.mean((2, 3))
+    weight = segments.flatten(2) / s.square().clamp(min=1e-4)
     weight = weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
     mean_x, mean_y, mean_s = ((weight * value).sum(2, keepdim=True) for value in (x, y, s))
     dx, dy, ds = x - mean_x, y - mean_y, s - mean_s
     xx, xy, yy = (weight * dx * dx).sum(2), (weight * dx * dy).sum(2), (weight * dy * dy).sum(2)
     xs, ys = (weight * dx * ds).sum(2), (weight * dy * ds).sum(2)
-    soft = trust / total.clamp(min=1e-6)
-    xx, yy, xs, ys = xx + soft, yy + soft, xs + soft * first[..., 0], ys + soft * first[..., 1]
+    slope_weight = prior_weight / area.clamp(min=1e-6)
+    xx, yy = xx + slope_weight, yy + slope_weight
+    xs, ys = xs + slope_weight * first[..., 0], ys + slope_weight * first[..., 1]
     over = 1 / (xx * yy - xy * xy).clamp(min=1e-12)
     slope_x, slope_y = (yy * xs - xy * ys) * over, (xx * ys - xy * xs) * over
     mean_x, mean_y, mean_s = mean_x[..., 0], mean_y[..., 0], mean_s[..., 0]
-    there = first[..., 0] * mean_x + first[..., 1] * mean_y + first[..., 2]
-    level = (total * mean_s + trust * there) / (total + trust)
+    prior_s = first[..., 0] * mean_x + first[..., 1] * mean_y + first[..., 2]
+    level = (area * mean_s + prior_weight * prior_s) / (area + prior_weight)
     q = torch.stack([slope_x, slope_y, level - slope_x * mean_x - slope_y * mean_y], 2)
     return q / q.square().sum(2, keepdim=True).clamp(min=1e-6)
 
 
-def match(predicted: Tensor, truth: Tensor, how: str, unlike: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """For each true plane (B, P, 3), NaN = none, the index (B, P) of its prediction (B, K, 3), and what is valid.
+def match_planes(
+    predicted: Tensor, ground_truth: Tensor, matching: str, mask_cost: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """For each true plane (B, P, 3), NaN = none: index (B, P) of its prediction (B, K, 3), and validity (B, P).
 
-    how: "nearest" by distance of the vectors, as published; "hungarian": one to one at least total squared distance
-    (true planes beyond K take the nearest); or "masks": one to one too, but the distance counts for `FARTHEST` at
-    most, and `unlike` (B, P, K), how badly the masks agree, is added to it.
+    matching: "nearest": least distance of the vectors, as published. "hungarian": one to one with the least sum of
+    squared distances (true planes beyond K take the nearest). "masks": one to one, too, with squared distances limited
+    to `MAX_SQUARED_DISTANCE` plus `mask_cost` (B, P, K), which is required: the disagreement of the masks.
     """
-    valid = torch.isfinite(truth).all(2)
-    cost = (truth.nan_to_num()[:, :, None] - predicted[:, None]).square().sum(3)
-    if how == "masks":
-        assert unlike is not None, "to match masks, say how unlike they are"
-        cost = cost.clamp(max=FARTHEST) + unlike
+    valid = torch.isfinite(ground_truth).all(2)
+    cost = (ground_truth.nan_to_num()[:, :, None] - predicted[:, None]).square().sum(3)
+    if matching == "masks":
+        assert mask_cost is not None, "matching 'masks' needs mask_cost"
+        cost = cost.clamp(max=MAX_SQUARED_DISTANCE) + mask_cost
     index = cost.argmin(2)
-    if how != "nearest":
+    if matching != "nearest":
         from scipy.optimize import linear_sum_assignment
 
         costs = cost.detach().float().cpu().numpy()
@@ -104,13 +111,13 @@ def match(predicted: Tensor, truth: Tensor, how: str, unlike: Tensor | None = No
     return index, valid
 
 
-def over_masks(masks: Tensor, values: Tensor) -> Tensor:
+def sums_over_masks(masks: Tensor, values: Tensor) -> Tensor:
     """(B, P, K) sums of values (B, K, H, W) over masks (B, P, H, W)."""
     return masks.flatten(2) @ values.flatten(2).transpose(1, 2)
 
 
-def overlaps(masks: Tensor, share: Tensor) -> Tensor:
+def soft_iou(masks: Tensor, segments: Tensor) -> Tensor:
     """(B, P, K) intersection over union of masks (B, P, H, W) and soft segments (B, K, H, W), in 0..1."""
-    common = over_masks(masks, share)
-    together = masks.sum((2, 3))[:, :, None] + share.sum((2, 3))[:, None] - common
-    return common / together.clamp(min=1e-6)
+    intersection = sums_over_masks(masks, segments)
+    union = masks.sum((2, 3))[:, :, None] + segments.sum((2, 3))[:, None] - intersection
+    return intersection / union.clamp(min=1e-6)

@@ -1,1 +1,1 @@
-"""ROS inputs of the nodes: subscriptions that decode and pair messages."""
+"""ROS inputs of the nodes: life-cycle entities that subscribe, pair and decode messages."""

@@ -1,200 +1,248 @@
-"""Images with their camera_info from a topic, raw or compressed: the newest frame wins."""
+"""Camera input: images with their camera_info, raw or compressed."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from depth_ros.config import setting
 from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.messages import camera_from, depth_from, frame_from, stamp_ns
+from depth_ros.messages.decode import camera_from, depth_from, frame_from, stamp_ns
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+ImageMessage: TypeAlias = "Image | CompressedImage"
 
-def newest(kept: int = 1) -> QoSProfile:
-    """While a callback works, the middleware replaces the images that it holds: no queue, no thread of ours."""
-    return QoSProfile(depth=kept, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-NEWEST = newest()
-
-LARGE = 500_000
-"""Bytes; larger messages are lost in Fast DDS's default shared memory segment of 512 KiB."""
+CAMERAS_KEPT = 64
+"""Cameras kept to match images that are decoded later: 2 s at 30 Hz."""
+SHARED_MEMORY_LIMIT = 500_000
+"""Bytes; larger messages do not fit into Fast DDS's default shared-memory segment of 512 KiB and are mostly lost."""
 
 
-class CameraInput:
-    """Subscribes `image` (or `image/compressed`) and `camera_info`, best effort, of `node`; below `eye`, if given.
+class ImageCallback(Protocol):
+    """Callback for one image."""
 
-    Every image goes to `on_image`; `frame` or `depth` then decodes it. What is wrong with the input, short of the
-    decoding, is said to `complain`. rectified: the image is so already, camera_info's P describes it. image: the
-    name of its topic. kept: images that wait while a callback works; the newest, unless an older one is to be paired.
+    def __call__(self, image: ImageMessage, /) -> None: ...
+
+
+class QosEvent(Protocol):
+    """Incompatible-QoS event of a publisher or subscription."""
+
+    @property
+    def last_policy_kind(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Parameters of every node that subscribes to images."""
+
+    image_transport: str = setting(
+        "raw",
+        "Transport of the images: subscribe to `image` or to `image/compressed`.",
+        choices=("raw", "compressed"),
+    )
+    rectified: bool = setting(
+        False, "The images are already rectified: P of camera_info describes them and D is ignored."
+    )
+
+
+class CameraInput(ManagedEntity):
+    """Best-effort subscriptions to `image` (or `image/compressed`) and `camera_info`.
+
+    Once a camera_info has arrived, every image is passed to `on_image`; `frame` or `depth` decodes it, in any thread.
+    Problems other than decoding errors are passed to `warn`. namespace: prefix of both topics, e.g. "left".
+    queue_depth: images that the middleware holds while a callback runs; 1 unless older images have to be paired.
     """
 
     def __init__(
-        self,
-        node: Node,
-        transport: str,
-        rectified: bool,
-        on_image: Callable[[Any], None],
-        complain: Callable[[str], None],
-        eye: str = "",
-        image: str = "image",
-        kept: int = 1,
-    ) -> None:
-        self.node, self.rectified = node, rectified
-        self.on_image, self.complain = on_image, complain
-        self.received = self.dropped = 0
-        self.camera: Camera | None = None
-        self._stamp = 0
-        self._sequence: tuple[bytes | None, int] = (b"", 0)
-        self._camera_problem = ""
+        self, node: Node, settings: CameraSettings, on_image: ImageCallback, warn: Callable[[str], None],
+        namespace: str = "", image_topic: str = "image", queue_depth: int = 1,
+    ) -> None:  # fmt: skip
+        self._node, self._settings, self._queue_depth = node, settings, queue_depth
+        self._on_image, self._warn = on_image, warn
         # A remapping of `image` must carry over to `image/compressed`, as with image_transport.
-        suffix = "/compressed" if transport == "compressed" else ""
-        below = f"{eye}/" if eye else ""
-        self.topic = node.resolve_topic_name(below + image) + suffix
-        self.info_topic = node.resolve_topic_name(below + "camera_info")
-        # Humble's callbacks are not told the sequence number.
+        suffix = "/compressed" if settings.image_transport == "compressed" else ""
+        prefix = f"{namespace}/" if namespace else ""
+        self.topic = node.resolve_topic_name(prefix + image_topic) + suffix
+        self.info_topic = node.resolve_topic_name(prefix + "camera_info")
+        self._image_type = CompressedImage if suffix else Image
+        self._subscriptions: list[Subscription] = []
+        self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.received = self.dropped = 0
+        self._cameras: dict[int, Camera] = {}  # by stamp, in order of arrival
+        self._camera_problem = ""
+        self._last_stamp = 0
+        self._last_sequence: tuple[bytes | None, int] = (b"", 0)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._reset()
+        # Humble does not pass message info to callbacks.
         receive = self._receive_counted if hasattr(Subscription, "CallbackType") else self._receive
-        self.kind = CompressedImage if suffix else Image
         self._subscriptions = [
-            self._subscribe(CameraInfo, self.info_topic, self._receive_info, NEWEST),
-            self._subscribe(self.kind, self.topic, receive, newest(kept)),
+            self._subscribe(CameraInfo, self.info_topic, self._receive_info, 1),
+            self._subscribe(self._image_type, self.topic, receive, self._queue_depth),
         ]
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        return TransitionCallbackReturn.SUCCESS
 
     def _subscribe(
-        self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile
+        self, message_type: type, topic: str, callback: Callable[..., None], queue_depth: int
     ) -> Subscription:
-        def incompatible(event: Any) -> None:
-            self.complain(incompatible_text(topic, "publisher", event))
+        def on_incompatible_qos(event: QosEvent) -> None:
+            self._warn(incompatible_qos_text(topic, "publisher", event))
 
-        return self.node.create_subscription(
-            kind, topic, callback, qos,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
+        return self._node.create_subscription(
+            message_type, topic, callback,
+            QoSProfile(depth=queue_depth, reliability=ReliabilityPolicy.BEST_EFFORT),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible_qos),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
 
     @property
-    def ready(self) -> bool:
-        """Whether a camera_info has come, usable or not: before that images are of no use."""
-        return bool(self.camera or self._camera_problem)
+    def has_camera_info(self) -> bool:
+        """Whether a camera_info has arrived, valid or not. Images are ignored before that."""
+        return bool(self._cameras or self._camera_problem)
 
-    def destroy(self) -> None:
-        for subscription in self._subscriptions:
-            self.node.destroy_subscription(subscription)
+    def frame(self, message: ImageMessage) -> Frame:
+        """Decode an image. Raises DepthRosError if the image or its camera_info is invalid."""
+        return frame_from(message, self.camera_of(message))
 
-    def frame(self, message: Any) -> Frame:
-        """The decoded frame. Raises DepthRosError where image or camera_info are unusable."""
-        return frame_from(message, self.usable_camera())
+    def depth(self, message: Image, image: np.ndarray | None = None) -> Depth:
+        """Decode a depth image. image: (H, W, 3) uint8 RGB of the same view; grey if None.
 
-    def depth(self, message: Any, image: np.ndarray | None = None) -> Depth:
-        """A depth image with its camera, and the image (H, W, 3) it belongs to; grey where none is given.
-
-        Raises DepthRosError where depth image and camera_info do not fit.
+        Raises DepthRosError if depth image and camera_info do not match.
         """
         pixels = depth_from(message)
-        camera = self.usable_camera()
+        camera = self.camera_of(message)
         if (camera.width, camera.height) != pixels.shape[::-1]:
             raise DepthRosError(
-                f"depth is {pixels.shape[1]}x{pixels.shape[0]} but camera_info describes "
-                f"{camera.width}x{camera.height}: give camera_info of the same stream"
+                f"the depth image is {pixels.shape[1]}x{pixels.shape[0]} but its camera_info describes "
+                f"{camera.width}x{camera.height}: use the camera_info of the same stream"
             )
         if not camera.is_rectified:
             raise DepthRosError(
-                "camera_info of the depth has distortion: give rectified depth, or set rectified"
+                "the camera_info of the depth image has distortion: rectify the depth image, or set the parameter "
+                "rectified if it is rectified already"
             )
-        grey = np.full((*pixels.shape, 3), 128, np.uint8) if image is None else image
-        stamp, frame, baseline = stamp_ns(message.header), message.header.frame_id, abs(camera.baseline)
-        return Depth(stamp, frame, pixels, camera, grey, baseline=baseline)
+        image = np.full((*pixels.shape, 3), 128, np.uint8) if image is None else image
+        header, baseline = message.header, abs(camera.baseline)
+        return Depth(stamp_ns(header), header.frame_id, pixels, camera, image, baseline=baseline)
 
-    def usable_camera(self) -> Camera:
-        """The camera of the last camera_info. Raises DepthRosError saying what is wrong with it."""
-        if self.camera is None:
-            raise DepthRosError(self._camera_problem)
-        return self.camera
+    def camera_of(self, message: ImageMessage) -> Camera:
+        """Camera of an image: that of the camera_info with the same stamp, otherwise the newest.
+
+        Raises DepthRosError if the newest camera_info is invalid.
+        """
+        with self._lock:
+            if not self._cameras:
+                raise DepthRosError(self._camera_problem or f"no camera_info on '{self.info_topic}'")
+            newest = next(reversed(self._cameras.values()))
+            return self._cameras.get(stamp_ns(message.header), newest)
 
     def _receive_info(self, info: CameraInfo) -> None:
+        problem, camera = "", None
         try:
             camera = camera_from(info)
-            self.camera = camera.rectified() if self.rectified else camera
         except DepthRosError as error:
-            self.camera, self._camera_problem = None, str(error)
+            problem = str(error)
+        stamp = stamp_ns(info.header)
+        with self._lock:
+            self._camera_problem = problem
+            if camera is None:
+                self._cameras.clear()
+                return
+            self._cameras.pop(stamp, None)
+            self._cameras[stamp] = camera.rectified() if self._settings.rectified else camera
+            if len(self._cameras) > CAMERAS_KEPT:
+                del self._cameras[next(iter(self._cameras))]
 
-    def _receive_counted(self, message: Any, info: dict[str, Any]) -> None:
-        publisher = info.get("publisher_gid", {}).get("data")  # Jazzy and older do not say who sent it
+    def _receive_counted(self, message: ImageMessage, info: dict[str, Any]) -> None:
+        publisher = info.get("publisher_gid", {}).get("data")  # Jazzy and older do not report the publisher
         number = info.get("publication_sequence_number", 0)
-        if self._sequence[0] == publisher and number and self._sequence[1]:
-            self.dropped += max(number - self._sequence[1] - 1, 0)
-        self._sequence = (publisher, number)
+        last_publisher, last_number = self._last_sequence
+        if last_publisher == publisher and number and last_number:
+            self.dropped += max(number - last_number - 1, 0)
+        self._last_sequence = (publisher, number)
         self._receive(message)
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, message: ImageMessage) -> None:
         self.received += 1
         stamp = stamp_ns(message.header)
-        if stamp < self._stamp:
-            self.complain(
-                f"time went back by {(self._stamp - stamp) / 1e9:.3f} s on '{self.topic}': a bag looped?"
-            )
-        self._stamp = stamp
-        if self.received == 1 and len(message.data) > LARGE and transport_is_small():
-            self.complain(small_transport_text())
-        if self.ready:  # else `silence` tells
-            self.on_image(message)
+        if stamp < self._last_stamp:
+            seconds = (self._last_stamp - stamp) / 1e9
+            self._warn(f"time went back by {seconds:.3f} s on '{self.topic}'; was a bag restarted?")
+        self._last_stamp = stamp
+        if self.received == 1 and len(message.data) > SHARED_MEMORY_LIMIT and has_default_transports():
+            self._warn(TRANSPORT_ADVICE)
+        if self.has_camera_info:  # otherwise `no_input_reason` reports it
+            self._on_image(message)
 
-    def silence(self) -> str:
-        """Why nothing comes, as far as can be seen from here, for when nothing came for some time."""
-        only_images = self.received and not self.camera and not self._camera_problem
-        topic, kind = (self.info_topic, CameraInfo) if only_images else (self.topic, self.kind)
-        wanted = f"sensor_msgs/msg/{kind.__name__}"
-        publishers = self.node.get_publishers_info_by_topic(topic)
+    def no_input_reason(self) -> str:
+        """Reason why no images arrive, as far as this node can see; for use after some time without any."""
+        only_images = self.received and not self.has_camera_info
+        topic, message_type = (self.info_topic, CameraInfo) if only_images else (self.topic, self._image_type)
+        expected = f"sensor_msgs/msg/{message_type.__name__}"
+        publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
-            return f"nothing on '{topic}': nobody publishes it; check name and namespace (ros2 topic list)"
-        wrong = {p.topic_type for p in publishers} - {wanted}
+            return (
+                f"no messages on '{topic}': it has no publisher; check name and namespace (ros2 topic list)"
+            )
+        wrong = {p.topic_type for p in publishers} - {expected}
         if wrong:
             return (
-                f"nothing on '{topic}': it carries {wrong.pop()}, not {wanted}; see parameter image_transport"
+                f"no messages on '{topic}': its type is {wrong.pop()} and has to be {expected}; "
+                "check the parameter image_transport"
             )
-        offers = ", ".join(
+        offered = ", ".join(
             f"{p.node_name} ({p.qos_profile.reliability.name}, {p.qos_profile.durability.name})"
             for p in publishers
         )
-        hint = f"; {small_transport_text()}" if transport_is_small() else ""
-        return f"nothing on '{topic}', though published by {offers}{hint}"
+        advice = f"; {TRANSPORT_ADVICE}" if has_default_transports() else ""
+        return f"no messages on '{topic}' although it is published by {offered}{advice}"
 
 
-def incompatible_text(topic: str, other: str, event: Any) -> str:
-    """An incompatible QoS event in words. other: who is at the far end, publisher or subscriber."""
-    from rclpy.qos import qos_policy_name_from_kind
-
+def incompatible_qos_text(topic: str, endpoint: str, event: QosEvent) -> str:
+    """Warning for an incompatible-QoS event. endpoint: the other side, "publisher" or "subscription"."""
     policy = qos_policy_name_from_kind(event.last_policy_kind)
-    return f"a {other} of '{topic}' has an incompatible QoS policy, {policy}: nothing passes between us"
+    return f"a {endpoint} of '{topic}' has an incompatible QoS policy ({policy}): no messages are exchanged with it"
 
 
-def transport_is_small() -> bool:
+def has_default_transports() -> bool:
     """Whether Fast DDS runs with its default transports, which lose large images."""
-    profiles = (
+    variables = (
         "FASTDDS_BUILTIN_TRANSPORTS",
         "FASTDDS_DEFAULT_PROFILES_FILE",
         "FASTRTPS_DEFAULT_PROFILES_FILE",
     )
-    fast = "fastrtps" in get_rmw_implementation_identifier()
-    return fast and not any(os.environ.get(name) for name in profiles)
+    is_fast_dds = "fastrtps" in get_rmw_implementation_identifier()
+    return is_fast_dds and not any(os.environ.get(name) for name in variables)
 
 
-def small_transport_text() -> str:
-    return (
-        "images over 0.5 MB are mostly lost with Fast DDS's default transports: "
-        "set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the camera's node and this one"
-    )
+TRANSPORT_ADVICE = (
+    "Fast DDS loses most images over 0.5 MB with its default transports: "
+    "set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the camera driver and for this node"
+)

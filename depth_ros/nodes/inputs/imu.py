@@ -1,90 +1,121 @@
-"""What an IMU feels between two images: the rotation that odometry starts from, and accelerations."""
+"""IMU input: rotation between two images and accelerations, from `sensor_msgs/Imu`."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 import cv2
 import numpy as np
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Imu
 
-from depth_ros.messages import stamp_ns
+from depth_ros.messages.decode import stamp_ns
 
-KEPT = 4000
-"""Samples: 10 s at 400 Hz."""
-HELD = 50_000_000
-"""ns; the rate last measured holds for so long, the IMU may lag by as much behind the image."""
+SAMPLES_KEPT = 4000
+"""10 s at 400 Hz."""
+MAX_LAG = 50_000_000
+"""ns; the last angular velocity is held for at most this long where the IMU lags behind the image."""
+
+Sample = tuple[int, np.ndarray]
+"""Stamp, ns, and vector (3,)."""
 
 
-class ImuInput:
-    """Subscribes `imu` of `node`, best effort: angular velocities, rad/s, and accelerations, m/s^2, in the
-    frame of the IMU (REP-145)."""
+class ImuInput(ManagedEntity):
+    """Best-effort subscription to `imu`: angular velocities, rad/s, and accelerations, m/s^2, in the frame of the IMU
+    (REP-145). Messages are received in the executor's thread and may be read in another one."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self.topic = node.resolve_topic_name("imu")
+        self._subscription: Subscription | None = None
+        self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
         self.frame_id = ""
-        self._samples: deque[tuple[int, np.ndarray]] = deque(maxlen=KEPT)
-        self._felt: deque[tuple[int, np.ndarray]] = deque(maxlen=KEPT)
-        self._subscription = node.create_subscription(
+        self._angular_velocities: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
+        self._accelerations: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._reset()
+        self._subscription = self._node.create_subscription(
             Imu, "imu", self._receive, QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
+        return TransitionCallbackReturn.SUCCESS
 
-    def destroy(self) -> None:
-        self._node.destroy_subscription(self._subscription)
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._subscription:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        return TransitionCallbackReturn.SUCCESS
 
     def _receive(self, message: Imu) -> None:
-        stamp, rate, felt = stamp_ns(message.header), message.angular_velocity, message.linear_acceleration
-        last = self._samples[-1][0] if self._samples else 0
-        if stamp == last:
-            return
-        if stamp < last:  # time went back
-            self._samples.clear()
-            self._felt.clear()
-        self.frame_id = message.header.frame_id
-        self._samples.append((stamp, np.array([rate.x, rate.y, rate.z])))
-        self._felt.append((stamp, np.array([felt.x, felt.y, felt.z])))
+        """Store a message and all that wait behind it: the executor alone takes one per turn, which is too slow when it
+        was busy, e.g. with images."""
+        self._store(message)
+        if self._subscription:
+            handle = self._subscription.handle
+            with handle:
+                while (taken := handle.take_message(Imu, False)) is not None:
+                    self._store(taken[0])
 
-    def _take_waiting(self) -> None:
-        """The executor takes one message a turn; while images keep it busy, hundreds of samples would wait."""
-        handle = self._subscription.handle
-        with handle:
-            while (taken := handle.take_message(Imu, False)) is not None:
-                self._receive(taken[0])
+    def _store(self, message: Imu) -> None:
+        stamp, w, a = stamp_ns(message.header), message.angular_velocity, message.linear_acceleration
+        with self._lock:
+            last = self._angular_velocities[-1][0] if self._angular_velocities else 0
+            if stamp == last:
+                return
+            if stamp < last:  # time went back
+                self._angular_velocities.clear()
+                self._accelerations.clear()
+            self.frame_id = message.header.frame_id
+            self._angular_velocities.append((stamp, np.array([w.x, w.y, w.z])))
+            self._accelerations.append((stamp, np.array([a.x, a.y, a.z])))
 
     def rotation(self, old: int, new: int) -> np.ndarray | None:
-        """(3, 3) R_old_new of the IMU between two stamps, ns; None where the samples do not cover them.
+        """(3, 3) R_old_new of the IMU between two stamps, ns; None if the samples do not cover the interval.
 
-        Samples before `old` are forgotten.
+        Discards the samples before `old`.
         """
-        self._take_waiting()
-        while len(self._samples) > 1 and self._samples[1][0] <= old:
-            self._samples.popleft()
-        return integrated(list(self._samples), old, new)
+        return integrate_rotation(self._since(self._angular_velocities, old), old, new)
 
     def accelerations(self, old: int) -> tuple[np.ndarray, np.ndarray]:
-        """Stamps (N,), ns, and accelerations (N, 3), m/s^2 (at rest: gravity, upwards), of the samples since `old` and
-        the one before it. Samples before them are forgotten."""
-        self._take_waiting()
-        while len(self._felt) > 1 and self._felt[1][0] <= old:
-            self._felt.popleft()
-        stamps = np.array([stamp for stamp, _ in self._felt], np.int64)
-        return stamps, np.array([felt for _, felt in self._felt]).reshape(-1, 3)
+        """Stamps (N,), ns, and accelerations (N, 3), m/s^2, from the last sample before `old` on.
+
+        A stationary IMU measures gravity, upwards (REP-145). Discards the samples before the returned ones.
+        """
+        samples = self._since(self._accelerations, old)
+        stamps = np.array([stamp for stamp, _ in samples], np.int64)
+        return stamps, np.array([acceleration for _, acceleration in samples]).reshape(-1, 3)
+
+    def _since(self, samples: deque[Sample], old: int) -> list[Sample]:
+        """Samples from the last one before `old` on; the ones before it are discarded."""
+        with self._lock:
+            while len(samples) > 1 and samples[1][0] <= old:
+                samples.popleft()
+            return list(samples)
 
 
-def integrated(samples: list[tuple[int, np.ndarray]], old: int, new: int) -> np.ndarray | None:
-    """(3, 3) R_old_new of body rates (ns, rad/s), linear between the samples."""
-    if not samples or samples[0][0] > old or samples[-1][0] < new - HELD:
+def integrate_rotation(samples: list[Sample], old: int, new: int) -> np.ndarray | None:
+    """(3, 3) R_old_new from angular velocities, rad/s, in the body frame, interpolated linearly between the samples.
+
+    old, new: ns. None if the samples start after `old` or end more than MAX_LAG before `new`.
+    """
+    if not samples or samples[0][0] > old or samples[-1][0] < new - MAX_LAG:
         return None
     stamps = np.array([stamp for stamp, _ in samples])
-    rates = np.array([rate for _, rate in samples])
+    velocities = np.array([velocity for _, velocity in samples])
     times = np.concatenate([[old], stamps[(stamps > old) & (stamps < new)], [new]])
-    at = np.stack([np.interp(times - old, stamps - old, rates[:, axis]) for axis in range(3)], axis=1)
+    at_times = np.stack(
+        [np.interp(times - old, stamps - old, velocities[:, axis]) for axis in range(3)], axis=1
+    )
     R = np.eye(3)
-    for seconds, rate in zip(1e-9 * np.diff(times), (at[1:] + at[:-1]) / 2):
-        R = R @ cv2.Rodrigues(rate * seconds)[0]
+    for seconds, velocity in zip(1e-9 * np.diff(times), (at_times[1:] + at_times[:-1]) / 2):
+        R = R @ cv2.Rodrigues(velocity * seconds)[0]
     return R

@@ -1,4 +1,4 @@
-"""What says how many metres a unit of depth is, while odometry runs: the ground below, `wheel_odom`, `imu`."""
+"""Metric-scale sources for up-to-scale odometry: ground plane, wheel odometry and IMU."""
 
 from __future__ import annotations
 
@@ -6,125 +6,137 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
 
 from depth_ros.datatypes import Depth, Motion, Odometry, Pose
-from depth_ros.estimators.odometry.metric_trajectory import ScaledWay
-from depth_ros.estimators.odometry.scale import (
-    UP,
-    Scale,
-    ScaleEstimator,
-    ScaleSettings,
-    ground_scale,
-    inertial_scale,
-    wheel_scale,
-)
+from depth_ros.estimators.odometry.metric_trajectory import MetricTrajectory
+from depth_ros.estimators.odometry.scale import Scale, ScaleEstimator, ScaleSettings
+from depth_ros.estimators.odometry.scale_sources import UP, ground_scale, inertial_scale, wheel_scale
 from depth_ros.geometry import inverse
 from depth_ros.nodes.inputs.imu import ImuInput
-from depth_ros.nodes.inputs.odometry import OdomInput
+from depth_ros.nodes.inputs.odometry import OdometryInput
 from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 
-KEPT = 100
-"""Poses: 10 s at 10 Hz."""
-SHAKEN = 2.0
-"""s of accelerations and poses that the scale is found from at once."""
-LONGEST_GAP = 0.2
-"""s between two poses of the wheels that may be interpolated."""
+POSES_KEPT = 100
+"""10 s at 10 Hz."""
+IMU_INTERVAL = 2.0
+"""s of poses and accelerations that one scale is estimated from."""
+MAX_WHEEL_GAP = 0.2
+"""s, longest interval between two poses of the wheel odometry that is interpolated."""
 
 
-class ScaleInput:
-    """Odometry of up-to-scale depth -> odometry in metres, by all sources that `settings` name, while `node` is active.
+class ScaleInput(ManagedEntity):
+    """Metric scale of up-to-scale odometry, from all sources that `settings` enable.
 
-    imu, transforms: of the node. What is missing is said to `complain`.
+    imu, transforms: of the node, which activates them. Missing transforms and covariances are passed to `warn`.
+    Everything but the messages of the wheel odometry is used in the thread that estimates.
     """
 
     def __init__(
-        self, node: Node, settings: OdometryNodeSettings, scale: ScaleSettings, imu: ImuInput | None,
-        transforms: Transforms, complain: Callable[[str], None],
+        self, node: Node, settings: OdometryNodeSettings, scale_settings: ScaleSettings, imu: ImuInput | None,
+        transforms: Transforms, warn: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._settings, self._scale, self._complain = settings, scale, complain
+        self._settings, self._scale_settings, self._warn = settings, scale_settings, warn
         self._imu, self._transforms = imu, transforms
-        self._wheels: OdomInput | None = None
-        if settings.use_wheels:
-            self._wheels = OdomInput(node, LONGEST_GAP, lambda: None, complain, "wheel_odom")
-        self._known, self._way = ScaleEstimator(scale), ScaledWay()
-        self._rolled, self._shaken = deque[Pose](maxlen=KEPT), deque[Pose](maxlen=KEPT)
+        self._wheel_odometry: OdometryInput | None = None
+        if settings.use_wheel_odometry:
+            self._wheel_odometry = OdometryInput(node, MAX_WHEEL_GAP, lambda: None, warn, "wheel_odom")
+        self._reset()
 
-    def destroy(self) -> None:
-        if self._wheels:
-            self._wheels.destroy()
+    def _reset(self) -> None:
+        self._estimator, self._trajectory = ScaleEstimator(self._scale_settings), MetricTrajectory()
+        self._wheel_poses, self._imu_poses = deque[Pose](maxlen=POSES_KEPT), deque[Pose](maxlen=POSES_KEPT)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._reset()
+        if self._wheel_odometry:
+            self._wheel_odometry.on_activate(state)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._wheel_odometry:
+            self._wheel_odometry.on_deactivate(state)
+        return TransitionCallbackReturn.SUCCESS
 
     @property
-    def known(self) -> Scale | None:
-        """What is known so far."""
-        return self._known.scale
+    def scale(self) -> Scale | None:
+        """Metres per unit of depth, as estimated so far; None if unknown."""
+        return self._estimator.scale
 
-    def begin(self) -> None:
-        """Odometry begins anew. What is known of the scale stays."""
-        self._way.begin()
-        self._rolled.clear()
-        self._shaken.clear()
+    def restart(self) -> None:
+        """Start a new trajectory after a reset of the odometry estimator. The scale is kept."""
+        self._trajectory.reset()
+        self._wheel_poses.clear()
+        self._imu_poses.clear()
 
-    def metres(self, found: Odometry) -> Odometry:
-        """The same in metres; as it is while no scale is known."""
-        return self._way.metres(found, self.known) if self.known else found
+    def in_metres(self, odometry: Odometry) -> Odometry:
+        """Odometry in metres; unchanged while the scale is unknown."""
+        return self._trajectory.update(odometry, self.scale) if self.scale else odometry
 
-    def measure(self, depth: Depth, found: Odometry, T_base_optical: np.ndarray) -> None:
-        """Take a frame into account, and what odometry says of it in units."""
+    def measure(self, depth: Depth, odometry: Odometry, T_base_optical: np.ndarray) -> None:
+        """Update the scale with one frame: up-to-scale depth, its up-to-scale odometry, and the camera's pose (4, 4) in
+        the base frame."""
         height = self._settings.camera_height
         if height:
             up = T_base_optical[2, :3] if self._settings.base_frame else UP
-            self._known.add(ground_scale(depth, height, up, self._scale))
-        if found.state == "lost":
-            self._rolled.clear()
-            self._shaken.clear()
+            self._estimator.update(ground_scale(depth, height, up, self._scale_settings))
+        if odometry.state == "lost":
+            self._wheel_poses.clear()
+            self._imu_poses.clear()
             return
-        if self._wheels:
-            self._rolled.append(found.pose)
-            self._known.add(self._by_wheels(self._wheels, depth.frame_id))
+        if self._wheel_odometry:
+            self._wheel_poses.append(odometry.pose)
+            self._estimator.update(self._wheel_scale(self._wheel_odometry, depth.frame_id))
         if self._imu:
-            self._shaken.append(found.pose)
-            self._known.add(self._by_imu(self._imu, depth.frame_id))
+            self._imu_poses.append(odometry.pose)
+            self._estimator.update(self._imu_scale(self._imu, depth.frame_id))
 
-    def _by_wheels(self, wheels: OdomInput, camera: str) -> Scale | None:
-        """From the oldest pose on since which the wheels tell their way, as soon as that is long enough."""
-        while len(self._rolled) > 1 and self._rolled[0].stamp < wheels.oldest:
-            self._rolled.popleft()
-        first = self._rolled[0]
-        for last in reversed(self._rolled):
-            rolled = wheels.motion(camera, first.stamp, last.stamp) if last is not first else None
-            if rolled is None:
+    def _wheel_scale(self, wheel_odometry: OdometryInput, camera_frame: str) -> Scale | None:
+        """Scale from the motion between the oldest and the newest pose that the wheel odometry covers, if it is long
+        enough; each motion is used once."""
+        poses = self._wheel_poses
+        while len(poses) > 1 and poses[0].stamp < wheel_odometry.oldest_stamp:
+            poses.popleft()
+        first = poses[0]
+        for last in reversed(poses):
+            if last is first:
+                break
+            wheel_motion = wheel_odometry.motion(camera_frame, first.stamp, last.stamp)
+            if wheel_motion is None:
                 continue
-            if np.linalg.norm(rolled.T_old_new[:3, 3]) < self._scale.least_way:
+            if np.linalg.norm(wheel_motion.T_old_new[:3, 3]) < self._scale_settings.min_wheel_distance:
                 return None
-            while self._rolled[0] is not last:
-                self._rolled.popleft()
-            return wheel_scale(between(first, last), rolled, self._scale)
+            while poses[0] is not last:
+                poses.popleft()
+            return wheel_scale(motion_between(first, last), wheel_motion, self._scale_settings)
         return None
 
-    def _by_imu(self, imu: ImuInput, camera: str) -> Scale | None:
-        """From all poses that lie within SHAKEN seconds, each of which serves once if it tells something."""
-        times, accelerations = imu.accelerations(self._shaken[0].stamp)
-        poses = [pose for pose in self._shaken if len(times) and times[0] <= pose.stamp <= times[-1]]
-        if len(poses) < 2 or poses[-1].stamp - poses[0].stamp < 1e9 * SHAKEN:
+    def _imu_scale(self, imu: ImuInput, camera_frame: str) -> Scale | None:
+        """Scale from the stored poses, once they span IMU_INTERVAL; poses that gave a scale are discarded."""
+        times, accelerations = imu.accelerations(self._imu_poses[0].stamp)
+        poses = [pose for pose in self._imu_poses if len(times) and times[0] <= pose.stamp <= times[-1]]
+        if len(poses) < 2 or poses[-1].stamp - poses[0].stamp < 1e9 * IMU_INTERVAL:
             return None
-        T_camera_imu = self._transforms.between(camera, imu.frame_id, poses[-1].stamp)
+        T_camera_imu = self._transforms.between(camera_frame, imu.frame_id, poses[-1].stamp)
         if T_camera_imu is None:
-            self._complain(self._transforms.problem(camera, imu.frame_id))
+            self._warn(self._transforms.missing_transform_text(camera_frame, imu.frame_id))
             return None
         start = poses[0].stamp
-        stamps = 1e-9 * np.array([pose.stamp - start for pose in poses])
+        pose_times = 1e-9 * np.array([pose.stamp - start for pose in poses])
         T = np.array([pose.T for pose in poses])
-        found = inertial_scale(T, stamps, 1e-9 * (times - start), accelerations, T_camera_imu, self._scale)
-        used = poses[-1] if found else poses[len(poses) // 2]
-        while self._shaken[0] is not used:
-            self._shaken.popleft()
-        return found
+        scale = inertial_scale(
+            T, pose_times, 1e-9 * (times - start), accelerations, T_camera_imu, self._scale_settings
+        )
+        next_first = poses[-1] if scale else poses[len(poses) // 2]
+        while self._imu_poses[0] is not next_first:
+            self._imu_poses.popleft()
+        return scale
 
 
-def between(first: Pose, last: Pose) -> Motion:
-    """The motion from one pose to another of one way, with the covariance that was gathered since."""
+def motion_between(first: Pose, last: Pose) -> Motion:
+    """Motion between two poses of one trajectory, with the covariance accumulated between them."""
     R = np.kron(np.eye(2), first.T[:3, :3])
-    gathered = R.T @ (last.covariance - first.covariance) @ R
-    return Motion(first.stamp, last.stamp, inverse(first.T) @ last.T, gathered)
+    covariance = R.T @ (last.covariance - first.covariance) @ R
+    return Motion(first.stamp, last.stamp, inverse(first.T) @ last.T, covariance)

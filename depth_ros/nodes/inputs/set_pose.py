@@ -1,38 +1,58 @@
-"""A pose that is set from outside, as of robot_localization and of RViz's pose tool: the base is there now."""
+"""`set_pose` input: the pose of the base set from outside, as in robot_localization and by RViz's pose tool."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 from depth_ros.geometry import pose_from
 
 
-class SetPose:
-    """Subscribes `set_pose` of `node`. T_odom_base (4, 4) and its covariance (6, 6) go to `place`.
+class PoseCallback(Protocol):
+    """Callback for a pose."""
 
-    frame: the odom frame, which poses have to be in. What is left out is said to `complain`.
+    def __call__(self, T_odom_base: np.ndarray, covariance: np.ndarray, /) -> None: ...
+
+
+class SetPose(ManagedEntity):
+    """Subscription to `set_pose`. T_odom_base (4, 4) and its covariance (6, 6) are passed to `on_pose`.
+
+    odom_frame: frame that the poses have to be in. Poses that are ignored are passed to `warn`, with the reason.
     """
 
     def __init__(
-        self, node: Node, frame: str, place: Callable[[np.ndarray, np.ndarray], None],
-        complain: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._node, self._frame, self._place, self._complain = node, frame, place, complain
-        self._subscription = node.create_subscription(PoseWithCovarianceStamped, "set_pose", self._receive, 1)
+        self, node: Node, odom_frame: str, on_pose: PoseCallback, warn: Callable[[str], None]
+    ) -> None:
+        self._node, self._odom_frame, self._on_pose, self._warn = node, odom_frame, on_pose, warn
+        self._subscription: Subscription | None = None
 
-    def destroy(self) -> None:
-        self._node.destroy_subscription(self._subscription)
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._subscription = self._node.create_subscription(
+            PoseWithCovarianceStamped, "set_pose", self._receive, 1
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._subscription:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        return TransitionCallbackReturn.SUCCESS
 
     def _receive(self, message: PoseWithCovarianceStamped) -> None:
         frame, p, q = message.header.frame_id, message.pose.pose.position, message.pose.pose.orientation
-        if frame not in ("", self._frame):
-            self._complain(f"set_pose is in frame '{frame}' and is left out; '{self._frame}' is needed")
-        elif abs(np.linalg.norm([q.x, q.y, q.z, q.w]) - 1) > 0.01:
-            self._complain("set_pose has a quaternion whose length is not 1 and is left out")
+        norm = np.linalg.norm([q.x, q.y, q.z, q.w])
+        if frame not in ("", self._odom_frame):
+            self._warn(
+                f"pose on set_pose ignored: its frame_id is '{frame}' and has to be '{self._odom_frame}' or empty"
+            )
+        elif abs(norm - 1) > 0.01:
+            self._warn(f"pose on set_pose ignored: the norm of its quaternion is {norm:.3g} and has to be 1")
         else:
             T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
-            self._place(T, np.array(message.pose.covariance).reshape(6, 6))
+            self._on_pose(T, np.array(message.pose.covariance).reshape(6, 6))

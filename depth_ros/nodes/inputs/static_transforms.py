@@ -1,59 +1,77 @@
-"""Where frames are relative to each other, as /tf_static says: what never moves, such as two eyes of a camera."""
+"""Static transforms between frames, from /tf_static."""
 
 from __future__ import annotations
 
-from typing import Any
+import threading
 
 import numpy as np
+from geometry_msgs.msg import Transform
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.geometry import inverse, pose_from
 
-_LATCHED = QoSProfile(
+LATCHED = QoSProfile(
     depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
 )
-_LONGEST = 64
-"""Frames in a chain; a longer one is a loop."""
+MAX_CHAIN = 64
+"""Maximum number of frames in a chain; a longer one is a loop."""
 
 
-class StaticTransforms:
-    """Listens to /tf_static for `node`."""
+class StaticTransforms(ManagedEntity):
+    """Subscription to /tf_static. Transforms are received in the executor's thread and may be read in another one."""
 
     def __init__(self, node: Node) -> None:
-        self._parents: dict[str, tuple[str, np.ndarray]] = {}
         self._node = node
-        self._subscription = node.create_subscription(TFMessage, "/tf_static", self._receive, _LATCHED)
+        self._subscription: Subscription | None = None
+        self._lock = threading.Lock()
+        self._parents: dict[str, tuple[str, np.ndarray]] = {}  # child -> parent, T_parent_child
 
-    def destroy(self) -> None:
-        self._node.destroy_subscription(self._subscription)
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._parents = {}
+        self._subscription = self._node.create_subscription(TFMessage, "/tf_static", self._receive, LATCHED)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._subscription:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        return TransitionCallbackReturn.SUCCESS
 
     def _receive(self, message: TFMessage) -> None:
-        for each in message.transforms:
-            self._parents[each.child_frame_id] = (each.header.frame_id, matrix_of(each.transform))
+        parents = {
+            each.child_frame_id: (each.header.frame_id, matrix_of(each.transform))
+            for each in message.transforms
+        }
+        with self._lock:
+            self._parents.update(parents)
 
     def parent(self, frame: str) -> str:
-        """The frame that `frame` is fixed to; empty where none is known."""
-        return self._parents[frame][0] if frame in self._parents else ""
+        """Parent of `frame`; empty if /tf_static has none."""
+        with self._lock:
+            return self._parents[frame][0] if frame in self._parents else ""
 
     def between(self, a: str, b: str) -> np.ndarray | None:
-        """(4, 4) T_a_b, or None where no chain of static transforms connects the frames."""
-        from_a, from_b = self._chain(a), self._chain(b)
-        root = next((frame for frame in from_a if frame in from_b), None)
-        return None if root is None else inverse(from_a[root]) @ from_b[root]
+        """(4, 4) T_a_b, or None if no chain of static transforms connects the frames."""
+        with self._lock:
+            ancestors_a, ancestors_b = self._ancestors(a), self._ancestors(b)
+        root = next((frame for frame in ancestors_a if frame in ancestors_b), None)
+        return None if root is None else inverse(ancestors_a[root]) @ ancestors_b[root]
 
-    def _chain(self, frame: str) -> dict[str, np.ndarray]:
-        """{ancestor: T_ancestor_frame}, nearest first, the frame itself included."""
+    def _ancestors(self, frame: str) -> dict[str, np.ndarray]:
+        """{ancestor: T_ancestor_frame}, nearest first, starting with the frame itself."""
         found, T = {frame: np.eye(4)}, np.eye(4)
-        while frame in self._parents and len(found) < _LONGEST:
-            frame, T_parent = self._parents[frame][0], self._parents[frame][1]
+        while frame in self._parents and len(found) < MAX_CHAIN:
+            frame, T_parent = self._parents[frame]
             T = T_parent @ T
             found[frame] = T
         return found
 
 
-def matrix_of(transform: Any) -> np.ndarray:
-    """(4, 4) of a geometry_msgs/Transform."""
+def matrix_of(transform: Transform) -> np.ndarray:
+    """(4, 4) matrix of a Transform message."""
     t, q = transform.translation, transform.rotation
     return pose_from(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))

@@ -1,135 +1,158 @@
-"""Two cameras, paired by their stamps: the newest pair wins, and whatever goes wrong is said within a second."""
+"""Stereo input: images of two cameras, paired by their stamps."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.timer import Timer
 
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.messages import stamp_ns
-from depth_ros.nodes.inputs.camera import CameraInput
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
 
-EYES = ("left", "right")
-KEPT = 4
-"""Images of an eye that wait for the other's; more would be a queue."""
-PATIENCE, WATCH = 0.6, 0.3
-"""Seconds without an eye or a pair before that is said, and between two looks. With the status that goes out
-once a second, two seconds pass at most. Slow cameras have two and a half of their periods."""
+CAMERAS = ("left", "right")
+MAX_PENDING = 4
+"""Images of one camera that wait for an image of the other; the oldest is discarded beyond that."""
+MISSING_AFTER = 0.6
+"""Seconds without an image or a pair before a warning, or 2.5 periods of a slower camera."""
+CHECK_PERIOD = 0.3
+"""Seconds between two checks. With the status that is published once a second, a warning is visible within 2 s."""
 
 
-class StereoInput:
-    """`left/image`, `left/camera_info`, `right/image`, `right/camera_info` of `node`.
+class StereoCallback(Protocol):
+    """Callback for a pair of images."""
 
-    Each pair whose stamps differ by at most `tolerance` seconds goes to `on_pair`. Whoever found no mate is
-    counted in `unpaired`. Complaints go to `complain`.
+    def __call__(self, left: ImageMessage, right: ImageMessage, /) -> None: ...
+
+
+class StereoInput(ManagedEntity):
+    """Pairs of `left/image` and `right/image`, with `left/camera_info` and `right/camera_info`.
+
+    Each pair whose stamps differ by at most `tolerance` seconds is passed to `on_pair`; `frames` decodes it, in any
+    thread. Images without a partner are counted in `unpaired`. Problems are passed to `warn`.
     """
 
     def __init__(
-        self,
-        node: Node,
-        transport: str,
-        rectified: bool,
-        tolerance: float,
-        on_pair: Callable[[Any, Any], None],
-        complain: Callable[[str], None],
-    ) -> None:
-        self.on_pair, self.complain = on_pair, complain
-        self.pairs = self.unpaired = 0
+        self, node: Node, settings: CameraSettings, tolerance: float, on_pair: StereoCallback,
+        warn: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._node, self._on_pair, self._warn = node, on_pair, warn
         self._tolerance = round(tolerance * 1e9)
-        self._waiting: dict[str, list[Any]] = {eye: [] for eye in EYES}
-        self._gap: float | None = None
-        self._period = 0.0
-        self._seen = dict.fromkeys(EYES, 0)
-        self._heard = dict.fromkeys(EYES, time.monotonic())
-        self._paired = time.monotonic()
-        self.eyes = {
-            eye: CameraInput(node, transport, rectified, partial(self._receive, eye), complain, eye)
-            for eye in EYES
+        self.cameras = {
+            name: CameraInput(node, settings, partial(self._receive, name), warn, namespace=name)
+            for name in CAMERAS
         }
-        self._node = node
-        self._timer = node.create_timer(WATCH, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer: Timer | None = None
+        self._reset()
 
-    def destroy(self) -> None:
-        self._node.destroy_timer(self._timer)
-        for eye in self.eyes.values():
-            eye.destroy()
+    def _reset(self) -> None:
+        now = time.monotonic()
+        self.pairs = self.unpaired = 0
+        self._pending: dict[str, list[ImageMessage]] = {name: [] for name in CAMERAS}
+        self._smallest_difference: float | None = None  # s, of the last image that found no partner
+        self._period = 0.0
+        self._last_count = dict.fromkeys(CAMERAS, 0)
+        self._last_image = dict.fromkeys(CAMERAS, now)
+        self._last_pair = now
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._reset()
+        for camera in self.cameras.values():
+            camera.on_activate(state)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self._node.create_timer(CHECK_PERIOD, self._check, clock=steady)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._timer:
+            self._node.destroy_timer(self._timer)
+        self._timer = None
+        for camera in self.cameras.values():
+            camera.on_deactivate(state)
+        return TransitionCallbackReturn.SUCCESS
 
     @property
     def received(self) -> int:
-        """Images of both eyes."""
-        return sum(eye.received for eye in self.eyes.values())
+        """Number of images received from both cameras."""
+        return sum(camera.received for camera in self.cameras.values())
 
     @property
     def dropped(self) -> int:
-        """Images that the middleware replaced by newer ones, and those that found no mate."""
-        return sum(eye.dropped for eye in self.eyes.values()) + self.unpaired
+        """Number of images replaced by newer ones in the middleware, plus those that found no partner."""
+        return sum(camera.dropped for camera in self.cameras.values()) + self.unpaired
 
-    def frames(self, left: Any, right: Any) -> tuple[Frame, Frame]:
-        """Both decoded. Raises DepthRosError where an image or its camera_info is unusable."""
+    def frames(self, left: ImageMessage, right: ImageMessage) -> tuple[Frame, Frame]:
+        """Decode both images. Raises DepthRosError if an image or its camera_info is invalid."""
         frames = []
-        for eye, message in zip(EYES, (left, right), strict=True):
+        for name, message in zip(CAMERAS, (left, right), strict=True):
             try:
-                frames.append(self.eyes[eye].frame(message))
+                frames.append(self.cameras[name].frame(message))
             except DepthRosError as error:
-                raise DepthRosError(f"{eye} eye: {error}") from error
+                raise DepthRosError(f"{name} camera: {error}") from error
         return frames[0], frames[1]
 
-    def _receive(self, eye: str, message: Any) -> None:
-        other = self._waiting["right" if eye == "left" else "left"]
+    def _receive(self, name: str, message: ImageMessage) -> None:
+        own, other = self._pending[name], self._pending["right" if name == "left" else "left"]
         stamp = stamp_ns(message.header)
-        gaps = [abs(stamp_ns(each.header) - stamp) for each in other]
-        best = min(range(len(gaps)), key=gaps.__getitem__) if gaps else -1
-        if best < 0 or gaps[best] > self._tolerance:
-            self._gap = gaps[best] / 1e9 if gaps else self._gap
-            self._keep(self._waiting[eye], message, stamp)
+        differences = [abs(stamp_ns(each.header) - stamp) for each in other]
+        nearest = min(range(len(other)), key=differences.__getitem__, default=-1)
+        if nearest < 0 or differences[nearest] > self._tolerance:
+            if differences:
+                self._smallest_difference = differences[nearest] / 1e9
+            self._keep(own, message, stamp)
             return
-        mate = other[best]
-        self.unpaired += best + len(self._waiting[eye])  # older ones of either eye
-        del other[: best + 1]
-        self._waiting[eye].clear()
+        partner = other[nearest]
+        self.unpaired += nearest + len(own)  # the older ones of both cameras
+        del other[: nearest + 1]
+        own.clear()
         self.pairs += 1
-        self.on_pair(*((message, mate) if eye == "left" else (mate, message)))
-        self._paired = time.monotonic()
-        self._heard = dict.fromkeys(EYES, self._paired)  # nothing could be received meanwhile
+        self._on_pair(*((message, partner) if name == "left" else (partner, message)))
+        self._last_pair = time.monotonic()
+        self._last_image = dict.fromkeys(CAMERAS, self._last_pair)
 
-    def _keep(self, waiting: list[Any], message: Any, stamp: int) -> None:
-        if waiting:
-            self._period = max(0.0, (stamp - stamp_ns(waiting[-1].header)) / 1e9)
-            if self._period == 0.0:  # time went back, or the image came twice
-                self.unpaired += len(waiting)
-                waiting.clear()
-        waiting.append(message)
-        if len(waiting) > KEPT:
+    def _keep(self, pending: list[ImageMessage], message: ImageMessage, stamp: int) -> None:
+        if pending:
+            self._period = max(0.0, (stamp - stamp_ns(pending[-1].header)) / 1e9)
+            if self._period == 0.0:  # time went back, or the image arrived twice
+                self.unpaired += len(pending)
+                pending.clear()
+        pending.append(message)
+        if len(pending) > MAX_PENDING:
             self.unpaired += 1
-            del waiting[0]
+            del pending[0]
 
-    def _watch(self) -> None:
-        problem = self.problem()
-        if problem:
-            self.complain(problem)
+    def _check(self) -> None:
+        reason = self.no_pairs_reason()
+        if reason:
+            self._warn(reason)
 
-    def problem(self) -> str:
-        """Why no pairs come although images do; empty if they come, or if neither eye sends anything."""
+    def no_input_reason(self) -> str:
+        """Reason why no images arrive, for each camera; for use after some time without any."""
+        return " and ".join(camera.no_input_reason() for camera in self.cameras.values())
+
+    def no_pairs_reason(self) -> str:
+        """Reason why images arrive but no pairs; empty if pairs arrive, or if neither camera sends images."""
         now = time.monotonic()
-        for eye, camera in self.eyes.items():
-            if camera.received != self._seen[eye]:
-                self._seen[eye], self._heard[eye] = camera.received, now
-        patience = max(PATIENCE, 2.5 * min(self._period, 4.0))
-        quiet = [eye for eye in EYES if now - self._heard[eye] > patience]
-        if len(quiet) == 2 or now - self._paired < patience:
+        for name, camera in self.cameras.items():
+            if camera.received != self._last_count[name]:
+                self._last_count[name], self._last_image[name] = camera.received, now
+        limit = max(MISSING_AFTER, 2.5 * min(self._period, 4.0))
+        missing = [name for name in CAMERAS if now - self._last_image[name] > limit]
+        if len(missing) == 2 or now - self._last_pair < limit:
             return ""
-        if quiet:
-            return f"the {quiet[0]} eye is missing: {self.eyes[quiet[0]].silence()}"
-        blind = [eye for eye, camera in self.eyes.items() if not camera.ready]
-        if blind:
-            return f"the {blind[0]} eye is missing: {self.eyes[blind[0]].silence()}"
+        missing += [name for name in CAMERAS if not self.cameras[name].has_camera_info]
+        if missing:
+            reason = self.cameras[missing[0]].no_input_reason()
+            return f"no usable images from the {missing[0]} camera: {reason}"
         return (
-            f"the stamps of the eyes do not agree: they differ by {1000 * (self._gap or 0.0):.1f} ms at best, and "
-            f"{self._tolerance / 1e6:g} ms are allowed (sync_tolerance); trigger both cameras together"
+            f"the stamps of the left and right images do not match: they differ by at least "
+            f"{1000 * (self._smallest_difference or 0.0):.1f} ms and {self._tolerance / 1e6:g} ms are allowed "
+            "(parameter approximate_sync_tolerance_seconds); trigger both cameras simultaneously"
         )

@@ -1,193 +1,164 @@
-"""What odometry publishes: `odom`, `path`, `odometry/status`, and on request the transform odom -> base_link."""
+"""Odometry output: pose and twist, path, and the status of each frame."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry as OdometryMessage
 from nav_msgs.msg import Path
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from tf2_msgs.msg import TFMessage
 
-from depth_ros import messages
-from depth_ros.datatypes import Odometry, Pose
-from depth_ros.estimators.odometry.base_frame import BaseState, BaseTrack
+from depth_ros.datatypes import Pose
+from depth_ros.estimators.odometry.base_frame import BaseState
+from depth_ros.messages.fill import fill_header, fill_odometry, fill_pose, fill_twist
+from depth_ros.nodes.base_odometry import BaseOdometryResult
+from depth_ros.nodes.outputs.publishers import Publishers
+from depth_ros.nodes.outputs.transform import TransformOutput
+from depth_ros.nodes.topics import Topic
 
+ODOMETRY_TOPICS = (
+    Topic(
+        "odom", OdometryMessage, "out", "Pose of base_frame in odom_frame, m, and its twist.",
+        "depth_scale: metric, or a source of the scale",
+    ),
+    Topic(
+        "odom_up_to_scale", OdometryMessage, "out", "The same in the unit of the depth, until the scale is known.",
+        "depth_scale: up_to_scale",
+    ),
+    Topic("path", Path, "out", "The last poses, at some distance from each other."),
+    Topic("odometry/status", DiagnosticStatus, "out", "State, inliers and run times of each frame."),
+)  # fmt: skip
 LEVELS = {"tracking": DiagnosticStatus.OK, "starting": DiagnosticStatus.WARN, "lost": DiagnosticStatus.ERROR}
 LOST = {
     "stop": "nothing is published until it is found again",
-    "extrapolate": "the last velocity holds for a while (extrapolate_for)",
-    "null": "zeros with a covariance of 9999 are published",
+    "extrapolate": "the pose is extrapolated for a limited time (extrapolation_timeout)",
+    "null": "a null pose with a covariance of 9999 is published",
 }
-"""What comes of `odom` by the policies of OdometrySettings."""
-REMEMBERED = 200
-"""Transforms sent, among which what comes back on /tf is looked for."""
+"""Consequence of a loss by `when_lost` of OdometrySettings."""
 
 
-def odometry_message(state: BaseState, frame: str, child: str) -> OdometryMessage:
-    """Pose in `frame`, twist in `child`, and both covariances."""
+class OdometryOutput:
+    """Fills and publishes those messages that have subscribers, and the transform if there is one.
+
+    when_lost: of OdometrySettings. state: of the last frame. lost: number of lost frames.
+    """
+
+    def __init__(
+        self,
+        publishers: Publishers,
+        odom_frame: str,
+        when_lost: str,
+        path: PathMessage,
+        transform: TransformOutput | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._publishers, self._odom_frame, self._when_lost = publishers, odom_frame, when_lost
+        self._path, self._transform, self._warn = path, transform, warn
+        self._start = 0
+        self.state, self.lost = "starting", 0
+
+    def publish(self, result: BaseOdometryResult) -> None:
+        """Publish one frame."""
+        odometry, state = result.odometry, result.state
+        if result.start != self._start:
+            self._path.clear()
+            self._start = result.start
+        self.state = odometry.state
+        topic = "odom" if result.scale else "odom_up_to_scale"
+        is_lost = odometry.state == "lost"
+        if is_lost:
+            self.lost += 1
+            self._warn(f"odometry is lost: {LOST[self._when_lost]}")
+            if self._when_lost == "null" and self._publishers.has_subscribers(topic):
+                self._publishers.publish(
+                    topic, null_message(state.stamp, self._odom_frame, result.base_frame)
+                )
+        if not is_lost or (self._when_lost == "extrapolate" and result.is_valid):
+            self._publish_pose(state, result.base_frame, topic)
+        if self._publishers.has_subscribers("odometry/status"):
+            self._publishers.publish("odometry/status", status_message(result, self.lost))
+
+    def _publish_pose(self, state: BaseState, base_frame: str, topic: str) -> None:
+        if self._publishers.has_subscribers(topic):
+            self._publishers.publish(topic, odometry_message(state, self._odom_frame, base_frame))
+        if topic == "odom" and self._transform:
+            self._transform.publish(state, base_frame)
+        self._path.add(state, self._odom_frame)
+        if self._publishers.has_subscribers("path"):
+            self._publishers.publish("path", self._path.message())
+
+
+def odometry_message(state: BaseState, odom_frame: str, base_frame: str) -> OdometryMessage:
+    """Pose in `odom_frame`, twist in `base_frame`, and both covariances."""
     message = OdometryMessage()
-    messages.fill_odometry(message, Pose(state.stamp, state.T, state.covariance), frame, child)
-    messages.fill_twist(message.twist, state.twist, state.twist_covariance)
+    fill_odometry(message, Pose(state.stamp, state.T, state.covariance), odom_frame, base_frame)
+    fill_twist(message.twist, state.twist, state.twist_covariance)
     return message
 
 
-def null_message(stamp: int, frame: str, child: str) -> OdometryMessage:
-    """Odometry that says it is lost as rtabmap_ros does: zeros, the quaternion too, with UNKNOWN covariance."""
-    message = odometry_message(BaseState(stamp), frame, child)
+def null_message(stamp: int, odom_frame: str, base_frame: str) -> OdometryMessage:
+    """Odometry that is lost, as in rtabmap_ros: all zero, the quaternion too, with UNKNOWN_VARIANCE."""
+    message = odometry_message(BaseState(stamp), odom_frame, base_frame)
     message.pose.pose.orientation.w = 0.0
     return message
 
 
-def status_message(found: Odometry, values: dict[str, object]) -> DiagnosticStatus:
-    """State, inliers and the time of each stage of one frame."""
+def status_message(result: BaseOdometryResult, lost: int) -> DiagnosticStatus:
+    """State, inliers, readout time, scale and run times of one frame. lost: number of lost frames."""
+    odometry, readout = result.odometry, result.readout_time
     pairs: dict[str, object] = {
-        "stamp (ns)": found.stamp,
-        "inliers (%)": f"{100 * found.inliers:.1f}",
-        **values,
+        "stamp (ns)": odometry.stamp,
+        "inliers (%)": f"{100 * odometry.inlier_ratio:.1f}",
+        "readout (ms)": f"{1e3 * readout.mean:.1f}",
+        "readout std (ms)": f"{1e3 * readout.variance**0.5:.1f}",
+        **scale_values(result),
+        "frames lost": lost,
     }
-    pairs |= {f"{stage} (ms)": f"{value:.2f}" for stage, value in found.milliseconds.items()}
+    pairs |= {f"{stage} (ms)": f"{value:.2f}" for stage, value in odometry.milliseconds.items()}
     return DiagnosticStatus(
-        level=LEVELS[found.state], name="odometry", message=found.state, hardware_id="depth_ros",
+        level=LEVELS[odometry.state], name="odometry", message=odometry.state, hardware_id="depth_ros",
         values=[KeyValue(key=key, value=str(value)) for key, value in pairs.items()],
     )  # fmt: skip
 
 
-class OdometryOutput:
-    """Fills and publishes what somebody subscribes to, by the publishers `outputs`: odom (in metres) or
-    unscaled or both, path, status and perhaps tf.
-
-    frame: the odom frame. policy: `when_lost` of OdometrySettings.
-    """
-
-    def __init__(
-        self, node: Node, outputs: dict[str, Any], frame: str, policy: str, track: BaseTrack,
-        path: PathMessage, complain: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._node, self._outputs, self._frame, self._policy = node, outputs, frame, policy
-        self.track, self.path, self.complain = track, path, complain
-        self.state, self.lost = "starting", 0
-        self._transform: TransformOutput | None = None
-
-    def close(self) -> None:
-        """Stop listening to /tf."""
-        if self._transform:
-            self._transform.destroy()
-        self._transform = None
-
-    def heard(self, *names: str) -> bool:
-        """Whether somebody subscribes to one of the outputs; all, if none is named."""
-        return any(self._outputs[name].get_subscription_count() for name in names or self._outputs)
-
-    def publish(
-        self, found: Odometry, state: BaseState, base: str, metric: bool, values: dict[str, object]
-    ) -> None:
-        """state: of `base`, after `found`. metric: whether it is in metres. values: of the status, besides."""
-        self.state = found.state
-        odom = "odom" if metric else "unscaled"
-        lost = found.state == "lost"
-        if lost:
-            self.lost += 1
-            self.complain(f"odometry is lost: {LOST[self._policy]}")
-            if self._policy == "null" and self.heard(odom):
-                self._outputs[odom].publish(null_message(state.stamp, self._frame, base))
-        if not lost or (self._policy == "extrapolate" and self.track.known(state.stamp)):
-            self._publish(state, base, odom)
-        if self.heard("status"):
-            self._outputs["status"].publish(status_message(found, {"frames lost": self.lost, **values}))
-
-    def _publish(self, state: BaseState, base: str, odom: str) -> None:
-        if self.heard(odom):
-            self._outputs[odom].publish(odometry_message(state, self._frame, base))
-        if odom == "odom" and "tf" in self._outputs:
-            self._send(state, base)
-        self.path.add(state, self._frame)
-        if self.heard("path"):
-            self._outputs["path"].publish(self.path.message())
-
-    def _send(self, state: BaseState, base: str) -> None:
-        if self._transform is None:
-            self._transform = TransformOutput(
-                self._node, self._outputs["tf"], self._frame, base, self.complain
-            )
-        self._transform.send(state)
+def scale_values(result: BaseOdometryResult) -> dict[str, object]:
+    """Estimated scale of up-to-scale depth; empty for metric depth."""
+    scale = result.scale
+    if scale is None:
+        return {"scale": "unknown"}
+    if scale.source == "depth":
+        return {}
+    return {"scale": f"{scale.value:.4f}", "scale std": f"{scale.std:.4f}", "scale from": scale.source}
 
 
 class PathMessage:
-    """The last `poses` poses that lie at least `spacing` m apart, and the present one."""
+    """The last `max_poses` poses that are at least `spacing` m apart, and the current one."""
 
-    def __init__(self, poses: int, spacing: float) -> None:
-        self._poses: deque[PoseStamped] = deque(maxlen=poses)
+    def __init__(self, max_poses: int, spacing: float) -> None:
+        self._poses: deque[PoseStamped] = deque(maxlen=max_poses)
         self._spacing = spacing
         self.clear()
 
     def clear(self) -> None:
+        """Remove all poses."""
         self._poses.clear()
-        self._place: np.ndarray = np.full(3, np.inf)
+        self._last_position: np.ndarray = np.full(3, np.inf)
 
-    def add(self, state: BaseState, frame: str) -> None:
-        self._last = PoseStamped()
-        messages.fill_header(self._last.header, state.stamp, frame)
-        messages.fill_pose(self._last.pose, state.T)
-        if not np.linalg.norm(state.T[:3, 3] - self._place) < self._spacing:
-            self._poses.append(self._last)
-            self._place = state.T[:3, 3].copy()
+    def add(self, state: BaseState, odom_frame: str) -> None:
+        """Set the current pose."""
+        self._current = PoseStamped()
+        fill_header(self._current.header, state.stamp, odom_frame)
+        fill_pose(self._current.pose, state.T)
+        if not np.linalg.norm(state.T[:3, 3] - self._last_position) < self._spacing:
+            self._poses.append(self._current)
+            self._last_position = state.T[:3, 3].copy()
 
     def message(self) -> Path:
+        """The path up to the current pose."""
         poses = list(self._poses)
-        return Path(
-            header=self._last.header, poses=poses if poses[-1] is self._last else [*poses, self._last]
-        )
-
-
-class TransformOutput:
-    """Publishes `frame` -> `child` by `publisher` on /tf, and complains where somebody else does too."""
-
-    def __init__(
-        self, node: Node, publisher: Any, frame: str, child: str, complain: Callable[[str], None]
-    ) -> None:
-        self._node, self._publisher, self.complain = node, publisher, complain
-        self._frame, self._child = frame, child
-        self._sent: deque[tuple[int, float, float]] = deque(maxlen=REMEMBERED)
-        self._subscription = node.create_subscription(TFMessage, "/tf", self._receive, QoSProfile(depth=100))
-
-    def destroy(self) -> None:
-        self._node.destroy_subscription(self._subscription)
-
-    def send(self, state: BaseState) -> None:
-        transform = TransformStamped(child_frame_id=self._child)
-        messages.fill_header(transform.header, state.stamp, self._frame)
-        messages.fill_transform(transform.transform, state.T)
-        self._sent.append(_key(transform))
-        self._publisher.publish(TFMessage(transforms=[transform]))
-
-    def _receive(self, message: TFMessage) -> None:
-        for each in message.transforms:
-            if each.child_frame_id != self._child:
-                continue
-            if each.header.frame_id == self._frame and _key(each) in self._sent:
-                continue
-            self.complain(self._rivalry(each.header.frame_id))
-
-    def _rivalry(self, parent: str) -> str:
-        publishers = self._node.get_publishers_info_by_topic("/tf")
-        others = sorted({each.node_name for each in publishers} - {self._node.get_name()})
-        return (
-            f"another node publishes the transform '{parent}' -> '{self._child}' too (on /tf: {', '.join(others)}): "
-            "robots would jump between the two; set publish_tf false here or there"
-        )
-
-
-def _key(transform: TransformStamped) -> tuple[int, float, float]:
-    """What tells our transforms from others."""
-    return (
-        messages.stamp_ns(transform.header),
-        transform.transform.translation.x,
-        transform.transform.rotation.z,
-    )
+        if poses[-1] is not self._current:
+            poses.append(self._current)
+        return Path(header=self._current.header, poses=poses)

@@ -1,4 +1,4 @@
-"""Stereo estimators: the classical one and the network's on images whose disparity is known; what makes a pair."""
+"""The stereo estimator with semi-global matching and with a network, on images of known disparity; pair checks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ import torch
 from depth_ros.datatypes import Camera, Disparity, Frame
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.stereo.estimator import (
-    StereoEstimator,
-    StereoSettings,
-    between_surfaces,
-    confidence,
-    rectified_pair,
-)
-from depth_ros.estimators.stereo.rectification import misfit
-from depth_ros.estimators.stereo.semi_global import SemiGlobal, fill
+from depth_ros.estimators.stereo.estimator import StereoEstimator, StereoSettings
+from depth_ros.estimators.stereo.pair import rectified_pair
+from depth_ros.estimators.stereo.rectification import pair_problem
+from depth_ros.estimators.stereo.semi_global import SemiGlobalMatcher, fill_invalid
 
 EAGER = EngineSettings(backend="eager", precision="float32")
 WIDTH, HEIGHT, SHIFT = 300, 120, 17
 
 
-def eyes(shift: int = SHIFT, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def images(shift: int = SHIFT, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     noise = np.random.default_rng(seed).random((HEIGHT // 2, (WIDTH + 100) // 2, 3), np.float32)
     wide = cv2.resize(noise, (WIDTH + 100, HEIGHT), interpolation=cv2.INTER_CUBIC)
     wide = (255 * wide).clip(0, 255).astype(np.uint8)
@@ -39,37 +34,37 @@ def frames(shift: int = SHIFT, baseline: float = 0.2, offset: float = 0.0) -> tu
         Camera.pinhole(WIDTH, HEIGHT, 250.0, 250.0, cx, 60.0, b)
         for cx, b in ((150.0, 0.0), (150.0 - offset, baseline))
     )
-    images = eyes(shift)
-    return Frame(7, "left", images[0], left), Frame(7, "right", images[1], right)
+    pixels = images(shift)
+    return Frame(7, "left", pixels[0], left), Frame(7, "right", pixels[1], right)
 
 
-def test_semi_global_matching_knows_the_left_edge_too():
-    disparity = SemiGlobal(64)(*eyes())
+def test_semi_global_matching_is_valid_up_to_the_left_edge():
+    disparity = SemiGlobalMatcher(64)(*images())
     assert np.allclose(disparity[5:-5, SHIFT + 5 : -5], SHIFT, atol=0.2)
-    known = np.isfinite(disparity)
-    assert known[:, SHIFT + 5 :].mean() > 0.98  # without padding the first 64 columns are unknown
+    valid = np.isfinite(disparity)
+    assert valid[:, SHIFT + 5 :].mean() > 0.98  # without padding the first 64 columns are invalid
 
 
-def test_holes_take_what_lies_behind():
+def test_holes_are_filled_from_the_background():
     nan = np.nan
-    found = fill(np.array([[nan, 8, nan, 3, nan], [nan] * 5, [nan, nan, 5, nan, nan]], np.float32))
+    found = fill_invalid(np.array([[nan, 8, nan, 3, nan], [nan] * 5, [nan, nan, 5, nan, nan]], np.float32))
     assert found.tolist() == [[8, 8, 3, 3, 3], [8, 8, 3, 3, 3], [5, 5, 5, 5, 5]]
-    assert np.isnan(fill(np.full((2, 3), nan, np.float32))).all()
+    assert np.isnan(fill_invalid(np.full((2, 3), nan, np.float32))).all()
 
 
-def test_disparity_becomes_depth_with_its_deviation():
+def test_disparity_and_its_deviation_are_converted_to_depth():
     pair = rectified_pair(*frames(offset=4.0))
     found = StereoEstimator("semi_global", stereo=StereoSettings(disparity_range=64)).estimate(pair)
     depth = found.depth()
     assert depth.baseline == found.baseline > 0
     assert (found.offset, found.baseline, depth.stamp) == (4.0, 0.2, 7)
     assert np.nanmedian(depth.depth) == pytest.approx(250 * 0.2 / (SHIFT - 4), rel=1e-3)
-    sure = replace(found, std=np.full((HEIGHT, WIDTH), 0.5, np.float32)).depth()
+    certain = replace(found, std=np.full((HEIGHT, WIDTH), 0.5, np.float32)).depth()
     z = 250 * 0.2 / (SHIFT - 4)
-    assert np.nanmedian(sure.std) == pytest.approx(z * z / 50 * 0.5, rel=1e-3)
+    assert np.nanmedian(certain.std) == pytest.approx(z * z / 50 * 0.5, rel=1e-3)
 
 
-def test_what_is_infinitely_far_has_no_depth():
+def test_points_at_infinity_have_no_depth():
     camera = Camera.pinhole(3, 1, 100, 100, 1, 0)
     found = Disparity(
         0, "", np.array([[2, 1, 0]], np.float32), camera, np.zeros((1, 3, 3), np.uint8), 0.5, 1.0
@@ -78,7 +73,7 @@ def test_what_is_infinitely_far_has_no_depth():
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])
-def test_another_size_gives_the_same_disparity(scale: float):
+def test_matching_at_another_scale_gives_the_same_disparity(scale: float):
     pair = rectified_pair(*frames(shift=20))
     settings = StereoSettings(disparity_range=32, scale=scale)
     found = StereoEstimator("semi_global", stereo=settings).estimate(pair)
@@ -91,10 +86,10 @@ def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a `stereo` model with random weights."""
     from depth_ros.networks import stereo
     from depth_ros.training.export import export
-    from depth_ros.training.recipes import recipe
+    from depth_ros.training.recipes import find_recipe
 
     torch.manual_seed(0)
-    small = replace(recipe("stereo_start"), name="small_stereo", deployed=(128, 64))
+    small = replace(find_recipe("stereo_start"), name="small_stereo", deployed_size=(128, 64))
     model = stereo.Model(stereo.Settings(disparity_range=64))
     return export(model, small, tmp_path_factory.mktemp("models") / "small_stereo")
 
@@ -104,10 +99,10 @@ def test_a_network_takes_images_of_any_size(stereo_model: Path):
     found = estimator.estimate(rectified_pair(*frames()))
     assert found.disparity.shape == found.std.shape == (HEIGHT, WIDTH)
     assert np.isfinite(found.disparity).all() and (found.std > 0).all()
-    assert estimator.engine_name == "eager float32 320x128" and estimator.disparity_range == 64
+    assert estimator.engine_status.name == "eager float32 320x128" and estimator.disparity_range == 64
 
 
-def test_another_range_needs_no_other_weights(stereo_model: Path):
+def test_the_disparity_range_can_be_changed_without_other_weights(stereo_model: Path):
     estimator = StereoEstimator(str(stereo_model), EAGER, StereoSettings(disparity_range=96))
     assert estimator.disparity_range == 96 and estimator.card.settings["disparity_range"] == 96
     assert np.isfinite(estimator.estimate(rectified_pair(*frames())).disparity).all()
@@ -117,7 +112,7 @@ def test_another_range_needs_no_other_weights(stereo_model: Path):
 
 def test_a_depth_model_is_refused(small_model: Path):
     with pytest.raises(
-        DepthRosError, match="does 'depth'; a 'stereo_depth' model or 'semi_global' is needed"
+        DepthRosError, match="is for task 'depth'; a 'stereo_depth' model or 'semi_global' is needed"
     ):
         StereoEstimator(str(small_model), EAGER)
 
@@ -126,17 +121,17 @@ def changed(frame: Frame, **fields: object) -> Frame:
     return replace(frame, camera=replace(frame.camera, **fields))
 
 
-def test_what_is_no_pair_is_named():
+def test_frames_that_are_not_a_pair_are_rejected():
     left, right = frames()
-    with pytest.raises(DepthRosError, match=r"the baseline is -0.200 m .* the eyes are swapped"):
+    with pytest.raises(DepthRosError, match=r"the baseline is -0.200 m .* left and right are swapped"):
         rectified_pair(right, left)
     with pytest.raises(DepthRosError, match=r"P\[3\] of the right camera_info is 0"):
         rectified_pair(left, replace(right, camera=left.camera))
-    with pytest.raises(DepthRosError, match="unequal sizes, 300x120 left and 300x100 right"):
+    with pytest.raises(DepthRosError, match="the left image is 300x120 and the right image 300x100"):
         rectified_pair(left, replace(right, image=right.image[:100]))
     P = right.camera.P.copy()
     P[1, 2] += 9
-    with pytest.raises(DepthRosError, match=r"cy 60.0 and 69.0; calibrate them as a pair"):
+    with pytest.raises(DepthRosError, match=r"cy 60.0 and 69.0; calibrate the cameras as a stereo pair"):
         rectified_pair(left, changed(right, K=P[:, :3], P=P))
 
 
@@ -147,29 +142,11 @@ def test_raw_images_are_rectified():
     assert pair.left.camera.is_rectified and not np.array_equal(pair.left.image, left.image)
 
 
-def test_confidence_is_the_probability_of_an_error_below_a_pixel():
-    assert confidence(np.array([1.0], np.float32))[0] == pytest.approx(0.68, abs=1e-6)
-    errors = np.random.default_rng(0).exponential(1.0, 100_000)
-    std = np.quantile(errors, 0.68)
-    assert confidence(np.array([std], np.float32))[0] == pytest.approx((errors < 1).mean(), abs=0.01)
-
-
-def test_pixels_between_two_surfaces():
-    disparity = np.full((9, 12), 10.0, np.float32)
-    disparity[:, 6:] = 30
-    disparity[:, 5] = 20  # smeared
-    assert between_surfaces(disparity, 3.0).sum() == 9 and between_surfaces(disparity, 3.0)[:, 5].all()
-    slope = np.tile(np.arange(12, dtype=np.float32), (9, 1))
-    assert not between_surfaces(slope, 3.0).any()
-    disparity[:, 5] = np.nan
-    assert not between_surfaces(disparity, 3.0).any()
-
-
-def test_pairs_that_are_none_are_seen():
-    left, right = (cv2.GaussianBlur(x, (0, 0), 1.0) for x in eyes())
-    assert misfit(left, right) == ""
-    assert "the eyes are swapped: -17 px" in misfit(right, left)
+def test_swapped_and_unrectified_pairs_are_recognised():
+    left, right = (cv2.GaussianBlur(x, (0, 0), 1.0) for x in images())
+    assert pair_problem(left, right) == ""
+    assert "left and right are swapped: the median disparity is -17 px" in pair_problem(right, left)
     turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 3.0, 1.0)
-    assert "not rectified" in misfit(left, cv2.warpAffine(right, turn, (WIDTH, HEIGHT)))
+    assert "not rectified" in pair_problem(left, cv2.warpAffine(right, turn, (WIDTH, HEIGHT)))
     flat = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    assert misfit(flat, flat) == ""  # nothing to see, nothing to say
+    assert pair_problem(flat, flat) == ""  # no corners, no statement

@@ -1,0 +1,75 @@
+"""Options and output that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depth_ros.engine import BACKENDS
+
+if TYPE_CHECKING:
+    from depth_ros.engine import EngineSettings
+
+Commands = Any
+"""What `ArgumentParser.add_subparsers` returns; argparse does not export its type."""
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    """Add a subcommand that calls `run`. text: its help line, lower case, without a full stop."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def add_engine_options(command: argparse.ArgumentParser) -> None:
+    """--backend, --precision and --device."""
+    command.add_argument(
+        "--backend", choices=("auto", *BACKENDS), default="auto", help="compiler of the network"
+    )
+    command.add_argument(
+        "--precision", choices=("auto", "float32", "bfloat16", "float16", "int8"), default="auto",
+        help="number format of the network",
+    )  # fmt: skip
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs"
+    )
+
+
+def engine_settings(arguments: argparse.Namespace) -> EngineSettings:
+    """The settings of `add_engine_options`."""
+    from depth_ros.engine import EngineSettings
+
+    return EngineSettings(arguments.backend, arguments.precision, arguments.device)
+
+
+def add_json_option(command: argparse.ArgumentParser) -> None:
+    """--json."""
+    command.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+
+
+def write_json(content: Any, target: str) -> None:
+    """Write JSON to a file, or to standard output for `-`."""
+    text = json.dumps(content, indent=1)
+    if target == "-":
+        print(text)
+    else:
+        Path(target).write_text(text + "\n")
+
+
+def metrics_line(metrics: Mapping[str, float | None]) -> str:
+    """Metrics in one line, those without a value left out."""
+    known = (f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
+    return "  ".join(known) or "no ground truth to compare with"
+
+
+def command_line() -> str:
+    """The command as the user typed it, for reports."""
+    return " ".join(["depth_ros", *sys.argv[1:]])

@@ -1,0 +1,148 @@
+"""Builds an engine in a child process: `python -m depth_ros.engine.builder`.
+
+Tracing state of torch belongs to a process, compilers crash, and their memory should go when they are done. So the
+process that runs a node never traces or compiles; it starts this module, waits, and loads the finished engine.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import depth_ros
+from depth_ros.engine import store
+from depth_ros.engine.store import EngineRequest
+
+TIMEOUT = 3600.0
+"""Seconds after which a build is given up; TensorRT takes many minutes for a large network on a Jetson."""
+COMMAND = ("-m", "depth_ros.engine.builder")
+PR_SET_PDEATHSIG = 1
+
+_children: set[subprocess.Popen] = set()
+_children_lock = threading.Lock()
+
+
+class BuildError(Exception):
+    """An engine could not be built; the message is one line."""
+
+
+def build(request: EngineRequest, reason: str) -> str:
+    """Build the engine in a child process and store it. reason: why the stored one cannot be used.
+
+    Returns how the engine came about, in words: built, or built by another process in the meantime. Raises BuildError.
+    """
+    arguments = {"request": request.to_json(), "reason": reason, "parent": os.getpid()}
+    paths = [str(Path(depth_ros.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no worker processes that could outlive the child
+    }
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, env=environment, start_new_session=True,
+        )  # fmt: skip
+        with _children_lock:
+            _children.add(child)
+        try:
+            answer, _ = child.communicate(json.dumps(arguments).encode(), TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise BuildError(f"not built within {TIMEOUT:g} s") from None
+        finally:
+            _stop(child)
+        output.seek(0)
+        return _result(child.returncode, answer, output.read().decode(errors="replace"))
+
+
+def _result(status: int, answer: bytes, errors: str) -> str:
+    with suppress(ValueError, IndexError):
+        content = json.loads(answer.splitlines()[-1])
+        if content["error"]:
+            raise BuildError(content["error"])
+        return str(content["how"])
+    last = next((line for line in reversed(errors.splitlines()) if line.strip()), "no message")
+    cause = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    raise BuildError(f"the build process {cause}: {last.strip()[:200]}")
+
+
+def _stop(child: subprocess.Popen) -> None:
+    """End the child with everything it has started, e.g. a C++ compiler."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    with _children_lock:
+        _children.discard(child)
+
+
+@atexit.register
+def stop_all() -> None:
+    """End all builds of this process; their callers get a BuildError."""
+    with _children_lock:
+        children = list(_children)
+    for child in children:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def main() -> None:
+    """The child: reads a request from standard input, answers with one line of JSON on standard output."""
+    arguments = json.loads(sys.stdin.read())
+    _end_with(arguments["parent"])
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # compilers print what they like
+    try:
+        how, problem = _build(EngineRequest.from_json(arguments["request"]), arguments["reason"]), ""
+    except Exception as error:  # compilers raise anything
+        how, problem = "", first_line(error)
+    answers.write(json.dumps({"how": how, "error": problem}) + "\n")
+    answers.flush()
+    os._exit(0)  # threads of compilers have made interpreters hang or abort at exit
+
+
+def _build(request: EngineRequest, reason: str) -> str:
+    from depth_ros.card import load_model
+    from depth_ros.engine.backends import backend
+    from depth_ros.engine.check import Check, check_inputs
+    from depth_ros.engine.precision import lowered
+
+    with store.lock(request):
+        if reason_now := store.problem_with(request):
+            module = backend(request.backend)
+            model = load_model(request.card, request.device)
+            inputs = check_inputs(request.card, request.width, request.height, request.device)
+            check = Check.of(model, inputs)
+            with store.new_engine(request) as folder:
+                module.build(lowered(model, request.precision, inputs), inputs, folder)
+                check.save(folder / store.CHECK)
+                if problem := check.problem(module.load(folder, request.device)):
+                    (folder / "rejected").write_text(problem)
+            return f"built, because {reason_now}"
+    return f"built by another process, because {reason}"
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the parent dies, even if it is killed. Linux only; elsewhere `stop_all` has to do."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where there is none."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""An engine, its settings and its status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_ros.config import setting
+from depth_ros.engine.backends import BACKENDS
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Which engine to use."""
+
+    backend: str = setting(
+        "auto",
+        "Compiler of the network. auto takes the fastest that is installed and passes the check.",
+        choices=("auto", *BACKENDS),
+    )
+    precision: str = setting(
+        "auto",
+        "Number format of the network. auto takes the fastest that passes the check.",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+    )
+    device: str = setting(
+        "auto",
+        "Device that runs the network. auto takes the GPU where there is one.",
+        choices=("auto", "cpu", "cuda"),
+    )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model ready to run on images of one size, width x height px. reason: why this engine was chosen.
+
+    run: tensors with a batch of 1 on `device` to tensors, as the contract of the task defines them.
+    """
+
+    backend: str
+    precision: str
+    device: str
+    width: int
+    height: int
+    reason: str
+    run: Callable
+
+    @property
+    def name(self) -> str:
+        return f"{self.backend} {self.precision} {self.width}x{self.height}"
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """The first result for inputs without the batch dimension, e.g. depth (H, W) of an image and its K."""
+        return self.results(*inputs)[0]
+
+    def results(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """All results, without the batch dimension. Images and labels are uint8; other inputs become float32."""
+        import torch
+
+        with torch.inference_mode():
+            tensors = (torch.from_numpy(_contiguous(array))[None] for array in inputs)
+            found = self.run(*(tensor.to(self.device, non_blocking=True) for tensor in tensors))
+            found = found if isinstance(found, (tuple, list)) else (found,)
+            return tuple(result[0].cpu().numpy() for result in found)
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array if array.dtype == np.uint8 else np.asarray(array, np.float32))
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """What serves a model now, for diagnostics. name: backend, precision and size. reason: why this engine.
+
+    building: the engine that is being built to replace it and for how long; empty if none is.
+    """
+
+    name: str = "no engine yet"
+    reason: str = "no image received yet"
+    building: str = ""

@@ -1,0 +1,48 @@
+"""A rectified pair from the frames of two cameras."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from depth_ros.datatypes import Frame, StereoFrame
+from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rectify
+
+MAX_CALIBRATION_DIFFERENCE = 0.02
+"""Largest difference of the rectified cameras: of fy and cy as a fraction of the height, of fx relative to fx."""
+
+
+def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
+    """Rectify both images. Raises DepthRosError where the images or their cameras do not form a stereo pair."""
+    if left.image.shape != right.image.shape:
+        sizes = [f"{frame.image.shape[1]}x{frame.image.shape[0]}" for frame in (left, right)]
+        raise DepthRosError(
+            f"the left image is {sizes[0]} and the right image {sizes[1]}: set both cameras to the same size"
+        )
+    cameras = [frame.camera.rectified() for frame in (left, right)]
+    baseline = cameras[1].baseline - cameras[0].baseline
+    if baseline == 0:
+        raise DepthRosError(
+            "P[3] of the right camera_info is 0, so the baseline is unknown: it must be -fx * baseline, as "
+            "camera_calibration writes it for a stereo pair"
+        )
+    if baseline < 0:
+        raise DepthRosError(
+            f"the baseline is {baseline:.3f} m (P[3] of the two camera_info messages), which puts the right camera on "
+            "the left: left and right are swapped"
+        )
+    rows = [abs(cameras[0].fy - cameras[1].fy), abs(cameras[0].cy - cameras[1].cy)]
+    if (
+        max(rows) > MAX_CALIBRATION_DIFFERENCE * cameras[0].height
+        or abs(cameras[0].fx / cameras[1].fx - 1) > MAX_CALIBRATION_DIFFERENCE
+    ):
+        raise DepthRosError(
+            f"P of the left and right camera_info differs: fx {cameras[0].fx:.1f} and {cameras[1].fx:.1f}, "
+            f"fy {cameras[0].fy:.1f} and {cameras[1].fy:.1f}, cy {cameras[0].cy:.1f} and {cameras[1].cy:.1f}; "
+            "calibrate the cameras as a stereo pair"
+        )
+    frames = []
+    for frame in (left, right):
+        image, camera = rectify(frame.image, frame.camera)
+        frames.append(dataclasses.replace(frame, image=image, camera=camera))
+    return StereoFrame(frames[0], frames[1], baseline)

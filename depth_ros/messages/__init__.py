@@ -1,0 +1,1 @@
+"""ROS messages to values (`decode`) and values to ROS messages (`fill`)."""

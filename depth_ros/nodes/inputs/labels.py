@@ -1,0 +1,33 @@
+"""Label input: instance label images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+
+
+class LabelInput(ManagedEntity):
+    """Best-effort subscription to `labels`. Messages are passed to `on_labels`."""
+
+    def __init__(self, node: Node, on_labels: Callable[[Image], None]) -> None:
+        self._node, self._on_labels = node, on_labels
+        self._subscription: Subscription | None = None
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._subscription = self._node.create_subscription(
+            Image, "labels", self._on_labels, QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )  # fmt: skip
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._subscription:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        return TransitionCallbackReturn.SUCCESS

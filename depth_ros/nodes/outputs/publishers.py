@@ -1,0 +1,95 @@
+"""Publishers of a node."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from rclpy.lifecycle import LifecyclePublisher, LifecycleState, ManagedEntity, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import PointCloud2, PointField
+
+from depth_ros.nodes.inputs.camera import QosEvent, incompatible_qos_text
+from depth_ros.nodes.topics import Topic
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
+
+class Publishers(ManagedEntity):
+    """Reliable publishers of the `topics` with direction "out", which exist while the node is configured.
+
+    Subscriptions with incompatible QoS are passed to `warn`.
+    """
+
+    def __init__(self, node: Node, topics: Iterable[Topic], warn: Callable[[str], None]) -> None:
+        self._node, self._warn = node, warn
+        self._topics = [topic for topic in topics if topic.direction == "out"]
+        self._lock = threading.Lock()  # of the dictionary, which other threads read
+        self._publishers: dict[str, LifecyclePublisher] = {}
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._lock:
+            for topic in self._topics:
+                self._publishers[topic.name] = self._create(topic)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        for publisher in self._publishers.values():
+            publisher.on_activate(state)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        for publisher in self._publishers.values():
+            publisher.on_deactivate(state)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._lock:
+            for publisher in self._publishers.values():
+                self._node.destroy_publisher(publisher)
+            self._publishers.clear()
+        return TransitionCallbackReturn.SUCCESS
+
+    def has_subscribers(self, *names: str) -> bool:
+        """Whether one of the topics has a subscriber; any topic if no name is given."""
+        with self._lock:
+            return any(
+                publisher.get_subscription_count() > 0
+                for name, publisher in self._publishers.items()
+                if name in names or not names
+            )
+
+    def publish(self, name: str, message: object) -> None:
+        """Publish on the topic of this name. The caller ensures that no transition happens meanwhile."""
+        self._publishers[name].publish(message)
+
+    def _create(self, topic: Topic) -> LifecyclePublisher:
+        resolved = self._node.resolve_topic_name(topic.name)
+
+        def on_incompatible_qos(event: QosEvent) -> None:
+            self._warn(incompatible_qos_text(resolved, "subscription", event))
+
+        # Not create_lifecycle_publisher, which leaves the order of the transitions to rclpy.
+        publisher = self._node.create_publisher(
+            topic.type, topic.name, QoSProfile(depth=topic.depth, reliability=ReliabilityPolicy.RELIABLE),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=on_incompatible_qos),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            publisher_class=LifecyclePublisher,
+        )  # fmt: skip
+        assert isinstance(publisher, LifecyclePublisher)
+        return publisher
+
+
+def point_cloud(fields: Iterable[tuple[str, int]], **types: int) -> PointCloud2:
+    """An empty cloud with these fields (name, offset in bytes), of type FLOAT32 unless `types` has another."""
+    return PointCloud2(
+        fields=[
+            PointField(name=name, offset=offset, datatype=types.get(name, PointField.FLOAT32), count=1)
+            for name, offset in fields
+        ]
+    )

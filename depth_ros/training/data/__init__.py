@@ -1,0 +1,1 @@
+"""Training data: recorded, rendered and generated examples, loaded into memory."""

@@ -1,0 +1,54 @@
+"""Validation of models that predict depth from one image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from depth_ros.datasets import Sample
+from depth_ros.datatypes import Camera
+from depth_ros.evaluation.metrics.depth import depth_metrics
+from depth_ros.evaluation.metrics.protocols import DepthProtocol
+from depth_ros.geometry import rectify
+from depth_ros.training.crop import CropSettings
+
+METRICS = ("abs_rel", "delta1")
+
+
+def validate_depth(
+    model: nn.Module, held_out: dict[str, list[Sample]], crop: CropSettings, scale: str
+) -> dict[str, float]:
+    """Mean abs_rel and delta1 of each validation folder at the size of the crops.
+
+    The prediction is scaled by the median ratio to the ground truth unless `scale` is "metric".
+    """
+    model.eval()
+    protocol = DepthProtocol("validation", scaling="none" if scale == "metric" else "median")
+    result: dict[str, float] = {}
+    for name, samples in held_out.items():
+        rows = [
+            depth_metrics(
+                predict_depth(model, *rectify(sample.left.image, sample.left.camera), crop),
+                sample.depth,
+                protocol,
+            )
+            for sample in samples
+            if sample.depth is not None
+        ]
+        for metric in METRICS:
+            result[f"{name} {metric}"] = float(np.mean([row[metric] for row in rows]))
+    return result
+
+
+@torch.inference_mode()
+def predict_depth(model: nn.Module, image: np.ndarray, camera: Camera, crop: CropSettings) -> np.ndarray:
+    """Depth (H, W) m of a rectified image (H, W, 3), computed at the size of the crops."""
+    small = cv2.resize(image, crop.size, interpolation=cv2.INTER_AREA)
+    K = camera.resized(*crop.size).K.astype(np.float32)
+    device = next(model.parameters()).device
+    result = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))
+    depth = (result if isinstance(result, Tensor) else result[0])[0]
+    height, width = image.shape[:2]
+    return 1 / cv2.resize(1 / depth.cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)

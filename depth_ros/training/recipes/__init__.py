@@ -1,0 +1,35 @@
+"""Recipes: what is trained, on which data, for how long. One function each; folders are relative to the data folder."""
+
+from __future__ import annotations
+
+from depth_ros.errors import DepthRosError
+from depth_ros.training.crop import CropSettings
+from depth_ros.training.data.source import Source
+from depth_ros.training.recipes import depth, planes, stereo, video
+from depth_ros.training.recipes.recipe import Recipe
+
+__all__ = ["CropSettings", "Recipe", "Source", "find_recipe", "recipe_names"]
+
+_RECIPES = (
+    depth.mono_driving_start, depth.mono_driving, depth.mono_indoor,
+    planes.planes_indoor, planes.planes_room,
+    stereo.monodepth_kitti, stereo.stereo_start, stereo.stereo,
+    video.sfmlearner_street_start, video.sfmlearner_street, video.sfmlearner_kitti,
+    video.vid2depth_street, video.vid2depth_street_unaligned, video.vid2depth_street_narrow, video.vid2depth_kitti,
+    video.struct2depth_street_start, video.struct2depth_street,
+    video.struct2depth_street_still_start, video.struct2depth_street_still, video.struct2depth_kitti,
+    depth.fcrn_indoor, depth.mannequin_indoor,
+)  # fmt: skip
+
+
+def recipe_names() -> list[str]:
+    """The names of all recipes."""
+    return [build.__name__ for build in _RECIPES]
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises DepthRosError with the known names."""
+    for build in _RECIPES:
+        if build.__name__ == name:
+            return build()
+    raise DepthRosError(f"unknown recipe '{name}'; known are {', '.join(recipe_names())}")

@@ -1,0 +1,101 @@
+"""Recipes of networks that predict depth from one image and learn from ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from depth_ros.training.crop import CropSettings
+from depth_ros.training.data.source import Source
+from depth_ros.training.recipes.recipe import Recipe
+from depth_ros.training.supervision.depth import DepthSupervision
+
+
+def mono_driving_start() -> Recipe:
+    """Pre-training for mono_driving: all recorded roads and rendered streets, strong augmentation."""
+    return Recipe(
+        name="mono_driving_start",
+        family="compact",
+        crop=CropSettings(640, 192),
+        sources=(
+            Source("kitti2015_stereo", right_view=True, stereo_weight=0.2, repeat=2),
+            Source("kitti_raw_jam"),
+            Source("kitti_odometry_06", part="all", stereo_weight=0.3),
+            Source("world:street", count=240),
+        ),
+        validation=("kitti2015_stereo",),
+        description="Metric depth from one camera on roads, trained on KITTI and rendered streets",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015).",
+        steps=2200,
+    )
+
+
+def mono_driving() -> Recipe:
+    """Metric depth on roads from one camera: mono_driving_start, refined on the data with the best ground truth."""
+    return replace(
+        mono_driving_start(),
+        name="mono_driving",
+        start_recipe="mono_driving_start",
+        crop=CropSettings(736, 224, zoom=1.4, max_roll=2.0),
+        sources=(
+            Source("kitti2015_stereo", right_view=True, stereo_weight=0.2, repeat=2),
+            Source("kitti_raw_jam"),
+            Source("world:street", count=60),
+        ),
+        steps=900,
+        learning_rate=5e-4,
+        weight_decay=0.05,
+    )
+
+
+def mono_indoor() -> Recipe:
+    """Metric depth in rooms from one camera."""
+    return Recipe(
+        name="mono_indoor",
+        family="compact",
+        crop=CropSettings(320, 224, max_roll=15.0),
+        sources=(
+            Source("hololens_office", repeat=2),
+            Source("tum_fr1_rpy", repeat=2),
+            Source("world:room", count=240),
+        ),
+        validation=("hololens_office", "tum_fr1_rpy"),
+        description="Metric depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
+        licence="Apache-2.0",
+        terms=(
+            "Trained on hololens_office (MIT, deep-video-mvs repository, Duzceker et al. 2021) and "
+            "TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
+        ),
+        steps=1300,
+    )
+
+
+def fcrn_indoor() -> Recipe:
+    """The up-projections and loss of FCRN (Laina et al. 2016) behind a small encoder, in rooms."""
+    return replace(
+        mono_indoor(),
+        name="fcrn_indoor",
+        family="fcrn",
+        crop=CropSettings(224, 160, max_roll=15.0),
+        deployed_size=(256, 192),
+        description="FCRN (EfficientNet-Lite0 encoder), trained on HoloLens, TUM RGB-D and rendered rooms",
+        settings={"backbone": "lite0"},
+        steps=1000,
+    )
+
+
+def mannequin_indoor() -> Recipe:
+    """The single-image network of Li et al. (2019) with a quarter of the channels, from scratch, in rooms."""
+    return replace(
+        mono_indoor(),
+        name="mannequin_indoor",
+        family="mannequin",
+        crop=CropSettings(128, 96, max_roll=15.0),
+        deployed_size=(160, 128),
+        description="mannequin (single image, a quarter of the channels), trained on HoloLens, TUM RGB-D and rooms",
+        settings={"width_divisor": 4},
+        supervision=DepthSupervision(scale="up_to_scale"),
+        steps=600,
+        weight_decay=0.0,
+        learning_rate=2e-3,
+    )

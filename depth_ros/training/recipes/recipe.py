@@ -1,0 +1,83 @@
+"""What a recipe consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from depth_ros.training.crop import CropSettings
+from depth_ros.training.data.source import Source
+from depth_ros.training.supervision import Supervision
+from depth_ros.training.supervision.depth import DepthSupervision
+
+Value = bool | int | float | str
+"""A value of a settings dataclass."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that `loop.train` needs.
+
+    name, description, licence, terms: as the card of the model states them. sources: training data. validation:
+    folders whose held-out part the model is validated on. deployed_size: width and height, px, of the images that the
+    model is meant for, where the crops are smaller: a whole image at the size of the crops has a smaller scale than
+    any crop. None for the size of the crops.
+    settings, loss_settings: what differs from the defaults of the family's `Settings` and `LossSettings`.
+    average_decay: decay of the moving average of the weights. validate_every: steps between validations.
+
+    Initial weights are the family's own, with at most one of
+    start_recipe: name of the recipe whose trained weights this one starts from;
+    base_model: name or folder of the model that is fine-tuned; its batch norms stay folded into the convolutions, and
+    its settings apply where `settings` says nothing else;
+    matching_weights_from: a model, perhaps of another family, whose tensors of the same name and shape are used.
+    """
+
+    name: str
+    family: str
+    crop: CropSettings
+    sources: tuple[Source, ...]
+    validation: tuple[str, ...]
+    description: str
+    licence: str
+    terms: str
+    supervision: Supervision = field(default_factory=DepthSupervision)
+    deployed_size: tuple[int, int] | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    loss_settings: Mapping[str, Value] = field(default_factory=dict)
+    start_recipe: str = ""
+    base_model: str = ""
+    matching_weights_from: str = ""
+    steps: int = 3000
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    average_decay: float = 0.995
+    validate_every: int = 250
+    seed: int = 0
+
+    def with_steps(self, steps: int) -> Recipe:
+        """The recipe with another number of steps."""
+        return replace(self, steps=steps, validate_every=min(self.validate_every, steps))
+
+    def fine_tuning(self, model: str) -> Recipe:
+        """The recipe applied to the weights of a model, given by name or folder."""
+        return replace(
+            self, name=_own_name(self.name), base_model=model, start_recipe="", matching_weights_from=""
+        )
+
+    def on_folders(self, folders: Sequence[str]) -> Recipe:
+        """The recipe with recorded folders in place of its own ones; its rendered data stays.
+
+        The validation metrics are those of the held-out part of these folders.
+        """
+        rendered = [source for source in self.sources if source.is_rendered]
+        return replace(
+            self,
+            name=_own_name(self.name),
+            sources=(*map(Source, folders), *rendered),
+            validation=tuple(folders),
+        )
+
+
+def _own_name(name: str) -> str:
+    return f"{name.removesuffix('_own')}_own"

@@ -1,0 +1,71 @@
+"""Recipes that learn from rectified stereo pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from depth_ros.training.crop import CropSettings
+from depth_ros.training.data.source import Source
+from depth_ros.training.recipes.recipe import Recipe
+from depth_ros.training.supervision.disparity import DisparitySupervision
+from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
+
+
+def monodepth_kitti() -> Recipe:
+    """monodepth from stereo pairs without ground truth, as published (Godard et al. 2017), at the published size."""
+    return Recipe(
+        name="monodepth_kitti",
+        family="monodepth",
+        crop=CropSettings(512, 256),
+        sources=(Source("kitti2015_stereo"), Source("kitti_odometry_06", part="all")),
+        validation=("kitti2015_stereo",),
+        description="monodepth (VGG encoder), learned from stereo pairs without ground-truth depth",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); see the note on patents",
+        terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0).",
+        supervision=StereoPairSupervision(),
+        learning_rate=1e-4,
+        weight_decay=0.0,
+    )
+
+
+def stereo_start() -> Recipe:
+    """Pre-training for stereo: mostly generated pairs, for matching of any scene, and a few recorded ones."""
+    return Recipe(
+        name="stereo_start",
+        family="stereo",
+        crop=CropSettings(512, 256, zoom=1.5),
+        deployed_size=(1248, 384),
+        sources=(
+            Source("kitti2015_stereo"),
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+            Source("kitti_raw_city", part="all"),
+            Source("world:pairs", count=350),
+        ),
+        validation=("kitti2015_stereo",),
+        description="Disparity and its standard deviation from rectified pairs, trained on KITTI and generated pairs",
+        licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
+        terms=(
+            "Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015). "
+            "Textures of generated pairs from KITTI, hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
+        ),
+        supervision=DisparitySupervision(),
+        steps=2200,
+        batch_size=2,
+        average_decay=0.998,
+        learning_rate=8e-4,
+        validate_every=500,
+    )
+
+
+def stereo() -> Recipe:
+    """Stereo of any scene, refined on roads: stereo_start, then more recorded than generated pairs."""
+    start = stereo_start()
+    return replace(
+        start,
+        name="stereo",
+        start_recipe="stereo_start",
+        sources=tuple(replace(s, count=90) if s.count else s for s in start.sources),
+        steps=2800,
+        learning_rate=5e-4,
+    )

@@ -1,0 +1,134 @@
+"""Disparity supervision: rectified pairs with ground-truth disparity, recorded and generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from torch import nn
+
+from depth_ros.datasets import Sample
+from depth_ros.evaluation.metrics.stereo import validate_pairs
+from depth_ros.geometry import rectify
+from depth_ros.training.augmentation import jitter_colours
+from depth_ros.training.crop import CropSettings, Window
+from depth_ros.training.data.examples import (
+    Example,
+    held_out_samples,
+    recorded_examples,
+    right_view_example,
+)
+from depth_ros.training.data.source import GENERATED_PAIRS, Source
+from depth_ros.world.pair_distortions import vary_photometry, vary_rectification
+from depth_ros.world.pairs import Pairs
+
+MAX_TEXTURES = 60
+"""Maximum number of images of a source that textures of generated pairs are cut from."""
+MIN_CROP_SCALE = 0.8
+"""Smallest scale of a crop relative to the recorded pair."""
+
+
+@dataclass(frozen=True)
+class DisparitySupervision:
+    """Learn disparity from pairs with ground truth. Generated pairs take textures from all recorded images."""
+
+    scale: ClassVar[str] = "metric"
+    frames: ClassVar[int] = 1
+    evaluation_task: ClassVar[str] = "depth"
+
+    def load_training_data(
+        self, sources: Sequence[Source], crop: CropSettings, data: Path
+    ) -> Sequence[Example | Pairs]:
+        return load_pairs(sources, data)
+
+    def load_held_out_data(
+        self, folders: Sequence[str], sources: Sequence[Source], crop: CropSettings, data: Path
+    ) -> dict[str, list[Sample]]:
+        return held_out_samples(folders, data)
+
+    def crop_item(
+        self, item: Example | Pairs, crop: CropSettings, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        if isinstance(item, Pairs):
+            left, right, disparity = item.pair(rng, crop.width, crop.height)
+            return {"image": left, "right": right, "disparity": disparity}
+        return crop_pair(item, crop, rng)
+
+    def validate(
+        self, model: nn.Module, held_out: dict[str, list[Sample]], crop: CropSettings
+    ) -> dict[str, float]:
+        """End-point error and outliers of whole pairs at full size, see `validate_pairs`."""
+        model.eval()
+        result: dict[str, float] = {}
+        for name, samples in held_out.items():
+            result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
+        return result
+
+    def mean_inverse_depth(self, items: Sequence[Example | Pairs]) -> None:
+        """None: the baseline of stereo models is semi-global matching."""
+
+
+def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
+    """Load the recorded pairs with ground truth, followed by the generator of pairs once per pair of an epoch."""
+    pairs, textures, generated = [], [], 0
+    for source in sources:
+        if source.folder == GENERATED_PAIRS:
+            generated += source.count
+            continue
+        examples = list(recorded_examples(source, data, mirrored_pair_example))
+        pairs += [example for example in examples if example.right is not None and example.weight.any()]
+        textures += [example.image for example in examples[:: max(1, len(examples) // MAX_TEXTURES)]]
+    return [*pairs, *[Pairs(textures)] * generated]
+
+
+def mirrored_pair_example(sample: Sample, stereo_weight: float) -> Example:
+    """The horizontally mirrored pair, in which the right image is the left one, with its measured ground truth.
+
+    Stereo matches are left out. The principal point is not mirrored: pairs teach disparity only.
+    """
+    assert sample.right is not None
+    right = right_view_example(sample, stereo_weight)
+    measured = right.weight >= 1
+    depth = np.where(measured, right.depth, np.float32(np.nan))
+    left_image = rectify(sample.left.image, sample.left.camera)[0]
+    return Example(
+        image=right.image[:, ::-1],
+        camera=right.camera,
+        depth=depth[:, ::-1],
+        weight=measured[:, ::-1].astype(np.float32),
+        right=left_image[:, ::-1],
+        fx_baseline=float(sample.fx_baseline),
+    )
+
+
+def crop_pair(example: Example, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The same random window of both images, scaled and degraded: image and right (H, W, 3) uint8, and disparity
+    (H, W) float32, px of the cropped left image."""
+    assert example.right is not None
+    window = _random_pair_window(example, crop, rng)
+    method = cv2.INTER_AREA if window.width > crop.width else cv2.INTER_LINEAR
+    disparity = example.fx_baseline / example.depth[window.pixels] * np.float32(crop.width / window.width)
+    state, images = rng.bit_generator.state, []
+    for image in (example.image, example.right):
+        rng.bit_generator.state = state  # the same colours in both images
+        resized = cv2.resize(image[window.pixels], crop.size, interpolation=method)
+        images.append(jitter_colours(resized, rng))
+    left, right = vary_photometry(images[0], images[1], rng)
+    return {
+        "image": left,
+        "right": vary_rectification(right, rng),
+        "disparity": cv2.resize(disparity, crop.size, interpolation=cv2.INTER_NEAREST_EXACT),
+    }
+
+
+def _random_pair_window(example: Example, crop: CropSettings, rng: np.random.Generator) -> Window:
+    """The part of a recorded pair that is resized to the crop."""
+    height, width = example.image.shape[:2]
+    min_scale = max(MIN_CROP_SCALE, crop.height / height, crop.width / width)
+    scale = rng.uniform(min_scale, crop.zoom)
+    w, h = round(crop.width / scale), round(crop.height / scale)
+    return Window(int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1)), w, h)

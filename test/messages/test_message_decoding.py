@@ -1,0 +1,222 @@
+"""Decoding of messages of rosbags (ROS 2 and ROS 1 types); messages of rclpy are tested in test/nodes."""
+
+from __future__ import annotations
+
+import array
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from rosbags_messages import TYPES, TYPES_ROS1, camera_info, header, image
+
+from depth_ros.datatypes import Camera
+from depth_ros.errors import DepthRosError
+from depth_ros.messages.decode import (
+    ENCODINGS,
+    camera_from,
+    decode_image,
+    depth_from,
+    frame_from,
+    labels_from,
+)
+from depth_ros.messages.fill import fill_image
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    """A smooth colour image, 32 x 24, different in every channel, that survives conversions which lose detail."""
+    v, u = np.mgrid[0:24, 0:32]
+    return np.stack([40 + 5 * u, 200 - 3 * v, 90 + 2 * u + 2 * v], axis=-1).astype(np.uint8)
+
+
+def encoded(rgb: np.ndarray, encoding: str) -> tuple[bytes, int]:
+    """Data of the image in `encoding` (little endian), and the maximum error of decoding them."""
+    name = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8", "yuv422": "uyvy", "yuv422_yuy2": "yuyv",
+            "16UC1": "mono16", "16UC3": "bgr16", "16UC4": "bgra16"}.get(encoding, encoding)  # fmt: skip
+    if name.endswith("16"):
+        wide = np.frombuffer(encoded(rgb, name[:-2] + "8")[0], np.uint8).astype("<u2") * 257
+        return wide.tobytes(), encoded(rgb, name[:-2] + "8")[1]
+    if name.startswith("bayer"):
+        colours = name[len("bayer_") : -1]
+        index = np.array(["rgb".index(c) for c in colours]).reshape(2, 2)
+        v, u = np.mgrid[0 : rgb.shape[0], 0 : rgb.shape[1]]
+        return rgb[v, u, index[v % 2, u % 2]].tobytes(), 8
+    if name in ("uyvy", "yuyv", "nv12", "nv21", "nv24"):
+        return encoded_yuv(rgb, name), 8
+    order = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0], "rgba8": [0, 1, 2, 3], "bgra8": [2, 1, 0, 3]}
+    if name == "mono8":
+        return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).tobytes(), 0
+    rgba = np.dstack([rgb, np.full(rgb.shape[:2], 7, np.uint8)])
+    return rgba[..., order[name]].tobytes(), 0
+
+
+def encoded_yuv(rgb: np.ndarray, name: str) -> bytes:
+    """YUV data, BT.601 limited range, with the chroma of the left (and upper) pixel."""
+    r, g, b = np.moveaxis(rgb.astype(float), -1, 0)
+    y = np.rint(16 + 0.257 * r + 0.504 * g + 0.098 * b).astype(np.uint8)
+    u = np.rint(128 - 0.148 * r - 0.291 * g + 0.439 * b).astype(np.uint8)
+    v = np.rint(128 + 0.439 * r - 0.368 * g - 0.071 * b).astype(np.uint8)
+    uv = np.stack([u, v], axis=-1)
+    if name == "nv24":
+        return y.tobytes() + uv.tobytes()
+    if name.startswith("nv"):
+        return y.tobytes() + np.ascontiguousarray(uv[::2, ::2, :: 1 if name == "nv12" else -1]).tobytes()
+    chroma = uv[:, ::2].reshape(y.shape)
+    return np.stack([chroma, y] if name == "uyvy" else [y, chroma], axis=-1).tobytes()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_is_decoded_to_the_same_rgb(rgb, encoding):
+    data, tolerance = encoded(rgb, encoding)
+    got = decode_image(image(32, 24, encoding, data, step=None if "nv" not in encoding else 32))
+    want = rgb if "mono" not in encoding and not encoding.endswith("C1") else np.repeat(
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=-1)  # fmt: skip
+    assert got.shape == (24, 32, 3) and got.dtype == np.uint8
+    inner = (slice(2, -2), slice(2, -2))  # demosaicing extrapolates at the border
+    assert np.abs(got[inner].astype(int) - want[inner]).max() <= tolerance
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_byte_orders_of_16_bit_images_are_decoded(order):
+    values = np.array([[0x0101, 0x7F80, 0xFF00], [0x00FF, 0x8000, 0xFFFF]], f"{order}u2")
+    got = decode_image(image(3, 2, "mono16", values.tobytes(), is_bigendian=int(order == ">")))
+    assert got[..., 0].tolist() == np.rint(values / 257).astype(int).tolist()
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8", "mono16", "uyvy"])
+def test_padding_of_rows_is_ignored(rgb, encoding):
+    data, _ = encoded(rgb, encoding)
+    rows = np.frombuffer(data, np.uint8).reshape(24, -1)
+    padded = np.pad(rows, ((0, 0), (0, 6)), constant_values=255)
+    without_padding = decode_image(image(32, 24, encoding, data))
+    assert np.array_equal(decode_image(image(32, 24, encoding, padded.tobytes())), without_padding)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+def test_rgb8_is_not_copied(rgb, padding):
+    rows = np.pad(rgb.reshape(24, -1), ((0, 0), (0, padding)))
+    message = image(32, 24, "rgb8", rows.tobytes())
+    assert np.shares_memory(decode_image(message), message.data)
+
+
+@pytest.mark.parametrize(
+    "width, height, encoding, size, step, parts",
+    [
+        (4, 2, "jpeg2000", 24, 12, ["'jpeg2000'", "rgb8", "bayer_rggb8"]),
+        (4, 2, "32FC1", 32, 16, ["'32FC1'"]),
+        (4, 2, "rgb8", 23, 12, ["23 bytes", "step 12"]),
+        (4, 2, "rgb8", 25, 12, ["25 bytes"]),
+        (4, 2, "rgb8", 22, 11, ["step 11", "at least 12"]),
+        (4, 2, "nv12", 8, 4, ["8 bytes", "3 rows"]),
+        (0, 0, "rgb8", 0, 0, ["0x0"]),
+        (0, 2, "mono8", 0, 0, ["0x2"]),
+        (3, 2, "uyvy", 12, 6, ["3x2", "'uyvy'"]),
+    ],
+)
+def test_errors_name_what_is_wrong_with_an_image(width, height, encoding, size, step, parts):
+    with pytest.raises(DepthRosError) as error:
+        decode_image(image(width, height, encoding, bytes(size), step))
+    assert all(part in str(error.value) for part in parts), error.value
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_compressed_images_are_decoded(rgb, kind):
+    data = cv2.imencode(f".{kind}", rgb[..., ::-1])[1].ravel()
+    message = TYPES["sensor_msgs/msg/CompressedImage"](header(), f"rgb8; {kind} compressed bgr8", data)
+    got = decode_image(message)
+    assert np.abs(got.astype(int) - rgb).max() <= (0 if kind == "png" else 12)
+
+
+@pytest.mark.parametrize(
+    "format, data, message_part",
+    [
+        ("jpeg", b"", "0 bytes"),
+        ("jpeg", b"no image", "damaged"),
+        ("16UC1; compressedDepth png", b"x", "depth image"),
+    ],
+)
+def test_errors_name_what_is_wrong_with_a_compressed_image(format, data, message_part):
+    message = TYPES["sensor_msgs/msg/CompressedImage"](header(), format, np.frombuffer(data, np.uint8))
+    with pytest.raises(DepthRosError, match=message_part):
+        decode_image(message)
+
+
+@pytest.mark.parametrize("types", [TYPES, TYPES_ROS1], ids=["ros2", "ros1"])
+def test_camera_info_of_ros_2_and_ros_1_is_decoded(types):
+    camera = camera_from(camera_info(types, d=[0.1, -0.2, 0.001, 0.002, 0.0]))
+    assert (camera.width, camera.height, camera.fx, camera.fy) == (640, 480, 500, 510)
+    assert camera.distortion == (0.1, -0.2, 0.001, 0.002, 0.0) and not camera.is_rectified
+
+
+def test_camera_info_without_p_and_r_is_rectified_with_the_intrinsics_k():
+    camera = camera_from(camera_info(p=[0.0] * 12, r=[0.0] * 9))
+    assert camera.is_rectified and np.array_equal(camera.P[:, :3], camera.K)
+
+
+def test_region_of_interest_and_binning_move_the_principal_point():
+    """A point of the full image has to project to where cropping and 2x4 averaging of the pixels put it."""
+    info = camera_info(roi=(100, 60, 400, 200), binning=(2, 4))
+    camera = camera_from(info)
+    assert (camera.width, camera.height) == (200, 50)
+    ray = np.array([0.1, -0.05, 1.0])
+    u, v, _ = np.reshape(info.k, (3, 3)) @ ray
+    binned = camera.K @ ray
+    # Full-resolution pixels 2i and 2i+1 have their common centre at 2i + 0.5.
+    assert binned[0] == pytest.approx((u - 100 - 0.5) / 2)
+    assert binned[1] == pytest.approx((v - 60 - 1.5) / 4)
+    assert camera.P[:, :3] == pytest.approx(camera.K)
+
+
+@pytest.mark.parametrize(
+    "change, parts",
+    [
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, ["not calibrated", "cameracalibrator"]),
+        ({"k": [np.nan] * 9}, ["NaN or Inf in K", "cameracalibrator"]),
+        ({"p": [np.inf] + [0.0] * 11}, ["NaN or Inf in P"]),
+        ({"d": [0.1, np.nan, 0, 0, 0]}, ["NaN or Inf in D"]),
+        ({"r": [np.nan] * 9}, ["NaN or Inf in R"]),
+        ({"d": [0.1, 0.2, 0.3]}, ["3 coefficients in D", "4 or 5"]),
+        ({"d": [0.1] * 5, "model": "equidistant"}, ["5 coefficients in D", "'equidistant' requires 4"]),
+        ({"d": [0.1] * 5, "model": "magic"}, ["'magic'", "plumb_bob"]),
+        ({"p": [0.0] * 11 + [1.0]}, ["P has fx 0", "cameracalibrator"]),
+        ({"width": 0}, ["0x480", "cameracalibrator"]),
+        ({"roi": (600, 0, 100, 100)}, ["100x100 at (600, 0)", "640x480"]),
+    ],
+)
+def test_errors_name_what_is_wrong_with_a_camera_info(change, parts):
+    with pytest.raises(DepthRosError) as error:
+        camera_from(camera_info(**change))
+    assert all(part in str(error.value) for part in parts), error.value
+
+
+def test_frame_has_stamp_and_frame_id_of_the_image_and_requires_a_camera_of_its_size(rgb):
+    message = image(32, 24, "rgb8", rgb.tobytes())
+    frame = frame_from(message, Camera.pinhole(32, 24, 30, 30, 16, 12))
+    assert (frame.stamp, frame.frame_id) == (5_000_000_007, "optical") and np.array_equal(frame.image, rgb)
+    with pytest.raises(DepthRosError, match="32x24 but camera_info describes 64x48"):
+        frame_from(message, Camera.pinhole(64, 48, 30, 30, 16, 12))
+
+
+def test_depth_without_a_distance_becomes_nan():
+    data = np.array([[0.0, -1.0, np.inf, 2.0]], "<f4")
+    assert np.array_equal(np.isnan(depth_from(image(4, 1, "32FC1", data.tobytes()))), [[True] * 3 + [False]])
+    with pytest.raises(DepthRosError, match="'rgb8' is not supported; supported are 32FC1, 16UC1"):
+        depth_from(image(1, 1, "rgb8", bytes(3)))
+
+
+@pytest.mark.parametrize("encoding, dtype", [("mono8", np.uint8), ("16UC1", np.uint16), ("32SC1", np.int32)])
+def test_labels_are_resized_to_the_camera_and_other_views_and_large_ids_are_rejected(encoding, dtype):
+    camera = Camera.pinhole(8, 4, 10.0, 10.0, 4.0, 2.0)
+    labels = np.array([[0, 1, 2, 200], [3, 3, 0, 0]], dtype)
+    message = SimpleNamespace(data=array.array("B"))
+    fill_image(message, labels, encoding)
+    assert np.array_equal(labels_from(message, camera), labels.repeat(2, 0).repeat(2, 1))
+    with pytest.raises(DepthRosError, match="different aspect ratios"):
+        labels_from(message, Camera.pinhole(8, 8, 10.0, 10.0, 4.0, 4.0))
+    fill_image(message, np.full((2, 4), 70000, np.int32), "32SC1")
+    with pytest.raises(DepthRosError, match="0 to 65535"):
+        labels_from(message, camera)
+    fill_image(message, np.zeros((2, 4, 3), np.uint8), "rgb8")
+    with pytest.raises(DepthRosError, match="encoding 'rgb8'"):
+        labels_from(message, camera)

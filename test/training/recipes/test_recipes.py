@@ -1,0 +1,143 @@
+"""Every recipe fits its family, and its data fits the loss of the family."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from depth_ros.card import SCALES, TASKS, find_card
+from depth_ros.config import settings_from
+from depth_ros.errors import DepthRosError
+from depth_ros.networks import families, family
+from depth_ros.training import loop
+from depth_ros.training.dataset import CropDataset
+from depth_ros.training.objective import Objective
+from depth_ros.training.recipes import CropSettings, Recipe, Source, find_recipe, recipe_names
+from depth_ros.training.supervision.disparity import DisparitySupervision
+from depth_ros.training.supervision.planes import PlaneSupervision
+from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
+from depth_ros.training.supervision.video import VideoSupervision
+
+every_recipe = pytest.mark.parametrize("name", recipe_names())
+
+
+def build_on_meta(recipe: Recipe) -> torch.nn.Module:
+    """The model of a recipe without memory for its weights. Raises DepthRosError if its settings are not allowed."""
+    with torch.device("meta"):
+        return loop.build_model(family(recipe.family), recipe)
+
+
+@every_recipe
+def test_a_recipe_states_name_licence_and_terms(name):
+    recipe = find_recipe(name)
+    assert recipe.name == name and recipe.description and recipe.licence
+    data, start = str(recipe.sources), recipe
+    while start.start_recipe:
+        start = find_recipe(start.start_recipe)
+        data += str(start.sources)
+    assert ("kitti" in data) == ("non-commercial" in recipe.terms.lower())
+
+
+@every_recipe
+def test_settings_and_loss_settings_are_those_of_the_family(name):
+    recipe = find_recipe(name)
+    assert recipe.family in families()
+    module = family(recipe.family)
+    settings_from(module.Settings, recipe.settings, name)
+    loop.loss_settings(module, recipe)
+
+
+@every_recipe
+def test_sizes_are_multiples_of_those_of_the_family(name):
+    recipe = find_recipe(name)
+    model = build_on_meta(recipe)
+    for part in model.values() if isinstance(model, torch.nn.ModuleDict) else [model]:
+        for width, height in (recipe.crop.size, recipe.deployed_size or recipe.crop.size):
+            assert width % part.size_multiple == height % part.size_multiple == 0
+
+
+@every_recipe
+def test_the_supervision_fits_the_task_of_the_family(name):
+    recipe = find_recipe(name)
+    module, supervision = family(recipe.family), recipe.supervision
+    assert supervision.scale in SCALES and supervision.evaluation_task in TASKS
+    assert isinstance(supervision, VideoSupervision) == hasattr(module, "build_training_model")
+    assert isinstance(supervision, DisparitySupervision) == (module.TASK == "stereo_depth")
+    assert isinstance(supervision, StereoPairSupervision) == (recipe.family == "monodepth")
+    assert isinstance(supervision, PlaneSupervision) == (module.TASK == "planes")
+    if isinstance(supervision, PlaneSupervision):
+        assert supervision.max_planes == recipe.settings["planes"]
+
+
+@every_recipe
+def test_a_recipe_starts_from_weights_that_exist_and_fit(name):
+    recipe = find_recipe(name)
+    if recipe.matching_weights_from:
+        find_card(recipe.matching_weights_from)
+    if recipe.start_recipe:
+        start = find_recipe(recipe.start_recipe)
+        assert start.family == recipe.family
+        trained, own = (build_on_meta(each).state_dict() for each in (start, recipe))
+        assert {key: own[key].shape for key in trained} == {key: v.shape for key, v in trained.items()}
+
+
+@every_recipe
+def test_validation_folders_are_among_the_sources_or_whole_recordings(name):
+    recipe = find_recipe(name)
+    sources = {source.folder: source for source in recipe.sources}
+    for folder in recipe.validation:
+        assert folder not in sources or sources[folder].part == "training"
+
+
+def smallest(recipe: Recipe) -> Recipe:
+    """The recipe on one rendered example, at a small size and, where its family can, with few channels."""
+    module = family(recipe.family)
+    settings = dict(recipe.settings)
+    if hasattr(module.Settings, "width_divisor"):
+        settings["width_divisor"] = 8
+    if recipe.family == "monodepth":
+        settings["encoder"] = "resnet50"
+    kind = {DisparitySupervision: "pairs", VideoSupervision: "street", StereoPairSupervision: "street"}
+    source = Source(f"world:{kind.get(type(recipe.supervision), 'room')}", count=1, frames=3)
+    side = 128 if recipe.family == "monodepth" else 64
+    return replace(
+        recipe, settings=settings, sources=(source,), crop=CropSettings(2 * side, side), batch_size=1
+    )
+
+
+ONE_RECIPE_PER_FAMILY = {find_recipe(name).family: name for name in recipe_names()}
+
+
+@pytest.mark.parametrize("name", ONE_RECIPE_PER_FAMILY.values())
+def test_the_loss_of_the_family_takes_the_crops_of_the_supervision(name):
+    recipe = smallest(find_recipe(name))
+    module = family(recipe.family)
+    torch.manual_seed(0)
+    objective = Objective(module, loop.build_model(module, recipe), loop.loss_settings(module, recipe))
+    items = recipe.supervision.load_training_data(recipe.sources, recipe.crop, None)
+    batch = default_collate([CropDataset(items, recipe)[0]] * 2)
+    terms = objective(batch, 0)
+    assert terms["loss"].isfinite() and terms["loss"].requires_grad
+
+
+def test_an_unknown_recipe_is_an_error_that_lists_the_known():
+    with pytest.raises(DepthRosError, match="unknown recipe 'mono'; known are mono_driving"):
+        find_recipe("mono")
+
+
+def test_a_recipe_on_other_folders_keeps_its_rendered_data():
+    recipe = find_recipe("mono_indoor").on_folders(["hall", "yard"])
+    assert recipe.name == "mono_indoor_own" and recipe.validation == ("hall", "yard")
+    assert recipe.sources == (Source("hall"), Source("yard"), Source("world:room", count=240))
+
+
+def test_fine_tuning_replaces_the_other_initial_weights():
+    recipe = find_recipe("planes_indoor").fine_tuning("mine").on_folders(["hall"])
+    assert recipe.name == "planes_indoor_own" and recipe.base_model == "mine"
+    assert not recipe.matching_weights_from and not recipe.start_recipe
+
+
+def test_fewer_steps_validate_at_least_once():
+    recipe = find_recipe("mono_indoor").with_steps(20)
+    assert recipe.steps == recipe.validate_every == 20
