@@ -68,11 +68,12 @@ def test_the_node_refuses_relative_depth(saved, tmp_path):
 
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.nodes.depth_node import DepthNode
+    from depth_ros.nodes.worker import Worker
 
     path = import_folder(str(saved[0]), tmp_path)
     rclpy.init()
     try:
-        node = DepthNode(DepthEstimator, parameter_overrides=[Parameter("model", value=str(path))])
+        node = DepthNode(DepthEstimator, Worker(), parameter_overrides=[Parameter("model", value=str(path))])
         node.trigger_configure()
         assert "relative inverse depth" in node.diagnostics.error
         assert "choose a metric one: " in node.diagnostics.error and "mono_indoor" in node.diagnostics.error

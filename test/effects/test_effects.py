@@ -11,7 +11,7 @@ import pytest
 from depth_ros.cli import main
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.effects.clip import ClipImage, ClipOptions, read_clip
-from depth_ros.effects.defocus import defocus
+from depth_ros.effects.defocus import MAX_RADIUS, defocus
 from depth_ros.effects.inpaint import remove_people, splat
 from depth_ros.effects.insert import free_distance, insert_object, place_crate
 from depth_ros.effects.parallax import input_channels
@@ -53,6 +53,13 @@ def test_blur_grows_with_the_difference_of_inverse_depth():
         disc = defocus(point, np.full((48, 64), z, np.float32), focus=2.0, aperture=24.0)[..., 0] > 0
         radii.append(disc[24].sum() / 2)
     assert radii == pytest.approx([24 * abs(1 / z - 1 / 2) for z in (3.0, 6.0, 60.0)], abs=1.0)
+
+
+def test_blur_radius_is_limited():
+    step = np.zeros((97, 97, 3), np.uint8)
+    step[:, 48:] = 255
+    row = defocus(step, np.full((97, 97), 8.0, np.float32), focus=2.0, aperture=1000.0)[48, :, 0]
+    assert MAX_RADIUS - 2 < np.count_nonzero((row > 0) & (row < 255)) / 2 < MAX_RADIUS + 2
 
 
 def test_blurred_foreground_covers_sharp_background_but_not_the_reverse():
@@ -251,6 +258,14 @@ def test_two_view_prediction_of_a_model(clip, tmp_path, capsys, monkeypatch):
     assert "single view" in printed and "two views" in printed
     lines = {line.split("  ")[0].strip(): line for line in printed.splitlines()}
     assert lines["single view"].split("abs_rel")[1] != lines["two views"].split("abs_rel")[1]
+    for file in sorted((tmp_path / "out/predicted").iterdir()):
+        predicted, depth, confidence = (
+            cv2.imread(str(tmp_path / "out" / folder / file.name), cv2.IMREAD_UNCHANGED).astype(float)
+            for folder in ("predicted", "depth", "confidence")
+        )
+        valid = (confidence > 0) & (depth > 0)
+        valid &= confidence >= np.median(confidence[valid])
+        assert np.median(depth[valid] / predicted[valid]) == pytest.approx(1, abs=0.01)  # units of the poses
     assert len(list((tmp_path / "out/predicted").iterdir())) == 3
     with pytest.raises(DepthRosError, match="two-view prediction requires family 'mannequin'"):
         from depth_ros.effects.inputs import TwoViewPredictor

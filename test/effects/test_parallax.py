@@ -97,6 +97,16 @@ def test_ray_angle_of_half_a_degree_gives_confidence_of_three_quarters():
     assert confidence[25, 30] == pytest.approx(0.75, abs=0.02)
 
 
+def test_small_ray_angle_is_discarded():
+    """An angle a below 1 degree gives confidence 1 - (1 - a)^2, which must be above a quarter: a > 0.134 degrees."""
+    depth = np.full((48, 64), 5.0, np.float32)
+    for degrees, valid in ((0.12, False), (0.15, True)):
+        T = pose(5.0 * np.tan(np.radians(degrees)))
+        flow = exact_flow(depth, T)
+        found, _ = depth_from_flow(flow, -flow, T, CAMERA, NOBODY)
+        assert np.isfinite(found[25, 30]) == valid
+
+
 def clip_image(index: int, T: np.ndarray | None, image: np.ndarray | None = None) -> ClipImage:
     image = np.zeros((48, 64, 3), np.uint8) if image is None else image
     return ClipImage(str(index), Frame(index, "camera", image, CAMERA), NOBODY, T, slanted())

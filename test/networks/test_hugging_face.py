@@ -1,4 +1,4 @@
-"""Family hugging_face: small networks of transformers with random weights under the contract."""
+"""Family hugging_face: small networks of the transformers library with random weights obey the contract."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from depth_ros.errors import DepthRosError
-from depth_ros.networks.hugging_face import Model, Settings, parsed, scale_of
+from depth_ros.networks.hugging_face import Model, Settings, parse, scale_of
 
 transformers = pytest.importorskip("transformers", reason="optional: pip install transformers")
 
@@ -50,21 +50,21 @@ def built(kind: str, processor: dict | None = None, **changes) -> Model:
     torch.manual_seed(0)
     config = {**CONFIGS[kind], **changes}
     model = Model(Settings(config=json.dumps(config), processor=json.dumps(processor or {}))).eval()
-    for parameter in model.network.parameters():  # as they are initialised, all images look the same
+    for parameter in model.network.parameters():  # the initial weights give the same depth for all images
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.15)
     return model
 
 
-def picture(model: Model) -> torch.Tensor:
+def random_image(model: Model) -> torch.Tensor:
     size = (2 * model.size_multiple, 3 * model.size_multiple, 3)
     return torch.randint(0, 256, (1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_every_kind_obeys_the_contract_and_is_exported_whole(kind):
+def test_every_kind_obeys_the_contract_and_can_be_exported(kind):
     model = built(kind)
-    image = picture(model)
+    image = random_image(model)
     with torch.no_grad():
         depth = model(image, K)
         assert depth.shape == image.shape[:3] and depth.dtype == torch.float32 and (depth > 0).all()
@@ -72,26 +72,20 @@ def test_every_kind_obeys_the_contract_and_is_exported_whole(kind):
         torch.testing.assert_close(exported(image, K), depth)
 
 
-def test_scales():
-    assert (
-        scale_of(CONFIGS["depth_anything"])
-        == scale_of(CONFIGS["zoedepth"])
-        == scale_of(CONFIGS["glpn"])
-        == "metric"
-    )
-    assert scale_of(CONFIGS["depth_pro"]) == "metric"
+def test_scale_of_each_kind():
+    for kind in ("depth_anything", "zoedepth", "glpn", "depth_pro"):
+        assert scale_of(CONFIGS[kind]) == "metric"
     assert scale_of(CONFIGS["dpt"]) == scale_of({"model_type": "depth_anything"}) == "affine_inverse"
 
 
-def test_metres_are_those_of_the_library():
-    """The library's own module on the image normalised by hand."""
+def test_metric_depth_equals_that_of_the_library_for_the_normalised_image():
     processor = {
         "image_mean": [0.485, 0.456, 0.406],
         "image_std": [0.229, 0.224, 0.225],
         "do_normalize": True,
     }
     model = built("depth_anything", processor)
-    image = picture(model)
+    image = random_image(model)
     mean, std = (torch.tensor(processor[key]) for key in ("image_mean", "image_std"))
     pixels = ((image / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -100,32 +94,34 @@ def test_metres_are_those_of_the_library():
         assert not torch.allclose(model.network(pixel_values=pixels / 2).predicted_depth, expected, rtol=1e-6)
 
 
-def test_relative_networks_give_the_inverse_of_what_they_say():
+def test_depth_of_relative_networks_is_the_inverse_of_their_prediction():
     model = built("depth_anything", depth_estimation_type="relative")
-    image = picture(model)
+    image = random_image(model)
     with torch.no_grad():
         x = (image.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
-        said = model.network(pixel_values=x).predicted_depth
-        torch.testing.assert_close(model(image, K), 1 / said.clamp(1e-4, 1e4), rtol=1e-3, atol=0)
+        predicted = model.network(pixel_values=x).predicted_depth
+        torch.testing.assert_close(model(image, K), 1 / predicted.clamp(1e-4, 1e4), rtol=1e-3, atol=0)
 
 
-def test_depth_pro_uses_the_focal_length_that_is_known():
-    """depth = f / (W C): twice the focal length is twice as far; there is no network that guesses it."""
+def test_depth_pro_uses_the_given_focal_length():
+    """depth = f / (W C), proportional to the focal length; the network that estimates f is left out."""
     model = built("depth_pro")
     assert model.side == 128 and not any("fov" in key for key in model.state_dict())
-    image = picture(model)
+    image = random_image(model)
     with torch.no_grad():
         near, far = model(image, K), model(image, 2 * K)
         torch.testing.assert_close(far, 2 * near)
         x = F.interpolate(image.permute(0, 3, 1, 2) / 127.5 - 1, (128, 128), mode="bilinear")
-        said = model.network(pixel_values=x).predicted_depth
-        said = F.interpolate(said[:, None], image.shape[1:3], mode="bilinear")[:, 0]
-        torch.testing.assert_close(near, 50.0 / (96 * said.clamp(1e-4, 1e4)), rtol=1e-3, atol=1e-5)
+        predicted = model.network(pixel_values=x).predicted_depth
+        predicted = F.interpolate(predicted[:, None], image.shape[1:3], mode="bilinear")[:, 0]
+        torch.testing.assert_close(near, 50.0 / (96 * predicted.clamp(1e-4, 1e4)), rtol=1e-3, atol=1e-5)
 
 
-def test_what_is_not_known_or_not_there_is_said(monkeypatch):
-    with pytest.raises(DepthRosError, match="model_type is 'llama'; known are depth_anything, dpt"):
-        parsed(Settings(config='{"model_type": "llama"}'))
+def test_unsupported_kinds_and_a_missing_library_are_reported(monkeypatch):
+    with pytest.raises(
+        DepthRosError, match="model_type 'llama' is not supported; supported are depth_anything"
+    ):
+        parse(Settings(config='{"model_type": "llama"}'))
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(DepthRosError, match="pip install transformers"):
         built("glpn")

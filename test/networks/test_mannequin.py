@@ -1,4 +1,4 @@
-"""Family mannequin: the released names and counts, the optional inputs, and every term of the loss by hand."""
+"""Family mannequin: names and sizes of the released networks, optional inputs, and every term of the loss."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from depth_ros.networks import mannequin, parameter_counts
 from depth_ros.networks.mannequin import Model, Settings, loss
 
 
-def test_counts_of_the_released_variants():
+def test_networks_have_the_published_number_of_parameters():
     counts = parameter_counts("mannequin")
     assert counts["image"] == 5_357_730
     assert counts["parallax"] == 5_376_546
     assert counts["keypoints"] == 5_382_818
 
 
-def test_names_of_the_released_weights():
+def test_state_dict_has_the_names_and_shapes_of_the_released_weights():
     with torch.device("meta"):
         network = mannequin.NETWORKS["image"]()
     state = network.state_dict()
@@ -28,21 +28,13 @@ def test_names_of_the_released_weights():
     assert len(norms) == 155 and sum(m.affine for m in norms) == 1
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     assert shapes["seq.0.weight"] == (128, 3, 7, 7) and "seq.1.weight" in shapes
-    assert shapes["seq.3.list.1.0.convs.3.3.weight"] == (
-        16,
-        64,
-        11,
-        11,
-    )  # A, on the skip path of the outer level
+    # unit A, on the skip path of the outer level
+    assert shapes["seq.3.list.1.0.convs.3.3.weight"] == (16, 64, 11, 11)
     inner = "seq.3.list.0.3.list"
-    assert shapes[f"{inner}.0.2.convs.2.3.weight"] == (64, 32, 5, 5)  # D of level 3, after pool and B
+    assert shapes[f"{inner}.0.2.convs.2.3.weight"] == (64, 32, 5, 5)  # D of level 3, after pooling and B
     assert shapes[f"{inner}.1.1.convs.1.0.weight"] == (64, 128, 1, 1)  # C on its skip path
-    assert shapes[f"{inner}.0.3.list.0.1.convs.3.3.weight"] == (
-        64,
-        64,
-        11,
-        11,
-    )  # F: level 2 has its skip path first
+    # F: level 2 has its skip path first
+    assert shapes[f"{inner}.0.3.list.0.1.convs.3.3.weight"] == (64, 64, 11, 11)
     assert shapes[f"{inner}.0.3.list.1.3.list.0.0.convs.0.0.weight"] == (64, 256, 1, 1)  # E of level 1
     assert shapes["pred_layer.weight"] == shapes["uncertainty_layer.0.weight"] == (1, 64, 3, 3)
     assert "seq.3.list.0.1.convs.0.1.running_mean" in shapes
@@ -57,7 +49,7 @@ def test_output_has_the_size_of_the_input(name):
     assert depth.shape == confidence.shape == (1, 48, 80)
 
 
-def test_extra_inputs_are_optional_and_are_used():
+def test_extra_inputs_are_optional_and_change_the_depth():
     torch.manual_seed(0)
     model = Model(Settings(inputs="parallax", width_divisor=8)).eval()
     image = torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8)
@@ -70,22 +62,8 @@ def test_extra_inputs_are_optional_and_are_used():
         assert not torch.allclose(model(image, K, extra), alone)
 
 
-def test_the_inputs_of_released_weights_are_seen_from_their_stem():
-    torch.manual_seed(0)
-    for inputs in ("image", "parallax", "keypoints"):
-        model = Model(Settings(inputs=inputs, width_divisor=16))
-        state = model.network.state_dict()
-        assert mannequin.released_inputs(state) == inputs
-        model.load_state_dict({f"network.{key}": value for key, value in state.items()}, strict=True)
-    assert (
-        mannequin.released_inputs({})
-        == mannequin.released_inputs({"seq.0.weight": torch.zeros(8, 4, 7, 7)})
-        == ""
-    )
-
-
 class LogDepth(torch.nn.Module):
-    """In place of a network: ln depth itself."""
+    """A model whose parameter is ln depth."""
 
     def __init__(self, value):
         super().__init__()
@@ -95,16 +73,16 @@ class LogDepth(torch.nn.Module):
         return self.value
 
 
-def batch(log_truth, image=None):
-    shape = log_truth.shape
+def batch(log_depth, image=None):
+    shape = log_depth.shape
     grey = torch.full((*shape, 3), 100, dtype=torch.uint8) if image is None else image
-    return {"image": grey, "depth": log_truth.exp(), "weight": torch.ones(shape)}
+    return {"image": grey, "depth": log_depth.exp(), "weight": torch.ones(shape)}
 
 
-def test_the_data_term_is_half_the_mean_over_ordered_pairs():
+def test_data_term_is_half_the_mean_over_ordered_pairs():
     torch.manual_seed(0)
-    truth, predicted = torch.zeros(2, 4, 5), torch.randn(2, 4, 5)
-    data = batch(truth)
+    ground_truth, predicted = torch.zeros(2, 4, 5), torch.randn(2, 4, 5)
+    data = batch(ground_truth)
     data["depth"][0, 0, :3] = torch.nan
     errors = [predicted[0].flatten()[3:], predicted[1].flatten()]
     expected = sum(0.5 * (r[:, None] - r[None]).square().mean() for r in errors) / 2
@@ -118,23 +96,23 @@ def test_the_data_term_is_half_the_mean_over_ordered_pairs():
     assert found == pytest.approx((expected + 0.5 * pairs).item(), rel=1e-5)
 
 
-def test_no_term_but_smoothness_sees_a_factor():
+def test_only_smoothness_depends_on_the_scale_of_depth():
     torch.manual_seed(0)
-    truth = torch.rand(1, 40, 48)
-    terms = loss(LogDepth(truth + 1.7), batch(truth))
+    log_depth = torch.rand(1, 40, 48)
+    terms = loss(LogDepth(log_depth + 1.7), batch(log_depth))
     assert terms["scale_invariant"].item() == pytest.approx(0, abs=1e-5)
     assert terms["gradient"].item() == pytest.approx(0, abs=1e-4)
     assert terms["smooth1"].item() > 0
 
 
-def test_gradient_is_over_two_pixels_at_five_scales():
-    """R rises by 0.01 a pixel in x, so two pixels of scale k differ by 0.02 * 2^k, and by nought in y."""
+def test_gradient_term_compares_pixels_two_apart_at_five_scales():
+    """R rises by 0.01 per pixel in x, so pixels two apart at scale k differ by 0.02 * 2^k in x and by 0 in y."""
     ramp = (0.01 * torch.arange(96.0)).expand(1, 96, 96)
     found = loss(LogDepth(ramp.clone()), batch(torch.zeros(1, 96, 96)))["gradient"].item()
     assert found == pytest.approx(0.75 * sum(0.02 * 2**k / 2 for k in range(5)), rel=1e-4)
 
 
-def test_smoothness_counts_less_where_the_image_changes():
+def test_smoothness_has_less_weight_where_the_image_changes():
     ramp = (0.01 * torch.arange(96.0)).expand(1, 96, 96)
     flat = loss(LogDepth(ramp.clone()), batch(ramp))
     assert flat["smooth1"].item() == pytest.approx(
@@ -143,11 +121,11 @@ def test_smoothness_counts_less_where_the_image_changes():
     assert flat["smooth2"].item() == pytest.approx(0, abs=1e-6)
     edges = (torch.arange(96) % 2 * 255).to(torch.uint8)[None, None, :, None].expand(1, 96, 96, 3)
     steep = loss(LogDepth(ramp.clone()), batch(ramp, edges))["smooth1"].item()
-    fine, coarse = 0.01 * torch.tensor(-1.0).exp().item(), 4 * 0.01  # subsampled, the stripes are gone
+    fine, coarse = 0.01 * torch.tensor(-1.0).exp().item(), 4 * 0.01  # coarser scales do not show the stripes
     assert steep == pytest.approx(0.075 * (fine + coarse), rel=1e-3)
 
 
-def test_a_few_steps_learn():
+def test_a_few_steps_reduce_the_loss():
     torch.manual_seed(0)
     model = Model(Settings(width_divisor=8))
     mannequin.initialise(model)
@@ -163,7 +141,7 @@ def test_a_few_steps_learn():
     assert values[-1] < 0.7 * values[0]
 
 
-def test_an_exported_model_gives_the_same_values():
+def test_exported_model_gives_the_same_values():
     torch.manual_seed(0)
     model = Model(Settings(width_divisor=16)).eval()
     arguments = (torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8), torch.eye(3)[None])

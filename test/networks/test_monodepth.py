@@ -1,4 +1,4 @@
-"""Family monodepth: the published networks, its loss and what turns disparities into metres."""
+"""Family monodepth: the published networks, conversion of disparity to depth, loss and augmentation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import monodepth, parameter_counts
+from depth_ros.networks.blocks.convolution import upsample_nearest
 from depth_ros.networks.blocks.photometric import appearance
 from depth_ros.networks.monodepth import (
     LossSettings,
@@ -44,7 +45,7 @@ def intrinsics(fx: float, count: int = 1) -> torch.Tensor:
 
 @functools.cache
 def built(**settings) -> Model:
-    """A model with random weights; shared, so not to be changed."""
+    """A model with random weights, shared by tests; do not modify it."""
     torch.manual_seed(0)
     model = Model(Settings(**settings)).eval()
     monodepth.initialise(model)
@@ -52,7 +53,7 @@ def built(**settings) -> Model:
 
 
 def smooth_pair(shift: int, height: int, width: int) -> dict[str, torch.Tensor]:
-    """A wall of blurred noise seen by two eyes: every left pixel x is the right one's x - shift."""
+    """A stereo pair of a wall of blurred noise: left pixel x is right pixel x - shift."""
     noise = torch.rand(1, 3, height, width + shift, generator=torch.Generator().manual_seed(1))
     for _ in range(3):
         noise = F.avg_pool2d(noise, 9, 1, 4, count_include_pad=False)
@@ -62,7 +63,7 @@ def smooth_pair(shift: int, height: int, width: int) -> dict[str, torch.Tensor]:
 
 
 class Disparities(nn.Module):
-    """In place of a network: the disparities themselves, px at full size, in four scales of 64x128."""
+    """A model whose parameters are the disparities, px at full size, at four scales of 64x128."""
 
     def __init__(self, start: float) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ def test_four_scales_of_two_disparities(name):
     assert [tuple(d.shape) for d in scales] == [(2, 2, 256 >> s, 512 >> s) for s in range(4)]
 
 
-def test_disparities_reach_from_none_to_three_tenths_of_the_width():
+def test_disparities_range_from_zero_to_three_tenths_of_the_width():
     network = monodepth.NETWORKS["vgg"]()
     with torch.no_grad():
         network.decoder["disp1"].bias.copy_(torch.tensor([200.0, -200.0]))
@@ -93,19 +94,19 @@ def test_disparities_reach_from_none_to_three_tenths_of_the_width():
     assert not right.any()
 
 
-def test_images_enter_as_planes_between_nought_and_one():
+def test_images_are_scaled_to_zero_to_one():
     image = images(1, 128, 128)
     with torch.no_grad():
         expected = built().network(image.permute(0, 3, 1, 2) / 255)
         torch.testing.assert_close(built().disparities(image), expected)
 
 
-def test_doubling_repeats_pixels():
-    doubled = monodepth.double(torch.tensor([[[[1.0, 2.0]]]]))
-    assert doubled.tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
+def test_nearest_upsampling_repeats_pixels():
+    upsampled = upsample_nearest(torch.tensor([[[[1.0, 2.0]]]]))
+    assert upsampled.tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
 
 
-def test_only_the_last_unit_of_a_residual_stage_strides():
+def test_only_the_last_unit_of_a_residual_stage_has_a_stride():
     stages, widths = monodepth.resnet50_stages(3)
     assert widths == [64, 64, 256, 512, 1024, 2048]
     with torch.no_grad():
@@ -119,7 +120,7 @@ def test_only_the_last_unit_of_a_residual_stage_strides():
             assert x.shape[1] == width
 
 
-def test_residual_units_are_linear_up_to_their_sum():
+def test_residual_units_apply_elu_only_after_the_sum():
     unit = monodepth.Unit(4, 2, 1, project=True)
     with torch.no_grad():
         for parameter in unit.parameters():
@@ -129,14 +130,14 @@ def test_residual_units_are_linear_up_to_their_sum():
         torch.testing.assert_close(unit(torch.ones(1, 4, 2, 2)), torch.full((1, 8, 2, 2), math.exp(-1) - 1))
 
 
-def test_the_pool_is_padded_with_zeros_that_can_win():
+def test_max_pooling_is_padded_with_zeros():
     pooled = monodepth.resnet50_stages(3)[0][1](torch.full((1, 1, 8, 8), -1.0))[0, 0]
     expected = torch.full((4, 4), -1.0)
     expected[0], expected[:, 0] = 0, 0
     torch.testing.assert_close(pooled, expected)
 
 
-def test_a_block_of_vgg_strides_in_its_second_convolution():
+def test_second_convolution_of_a_vgg_stage_has_the_stride():
     stages, widths = monodepth.vgg_stages(3)
     convolutions = [[block[0] for block in stage] for stage in stages]
     assert [[c.stride[0] for c in pair] for pair in convolutions] == [[1, 2]] * 7
@@ -144,7 +145,7 @@ def test_a_block_of_vgg_strides_in_its_second_convolution():
     assert widths == [32, 64, 128, 256, 512, 512, 512]
 
 
-def test_depth_in_metres():
+def test_depth_follows_from_focal_length_baseline_and_disparity():
     disparity = torch.full((1, 1, 1), 0.1) * KITTI_WIDTH
     depth = depth_from(disparity, torch.tensor([KITTI_FX]), Settings())
     assert depth.item() == pytest.approx(3.13712, abs=1e-5)  # 721.5377 * 0.54 / (0.1 * 1242)
@@ -153,8 +154,8 @@ def test_depth_in_metres():
     )
 
 
-def test_another_camera_is_corrected_for_its_field_of_view():
-    """Fact: an object of the same share of the image is as much farther as the focal fraction is longer."""
+def test_depth_is_corrected_for_the_field_of_view_of_another_camera():
+    """The depth of an object that covers the same fraction of the image is proportional to fx / width."""
     image, fx, width = images(1, 128, 256), 600.0, 256
     train_fx = KITTI_FX / KITTI_WIDTH * width  # of the training camera's image at this size
     with torch.no_grad():
@@ -164,25 +165,25 @@ def test_another_camera_is_corrected_for_its_field_of_view():
         torch.testing.assert_close(built()(image, intrinsics(fx)), as_trained * (fx / train_fx))
 
 
-def test_no_disparity_is_as_far_as_the_settings_allow():
+def test_zero_disparity_has_the_maximum_depth():
     depth = depth_from(torch.tensor([[[0.0, 1.0, 10.0]]]), torch.tensor([700.0]), Settings(max_depth=50.0))
     assert depth.flatten().tolist() == pytest.approx([50.0, 50.0, 37.8])
 
 
-def test_every_image_of_a_batch_has_its_own_focal_length():
+def test_each_image_of_a_batch_has_its_own_focal_length():
     image = images(1, 128, 128).expand(2, -1, -1, -1)
     with torch.no_grad():
         near, far = built()(image, torch.cat([intrinsics(100.0), intrinsics(200.0)]))
     torch.testing.assert_close(far, 2 * near)
 
 
-def test_post_processing_takes_the_sides_from_the_run_that_saw_them():
+def test_post_processing_takes_each_side_from_the_prediction_that_is_valid_there():
     normal, mirrored = torch.full((1, 1, 41), 1.0), torch.full((1, 1, 41), 3.0)
     expected = [3.0] * 3 + [2.5] + [2.0] * 33 + [1.5] + [1.0] * 3  # x = 0, 0.025, ...
     torch.testing.assert_close(post_process(normal, mirrored).flatten(), torch.tensor(expected))
 
 
-def test_a_post_processed_model_runs_image_and_mirror_image():
+def test_post_processing_combines_the_predictions_of_image_and_mirrored_image():
     image, K = images(1, 128, 256), intrinsics(150.0)
     model = Model(Settings(post_process=True)).eval()
     model.load_state_dict(built().state_dict())
@@ -193,7 +194,7 @@ def test_a_post_processed_model_runs_image_and_mirror_image():
         torch.testing.assert_close(model(image, K), expected)
 
 
-def test_the_stereo_model_gives_pixels_and_looks_at_both_images():
+def test_stereo_model_predicts_disparity_in_pixels_from_both_images():
     left, right = images(1, 128, 256), images(1, 128, 256, seed=1)
     model = built(stereo=True)
     assert (model.task, built().task) == ("stereo_depth", monodepth.TASK)
@@ -205,7 +206,7 @@ def test_the_stereo_model_gives_pixels_and_looks_at_both_images():
 
 
 @pytest.mark.parametrize(("encoder", "multiple"), [("vgg", 128), ("resnet50", 64), ("resnet50_lean", 64)])
-def test_sizes_that_the_decoder_cannot_restore_are_refused(encoder, multiple):
+def test_sizes_that_are_no_multiple_are_rejected(encoder, multiple):
     with torch.device("meta"):
         model = Model(Settings(encoder=encoder))
         assert model.size_multiple == multiple
@@ -215,15 +216,15 @@ def test_sizes_that_the_decoder_cannot_restore_are_refused(encoder, multiple):
             model(torch.empty(1, 200, 640, 3, dtype=torch.uint8), torch.empty(1, 3, 3))
 
 
-def test_settings_that_make_no_model_are_refused():
+def test_invalid_settings_are_rejected():
     with pytest.raises(DepthRosError, match="allowed: 'vgg', 'resnet50', 'resnet50_lean'"):
         settings_from(Settings, {"encoder": "vgg16"}, "card")
-    with torch.device("meta"), pytest.raises(DepthRosError, match="post_process needs a single image"):
+    with torch.device("meta"), pytest.raises(DepthRosError, match="'post_process' needs a single image"):
         Model(Settings(stereo=True, post_process=True))
 
 
 @pytest.mark.parametrize("settings", [{}, {"encoder": "resnet50", "post_process": True}, {"stereo": True}])
-def test_an_exported_model_gives_the_same_values(settings):
+def test_exported_model_gives_the_same_values(settings):
     model, image = built(**settings), images(1, 128, 128)
     arguments = (image, images(1, 128, 128, seed=1) if model.settings.stereo else intrinsics(75.0))
     with torch.no_grad():
@@ -231,7 +232,7 @@ def test_an_exported_model_gives_the_same_values(settings):
         torch.testing.assert_close(exported(*arguments), model(*arguments))
 
 
-def test_bfloat16_parameters_give_nearly_the_same_depth():
+def test_bfloat16_weights_change_depth_by_less_than_half_a_percent():
     image, K = images(1, 128, 256), intrinsics(150.0)
     model = Model(Settings()).eval()
     model.load_state_dict(built().state_dict())
@@ -242,20 +243,20 @@ def test_bfloat16_parameters_give_nearly_the_same_depth():
     assert ((rounded - exact).abs() / exact).median() < 0.005
 
 
-def test_initial_kernels_have_the_variance_of_xavier_and_no_bias():
+def test_initial_kernels_are_xavier_uniform_and_biases_zero():
     convolution = built().network.decoder["iconv5"][0]  # 512 to 256 channels
     assert convolution.weight.var().item() == pytest.approx(2 / (9 * (512 + 256)), rel=0.02)
     assert not any(parameter.any() for name, parameter in built().named_parameters() if name.endswith("bias"))
 
 
-def test_equal_constant_disparities_disagree_only_where_the_other_view_ends():
-    """8 of 128 columns look beyond the border, at every scale: each view and scale adds d * d."""
+def test_equal_constant_disparities_are_inconsistent_only_outside_the_other_view():
+    """8 of 128 columns are outside at every scale, so each view and scale adds d * d."""
     terms = loss(Disparities(8.0), smooth_pair(8, 64, 128))
     assert terms["consistency"].item() == pytest.approx(8 * (8 / 128) ** 2, rel=1e-5)
     assert terms["smoothness"].item() == 0
 
 
-def test_the_loss_is_the_weighted_sum_of_its_terms():
+def test_loss_is_the_weighted_sum_of_its_terms():
     model, batch = Disparities(6.0), smooth_pair(8, 64, 128)
     with torch.no_grad():
         for px in model.px:
@@ -268,11 +269,11 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
     torch.testing.assert_close(other["loss"], expected)
 
 
-def test_smoothness_counts_less_at_coarser_scales_and_both_axes_on_request():
+def test_smoothness_is_halved_at_each_coarser_scale_and_can_include_both_axes():
     flat = {key: torch.zeros(1, 64, 128, 3, dtype=torch.uint8) for key in ("image", "right")}
     model = Disparities(0.0)
     for s, px in enumerate(model.px):
-        with torch.no_grad():  # the slope of one unit a pixel across, two down, in the left view only
+        with torch.no_grad():  # slope of 1 per pixel in x and 2 in y, in the left view only
             px[0, 0] = 128 * (torch.arange(128 >> s) + 2 * torch.arange(64 >> s)[:, None])
     across = 1 + 1 / 2 + 1 / 4 + 1 / 8
     assert loss(model, flat)["smoothness"].item() == pytest.approx(across)
@@ -280,17 +281,17 @@ def test_smoothness_counts_less_at_coarser_scales_and_both_axes_on_request():
     assert loss(model, flat, both)["smoothness"].item() == pytest.approx(3 * across)
 
 
-def test_the_pyramid_averages_areas():
-    """Stripes of one pixel about a grey differ from that grey at full size and at no coarser scale."""
+def test_image_pyramid_averages_areas():
+    """Stripes of one pixel with a mean of 128 differ from a grey of 128 at full size only."""
     stripes = torch.full((1, 64, 128, 3), 100, dtype=torch.uint8)
     stripes[:, :, ::2] = 156
     pair = {"image": stripes, "right": torch.full_like(stripes, 128)}
     left, right = (pair[key].permute(0, 3, 1, 2) / 255 for key in ("image", "right"))
-    found = loss(Disparities(0.0), pair)["appearance"].item()
-    assert found == pytest.approx(2 * appearance(left, right).item(), rel=1e-4)
+    total = loss(Disparities(0.0), pair)["appearance"].item()
+    assert total == pytest.approx(2 * appearance(left, right).item(), rel=1e-4)
 
 
-def test_the_true_disparity_has_the_least_appearance_loss():
+def test_true_disparity_has_the_least_appearance_loss():
     pair = smooth_pair(8, 64, 128)
     costs = {px: loss(Disparities(float(px)), pair)["appearance"].item() for px in (-8, 0, 4, 8, 12)}
     assert min(costs, key=costs.get) == 8
@@ -309,7 +310,7 @@ def test_minimising_the_loss_finds_the_disparity_of_both_views():
         assert ((inner - 8).abs() < 1).float().mean() > 0.9
 
 
-def test_training_a_network_on_one_pair_lowers_its_loss():
+def test_a_few_steps_on_one_pair_reduce_the_loss():
     torch.manual_seed(0)
     model, pair = Model(Settings()), smooth_pair(8, 128, 128)
     monodepth.initialise(model)
@@ -325,23 +326,23 @@ def test_training_a_network_on_one_pair_lowers_its_loss():
     assert all(parameter.grad.any() for parameter in model.parameters())
 
 
-def test_a_mirrored_pair_changes_eyes():
+def test_mirroring_swaps_the_views():
     batch = {"image": images(64, 4, 8), "right": images(64, 4, 8, seed=1), "depth": torch.ones(64, 4, 8)}
     out = augment(batch, torch.Generator().manual_seed(0))
     assert set(out) == {"image", "right"} and out["image"].dtype == torch.uint8
-    kinds = {"as it was": 0, "mirrored": 0, "recoloured": 0}
+    kinds = {"unchanged": 0, "mirrored": 0, "recoloured": 0}
     for left, right, new_left, new_right in zip(batch["image"], batch["right"], out["image"], out["right"]):
         if torch.equal(new_left, left) and torch.equal(new_right, right):
-            kinds["as it was"] += 1
+            kinds["unchanged"] += 1
         elif torch.equal(new_left, right.flip(1)) and torch.equal(new_right, left.flip(1)):
             kinds["mirrored"] += 1
         else:
             kinds["recoloured"] += 1
-    assert 8 <= kinds["as it was"] <= 24 and 8 <= kinds["mirrored"] <= 24  # of 64, 16 expected
+    assert 8 <= kinds["unchanged"] <= 24 and 8 <= kinds["mirrored"] <= 24  # of 64, 16 expected
     assert 22 <= kinds["recoloured"] <= 42
 
 
-def test_both_eyes_get_the_same_colours_within_the_published_range():
+def test_both_views_get_the_same_colours_within_the_published_range():
     grey = torch.full((256, 2, 2, 3), 64, dtype=torch.uint8)
     out = augment({"image": grey, "right": grey.clone()}, torch.Generator().manual_seed(0))
     assert torch.equal(out["image"], out["right"])
@@ -349,11 +350,11 @@ def test_both_eyes_get_the_same_colours_within_the_published_range():
     value = 64 / 255
     assert changed.min() >= value**1.2 * 0.5 * 0.8 - 0.01
     assert changed.max() <= value**0.8 * 2.0 * 1.2 + 0.01
-    assert changed[:, 0, 0].std(0).min() > 0.05  # it does vary
-    assert (changed[:, 0, 0, 0] != changed[:, 0, 0, 1]).float().mean() > 0.3  # and by channel
+    assert changed[:, 0, 0].std(0).min() > 0.05  # colours vary
+    assert (changed[:, 0, 0, 0] != changed[:, 0, 0, 1]).float().mean() > 0.3  # and differ by channel
 
 
-def test_augmentation_repeats_with_its_generator():
+def test_augmentation_is_reproducible_with_its_generator():
     batch = {"image": images(4, 4, 8), "right": images(4, 4, 8, seed=1)}
     first, second = (augment(batch, torch.Generator().manual_seed(7)) for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)

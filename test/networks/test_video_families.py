@@ -1,4 +1,4 @@
-"""sfmlearner, vid2depth, struct2depth: published networks, contracts, and losses that reach every weight."""
+"""Families that learn from video: published networks, contracts, and losses that train every weight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from depth_ros.networks import family, parameter_counts
-from depth_ros.networks.blocks.synthesis import vector_from_matrix
+from depth_ros.networks.blocks.resnet18_depthnet import Encoder
+from depth_ros.networks.blocks.synthesis import inverse, matrix_from_vector, vector_from_matrix
 from depth_ros.world import World, WorldSettings
 
 COUNTS = {
@@ -38,11 +39,11 @@ def test_networks_have_the_published_number_of_parameters(name):
     assert parameter_counts(name) == COUNTS[name]
 
 
-def test_struct2depth_as_a_whole_and_its_encoder():
+def test_struct2depth_has_the_published_number_of_parameters_in_total_and_in_its_encoder():
     module = family("struct2depth")
     with torch.device("meta"):
         models = module.build_training_model(module.Settings())
-        encoder = module.Encoder()
+        encoder = Encoder()
     assert sum(p.numel() for p in models.parameters()) == 17_508_780 + 1  # the learned height
     assert sum(p.numel() for p in encoder.parameters()) == 11_174_720
 
@@ -58,7 +59,7 @@ def test_four_scales_of_inverse_depth(name, size):
 
 
 def clip(count: int = 2, frames: int = 3) -> dict[str, torch.Tensor]:
-    """Noise, and labels with one object that is in all frames of each clip and one that is not."""
+    """Clips of noise, with labels of an object that is in all frames of each clip, and of one that is not."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, frames, 64, 96, 3), dtype=torch.uint8, generator=generator)
     K = torch.tensor([[[60.0, 0, 47.5], [0, 60, 31.5], [0, 0, 1]]]).repeat(count, 1, 1)
@@ -71,48 +72,46 @@ def clip(count: int = 2, frames: int = 3) -> dict[str, torch.Tensor]:
 def models(name: str, **settings) -> torch.nn.ModuleDict:
     module = family(name)
     torch.manual_seed(0)
-    made = module.build_training_model(module.Settings(**settings))
-    module.initialise(made)
-    return made
+    built = module.build_training_model(module.Settings(**settings))
+    module.initialise(built)
+    return built
 
 
 @pytest.mark.parametrize(
     ("name", "settings"), [("sfmlearner", {"explain": True}), ("vid2depth", {}), ("struct2depth", {})]
 )
-def test_every_term_has_a_gradient_and_together_they_reach_every_weight(name, settings):
-    learner = models(name, **settings)
-    terms = family(name).loss(learner, clip())
-    weights = [p for p in learner.parameters() if p.requires_grad]
+def test_every_term_has_gradients_and_the_loss_trains_every_weight(name, settings):
+    trained = models(name, **settings)
+    terms = family(name).loss(trained, clip())
+    weights = [p for p in trained.parameters() if p.requires_grad]
     for term, value in terms.items():
-        found = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
-        reached = [g for g in found if g is not None and g.any()]
-        assert reached and all(g.isfinite().all() for g in reached), term
+        gradients = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
+        nonzero = [g for g in gradients if g is not None and g.any()]
+        assert nonzero and all(g.isfinite().all() for g in nonzero), term
         if term == "loss":
-            assert len(reached) == len(weights)
+            assert len(nonzero) == len(weights)
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_models_obey_their_contracts(name):
     module, batch = family(name), clip(1)
-    found = models(name).eval()
+    by_task = models(name).eval()
     with torch.inference_mode():
-        depth = found["depth"](batch["images"][:, 1], batch["intrinsics"])
-        T = found["ego_motion"](batch["images"], batch["intrinsics"])
+        depth = by_task["depth"](batch["images"][:, 1], batch["intrinsics"])
+        T = by_task["ego_motion"](batch["images"], batch["intrinsics"])
     assert depth.shape == (1, 64, 96) and depth.dtype == torch.float32
     assert 0.09 < depth.min() <= depth.max() < 100.1
     assert T.shape == (1, 2, 4, 4) and (T[..., 3, :] == torch.tensor([0.0, 0, 0, 1])).all()
-    assert set(found) == set(module.MODELS)
+    assert set(by_task) == set(module.MODELS)
 
 
-def test_sfmlearner_chains_the_motions_that_it_tells_from_the_middle():
-    from depth_ros.networks.blocks.synthesis import matrix_from_vector
-
+def test_sfmlearner_chains_the_motions_that_it_predicts_from_the_middle_frame():
     ego, batch = models("sfmlearner", frames=5)["ego_motion"], clip(1, 5)
     torch.nn.init.normal_(ego.network.pred.weight, std=150.0)
     with torch.inference_mode():
         to_source = matrix_from_vector(ego.network(ego.stacked(batch["images"])))[
             0
-        ]  # of frames 0 1 3 4, from 2
+        ]  # frames 0, 1, 3, 4 from frame 2
         T = ego(batch["images"], batch["intrinsics"])[0]
     assert (to_source - torch.eye(4)).abs().max() > 0.1
     whole = T[0] @ T[1] @ T[2] @ T[3]
@@ -121,74 +120,31 @@ def test_sfmlearner_chains_the_motions_that_it_tells_from_the_middle():
     torch.testing.assert_close(T[2], torch.linalg.inv(to_source[2]), atol=1e-5, rtol=1e-5)
 
 
-def test_objects_that_are_not_in_all_frames_are_background():
-    from depth_ros.networks.struct2depth import tracked
-
-    labels = clip()["labels"]
-    owner, which = tracked(labels)
-    assert which.tolist() == [0, 1]
-    for k in range(2):
-        assert torch.equal(owner[k], (k + 1) * (labels[k] == 2).long())
-
-
-def test_size_prior_in_numbers():
-    from depth_ros.networks.struct2depth import rows_of, size_prior
-
-    owner = torch.zeros(2, 3, 8, 8, dtype=torch.long)
-    owner[1, :, 2:6, 3:5] = 1  # four rows, in the second clip
-    rows = rows_of((owner[1:] == 1).float())
-    assert rows.tolist() == [[4, 4, 4]]
-    depth = torch.stack([torch.full((3, 8, 8), 99.0), torch.full((3, 8, 8), 10.0)])
-    for height, wanted in ((0.4, 3 * 5 / 10), (0.8, 0.0)):  # expects 50 * 0.4 / 4 = 5
-        found = size_prior(depth, owner, torch.tensor([1]), 50 * height / rows)
-        assert found.item() == pytest.approx(wanted)
-
-
-def test_each_object_is_moved_on_its_own():
-    """What is composed of two objects is, on each, what that object alone gives."""
-    from depth_ros.networks.blocks.synthesis import matrix_from_vector, warp
-    from depth_ros.networks.struct2depth import composed
-
-    torch.manual_seed(0)
-    frames, depth = torch.rand(1, 3, 3, 32, 64), torch.rand(1, 1, 32, 64) + 5
-    K = torch.tensor([[[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]]])
-    owner = torch.zeros(1, 3, 32, 64, dtype=torch.long)
-    owner[..., 5:15, 5:20], owner[..., 10:25, 30:50] = 1, 2
-    moves = matrix_from_vector(0.3 * torch.rand(2, 2, 6))
-    made = composed(frames, owner, depth, K, moves)
-    for i, source in enumerate((0, 2)):
-        torch.testing.assert_close(made[i] * (owner[:, 1:2] == 0), frames[:, source] * (owner[:, 1:2] == 0))
-        for each in range(2):
-            alone, _ = warp(frames[:, source], depth, moves[each, i][None], K)
-            mask = owner[:, 1:2] == each + 1
-            torch.testing.assert_close(made[i] * mask, alone * mask, atol=1e-5, rtol=1e-5)
-
-
-def test_object_motion_moves_objects_and_is_told_in_the_newest_camera():
-    """With the networks' answers given, T takes a point of the object to where it is in the last camera."""
-    from depth_ros.networks.blocks.synthesis import inverse, matrix_from_vector
-
+def test_object_motion_is_expressed_in_the_newest_camera():
+    """With given network outputs, T takes a point of the object to its position in the newest camera."""
     objects, batch = models("struct2depth")["object_motion"].eval(), clip(1)
     ego = torch.tensor([[[0, 0, 1.0, 0, 0, 0], [0.1, 0, 0.8, 0, 0.05, 0]]])
     moved = torch.tensor([[[0.3, 0, 0, 0, 0, 0.0], [0.4, 0.0, 0.2, 0, 0.02, 0]]])
     objects.ego_motion.network.forward = lambda x: ego
     objects.network.forward = lambda x: moved.expand(len(x), 2, 6)
     with torch.inference_mode():
-        motions, away = objects(batch["images"], batch["labels"], batch["intrinsics"])
+        motions, depths = objects(batch["images"], batch["labels"], batch["intrinsics"])
         depth = objects.depth(batch["images"][:, 1], batch["intrinsics"])[0]
     T = motions[0]
-    assert T.shape == (8, 4, 4) and away.shape == (1, 8)
-    torch.testing.assert_close(away[0, 1], 1 / (1 / depth[batch["labels"][0, 1] == 2]).mean())
-    assert away[0, 0] == 1
-    torch.testing.assert_close(T[0], torch.eye(4))  # id 1 is nowhere
+    assert T.shape == (8, 4, 4) and depths.shape == (1, 8)
+    torch.testing.assert_close(depths[0, 1], 1 / (1 / depth[batch["labels"][0, 1] == 2]).mean())
+    assert depths[0, 0] == 1
+    torch.testing.assert_close(T[0], torch.eye(4))  # id 1 is not in the images
     point = torch.tensor([1.0, 0.5, 12.0, 1.0])  # in the middle camera at the middle time
-    later = inverse(matrix_from_vector(moved[0, 1])) @ point  # the network: from the last time to the middle
+    later = (
+        inverse(matrix_from_vector(moved[0, 1])) @ point
+    )  # the network predicts the transform from the last time to the middle
     in_newest = inverse(matrix_from_vector(ego[0, 1]))
     torch.testing.assert_close(T[1] @ (in_newest @ point), in_newest @ later, atol=1e-4, rtol=1e-4)
 
 
-class Free(torch.nn.Module):
-    """In place of networks: inverse depth of three frames that is free, pixel by pixel, and the true motion."""
+class FreeDepth(torch.nn.Module):
+    """A model whose parameters are the inverse depth of three frames; its motion is the true one."""
 
     def __init__(self, T: torch.Tensor, height: int, width: int) -> None:
         super().__init__()
@@ -208,49 +164,49 @@ class Free(torch.nn.Module):
 
 
 def learned_depth(name: str, steps: int, **weights) -> tuple[float, float]:
-    """abs_rel (median-scaled, nearer than 40 m) of constant depth, and after minimising a loss on a rendered clip."""
+    """abs_rel (median-scaled, within 40 m) of constant depth, and after minimising the loss of a rendered clip."""
     world = World(
         WorldSettings(kind="street", seed=3, frames=3, width=160, height=64, moving_count=0, supersample=2)
     )
     views = [world.render(i) for i in range(3)]
     T = np.stack([np.linalg.inv(world.pose(i)) @ world.pose(i + 1) for i in (0, 1)])
-    module, free = family(name), Free(torch.from_numpy(T).float()[None], 64, 160)
-    learner = {"depth": free, "ego_motion": free}
+    module, free = family(name), FreeDepth(torch.from_numpy(T).float()[None], 64, 160)
+    trained = {"depth": free, "ego_motion": free}
     if name == "struct2depth":
-        learner = {"object_motion": SimpleNamespace(depth=free, ego_motion=free)}
+        trained = {"object_motion": SimpleNamespace(depth=free, ego_motion=free)}
     images = torch.from_numpy(np.stack([image for image, _ in views]))
     batch = {"images": images[None], "intrinsics": torch.from_numpy(world.cameras["left"].K).float()[None]}
     optimiser = torch.optim.Adam(free.parameters(), 0.03)
 
     def error() -> float:
-        truth, depth = views[1][1], 1 / free.disparities(images)[0].detach()[1, 0].numpy()
-        near = truth < 40
-        ratio = depth[near] / truth[near]
+        ground_truth, depth = views[1][1], 1 / free.disparities(images)[0].detach()[1, 0].numpy()
+        near = ground_truth < 40
+        ratio = depth[near] / ground_truth[near]
         return float(np.abs(ratio / np.median(ratio) - 1).mean())
 
     before = error()
     for _ in range(steps):
         optimiser.zero_grad()
-        module.loss(learner, batch, module.LossSettings(**weights))["loss"].backward()
+        module.loss(trained, batch, module.LossSettings(**weights))["loss"].backward()
         optimiser.step()
     return before, error()
 
 
-def test_the_least_loss_of_struct2depth_is_near_the_truth():
+def test_minimising_the_loss_of_struct2depth_reduces_the_depth_error():
     before, after = learned_depth("struct2depth", 40)
     assert after < 0.75 * before
 
 
-def test_alignment_of_clouds_makes_the_depth_of_vid2depth_better():
-    """The same steps with and without it: points that two views cannot explain go astray without."""
+def test_alignment_loss_improves_the_depth_of_vid2depth():
+    """Without it, points that are not visible in both views diverge."""
     _, plain = learned_depth("vid2depth", 30, alignment_weight=0.0)
     _, aligned = learned_depth("vid2depth", 30)
     assert aligned < 0.7 * plain
 
 
 @pytest.mark.parametrize("relative", [False, True])
-def test_relative_alignment_does_not_care_how_long_a_unit_is(relative):
-    """Everything three times as large: more is left over, or, relative, as much."""
+def test_only_relative_alignment_is_independent_of_the_unit_of_length(relative):
+    """A scene three times as large has a larger alignment loss, or, with relative alignment, the same."""
     vid2depth, terms = family("vid2depth"), []
     images = torch.randint(0, 255, (1, 3, 32, 64, 3), dtype=torch.uint8)
     K = torch.tensor([[[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]]])
@@ -258,22 +214,21 @@ def test_relative_alignment_does_not_care_how_long_a_unit_is(relative):
     for unit in (1.0, 3.0):
         T = torch.eye(4).repeat(1, 2, 1, 1)
         T[..., 2, 3], T[..., 0, 2] = 0.5 * unit, 0.01
-        free = Free(T, 32, 64)
+        free = FreeDepth(T, 32, 64)
         free.levels[0].data = bumps / 10 - np.log(unit)
         weights = vid2depth.LossSettings(alignment_relative=relative)
-        found = vid2depth.loss(
-            {"depth": free, "ego_motion": free}, {"images": images, "intrinsics": K}, weights
-        )
+        batch = {"images": images, "intrinsics": K}
+        found = vid2depth.loss({"depth": free, "ego_motion": free}, batch, weights)
         terms.append(found["alignment"].item())
     assert terms[0] > 0.01 and (0.98 < terms[1] / terms[0] < 1.02 if relative else terms[1] > 1.5 * terms[0])
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_half_as_wide_is_about_a_quarter_as_large(name):
+def test_width_divisor_of_two_leaves_about_a_quarter_of_the_parameters(name):
     module = family(name)
     with torch.device("meta"):
-        whole, narrow = (module.build_training_model(module.Settings(width_divisor=n)) for n in (1, 2))
+        full, narrow = (module.build_training_model(module.Settings(width_divisor=n)) for n in (1, 2))
         scales = narrow["depth"].network(torch.empty(2, 3, 64, 224))
-    sizes = [sum(p.numel() for p in models.parameters()) for models in (whole, narrow)]
+    sizes = [sum(p.numel() for p in models.parameters()) for models in (full, narrow)]
     assert 3.8 < sizes[0] / sizes[1] < 4.1
     assert [tuple(d.shape) for d in scales] == [(2, 1, 64 >> s, 224 >> s) for s in range(4)]

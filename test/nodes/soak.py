@@ -1,8 +1,9 @@
-"""A bag of pairs round and round through perception_node over DDS, at its own rate: `soak.py BAG MINUTES OUT.csv`.
+"""Endurance test: a bag of stereo pairs, played in a loop through perception_node over DDS.
 
-Every ten seconds a line goes to OUT.csv: seconds, memory of the node's process, pairs sent, pairs worked on and images
-dropped as the node says, odometry received, starts of odometry, and the latest latency; in the end a summary in JSON.
-Frames neither answered nor counted as dropped, memory that grows, and loops without a start of odometry would show.
+`soak.py BAG MINUTES OUT.csv [NAME:=VALUE ...]` writes a row every ten seconds: time, memory of the process, pairs
+sent, pairs processed and images dropped according to its diagnostics, odometry received, starts of odometry, and the
+last latency. A summary is printed as JSON. It shows lost frames that are not counted as dropped, growing memory, and
+loops after which odometry did not restart.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image, fill_transform
 from depth_ros.playback.play import node_process
 
-LINE = 10.0
-WARM = 120.0
-"""s before memory counts: engines are built, lazy parts loaded."""
+ROW_PERIOD = 10.0
+"""s."""
+WARM_UP = 120.0
+"""s before memory counts: engines are built and modules loaded on demand."""
 
 
 class Robot:
-    """Publishes the pairs of a bag and counts what comes back."""
+    """Publishes the pairs of a bag and counts the results."""
 
     def __init__(self, bag: Path, namespace: str) -> None:
         rclpy.init()
@@ -43,22 +45,22 @@ class Robot:
         self.executor.add_node(self.node)
         create = self.node.create_publisher
         self.topics = {
-            eye: (create(CameraInfo, f"{eye}/camera_info", 1), create(Image, f"{eye}/image", 1))
-            for eye in ("left", "right")
+            side: (create(CameraInfo, f"{side}/camera_info", 1), create(Image, f"{side}/image", 1))
+            for side in ("left", "right")
         }
         self.pairs = []
         with BagReader(bag) as reader:
             for sample in reader:
-                pair = {eye: (CameraInfo(), Image()) for eye in self.topics}
-                for eye, frame in (("left", sample.left), ("right", sample.right)):
-                    fill_camera_info(pair[eye][0], frame.camera)
-                    fill_image(pair[eye][1], frame.image, "rgb8")
-                    for message in pair[eye]:
+                pair = {side: (CameraInfo(), Image()) for side in self.topics}
+                for side, frame in (("left", sample.left), ("right", sample.right)):
+                    fill_camera_info(pair[side][0], frame.camera)
+                    fill_image(pair[side][1], frame.image, "rgb8")
+                    for message in pair[side]:
                         fill_header(message.header, frame.stamp, frame.frame_id)
                 self.pairs.append((sample.left.stamp, pair))
         self.sent = self.received = self.loops = 0
         self.times: dict[int, float] = {}
-        self.latency = self.worst = 0.0
+        self.latency = self.max_latency = 0.0
         self.values: dict[str, dict[str, str]] = {}
         self.node.create_subscription(Odometry, "odom", self.receive, 10)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self.watch, 10)
@@ -74,14 +76,14 @@ class Robot:
         if stamp in self.times:
             self.received += 1
             self.latency = time.monotonic() - self.times.pop(stamp)
-            self.worst = max(self.worst, self.latency)
+            self.max_latency = max(self.max_latency, self.latency)
 
     def watch(self, message: DiagnosticArray) -> None:
         for status in message.status:
             self.values[status.name.rpartition(": ")[2]] = {p.key: p.value for p in status.values}
 
-    def ready(self) -> None:
-        """Wait until odometry comes and no engine is being built any more."""
+    def wait_until_ready(self) -> None:
+        """Wait until odometry is received and all engines are built."""
         while not (self.received and self.value("stereo depth", "engine is being built") == "False"):
             self.send(0)
             self.spin(time.monotonic() + 0.3)
@@ -90,15 +92,15 @@ class Robot:
         return self.values.get(node, {}).get(key, "")
 
     def counts(self) -> tuple[int, int, int]:
-        """Pairs worked on, images dropped, starts of odometry, as the nodes last said."""
+        """Pairs processed, images dropped and starts of odometry, from the last diagnostics."""
         stereo, odometry = self.values["stereo depth"], self.values["odometry"]
-        return int(stereo["pairs"]), int(stereo["dropped frames"]), int(odometry["odometry began"])
+        return int(stereo["pairs"]), int(stereo["dropped frames"]), int(odometry["odometry starts"])
 
     def send(self, index: int) -> None:
         stamp, pair = self.pairs[index]
         self.times[stamp] = time.monotonic()
-        for eye, publishers in self.topics.items():
-            for publisher, message in zip(publishers, pair[eye], strict=True):
+        for side, publishers in self.topics.items():
+            for publisher, message in zip(publishers, pair[side], strict=True):
                 publisher.publish(message)
 
     def spin(self, until: float) -> None:
@@ -106,11 +108,11 @@ class Robot:
             self.executor.spin_once(left)
 
     def loop(self) -> None:
-        """All pairs once, at the rate at which they were recorded."""
+        """Publish all pairs once, at their recorded rate."""
         self.times.clear()
-        begun = time.monotonic()
+        begin = time.monotonic()
         for index, (stamp, _) in enumerate(self.pairs):
-            self.spin(begun + (stamp - self.pairs[0][0]) / 1e9)
+            self.spin(begin + (stamp - self.pairs[0][0]) / 1e9)
             self.send(index)
             self.sent += 1
         self.spin(time.monotonic() + 0.5)
@@ -130,34 +132,34 @@ def main(bag: Path, minutes: float, out: Path, *parameters: str) -> None:
         namespace,
     ):
         robot = Robot(bag, namespace)
-        robot.ready()
-        robot.loop()  # the first loop does not count: the node was told to begin several times
+        robot.wait_until_ready()
+        robot.loop()  # not counted: odometry restarted several times before
         robot.sent = robot.received = robot.loops = 0
-        robot.worst = 0.0
+        robot.max_latency = 0.0
         robot.spin(time.monotonic() + 2)
         before = robot.counts()
-        begun, line, lines = time.monotonic(), 0.0, []
+        begin, last_row, rows = time.monotonic(), 0.0, []
         with out.open("w") as file:
             table = csv.writer(file)
             table.writerow(
                 ["seconds", "memory_mb", "sent", "pairs", "dropped_images", "odom", "starts", "latency_ms"]
             )
-            while (seconds := time.monotonic() - begun) < 60 * minutes:
+            while (seconds := time.monotonic() - begin) < 60 * minutes:
                 robot.loop()
-                if seconds - line >= LINE or not lines:
+                if seconds - last_row >= ROW_PERIOD or not rows:
                     pairs, dropped, starts = (a - b for a, b in zip(robot.counts(), before, strict=True))
                     counts = (robot.sent, pairs, dropped, robot.received, starts)
-                    lines.append((seconds, memory(process.pid), *counts, 1000 * robot.latency))
+                    rows.append((seconds, memory(process.pid), *counts, 1000 * robot.latency))
                     table.writerow(
-                        [f"{value:.1f}" if isinstance(value, float) else value for value in lines[-1]]
+                        [f"{value:.1f}" if isinstance(value, float) else value for value in rows[-1]]
                     )
                     file.flush()
-                    line = seconds
+                    last_row = seconds
         robot.spin(time.monotonic() + 2)
         pairs, dropped, starts = (a - b for a, b in zip(robot.counts(), before, strict=True))
-        warm = [each for each in lines if each[0] >= min(WARM, 30 * minutes)]
+        warm = [row for row in rows if row[0] >= min(WARM_UP, 30 * minutes)]
         summary = {
-            "minutes": (time.monotonic() - begun) / 60,
+            "minutes": (time.monotonic() - begin) / 60,
             "loops": robot.loops,
             "sent": robot.sent,
             "pairs": pairs,
@@ -167,7 +169,7 @@ def main(bag: Path, minutes: float, out: Path, *parameters: str) -> None:
             "frames_lost": robot.value("odometry", "frames lost"),
             "starts": starts,
             "memory_mb": [warm[0][1], warm[-1][1]],
-            "worst_latency_ms": 1000 * robot.worst,
+            "worst_latency_ms": 1000 * robot.max_latency,
         }
         print(json.dumps(summary))  # noqa: T201
 

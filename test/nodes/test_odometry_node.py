@@ -1,4 +1,4 @@
-"""The real odometry_node in its own process, over real DDS, on a robot that rolls through a rendered room."""
+"""The real odometry_node in a process of its own, over DDS, on a robot that drives through a rendered room."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_client import values_of
 from odometry_client import PERIOD, STEP, TOLERANCE, OdometryClient, command, ground_truth, matrix, twist
-from std_srvs.srv import Trigger
 
 from depth_ros.geometry import inverse, se3_exp
 from depth_ros.messages.decode import stamp_ns
@@ -20,75 +20,67 @@ TOPICS = ("odom", "odometry/status", "path")
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[OdometryClient]:
-    with node_process(command("unwatched:=false")) as (_, namespace):
+def client() -> Iterator[OdometryClient]:
+    with node_process(command("run_without_subscribers:=false")) as (_, namespace):
         client = OdometryClient(namespace)
         yield client
         client.close()
 
 
 @pytest.fixture()
-def robot(running: OdometryClient) -> OdometryClient:
-    """Odometry that begins at place 0, whatever was before."""
-    running.publish_mounting_pose()
-    running.subscribe(*TOPICS)
-    running.wait_until_tracking()
-    running.trigger("reset_odom")
-    running.subscribe(*TOPICS)
-    running.wait_until_tracking()
-    return running
+def robot(client: OdometryClient) -> OdometryClient:
+    """A robot at the start of its path, after a reset."""
+    client.publish_mounting_pose()
+    client.subscribe(*TOPICS)
+    client.wait_until_tracking()
+    client.trigger("reset_odom")
+    client.subscribe(*TOPICS)
+    client.wait_until_tracking()
+    return client
 
 
-def ask(robot: OdometryClient, service: str) -> Trigger.Response:
-    client = robot.node.create_client(Trigger, service)
-    robot.wait_until(client.service_is_ready)
-    future = client.call_async(Trigger.Request())
-    robot.wait_until(future.done)
-    robot.node.destroy_client(client)
-    return future.result()
-
-
-def test_without_a_transform_it_says_what_is_missing(running: OdometryClient):
-    running.subscribe(*TOPICS)
-    status = running.wait_for_warning(
-        "no transform from 'base_link' to 'camera_optical'", lambda: running.publish_view(0)
+def test_a_missing_transform_is_warned_about(client: OdometryClient):
+    client.subscribe(*TOPICS)
+    status = client.wait_for_warning(
+        "no transform from 'base_link' to 'camera_optical'", lambda: client.publish_view(0)
     )
     assert "static_transform_publisher --frame-id base_link --child-frame-id camera_optical" in status.message
-    assert not running.received["odom"]
+    assert not client.received["odom"]
 
 
-def test_forward_is_x_and_a_left_turn_is_yaw(robot: OdometryClient):
-    """REP-103 and REP-105, of a base whose camera looks elsewhere: pose in odom, twist in base_link."""
-    found = robot.drive(*range(1, 11))
-    for place, message in enumerate(found, 1):
+def test_pose_and_twist_are_those_of_the_base_in_its_axes(robot: OdometryClient):
+    """REP-103 and REP-105, with a camera that looks elsewhere: pose in odom, twist in base_link."""
+    messages = robot.drive(*range(1, 11))
+    for count, message in enumerate(messages, 1):
         assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
-        error = inverse(ground_truth(place)) @ matrix(message)
+        error = inverse(ground_truth(count)) @ matrix(message)
         assert np.linalg.norm(error[:3, 3]) < TOLERANCE and np.trace(error[:3, :3]) > 3 - 1e-3
         assert twist(message) == pytest.approx(STEP / 0.1, abs=0.15)
         for covariance in (message.pose.covariance, message.twist.covariance):
             C = np.array(covariance).reshape(6, 6)
             assert pytest.approx(C.T) == C and (np.linalg.eigvalsh(C) > 0).all() and C.max() < 0.1
-    assert matrix(found[-1])[0, 3] > 0.35 and matrix(found[-1])[1, 0] > 0.15
-    sizes = [np.trace(np.array(m.pose.covariance).reshape(6, 6)[:3, :3]) for m in found]
-    assert sizes[-1] > sizes[2]  # before that it is the shutter that is not known
+    assert matrix(messages[-1])[0, 3] > 0.35 and matrix(messages[-1])[1, 0] > 0.15
+    variances = [np.trace(np.array(m.pose.covariance).reshape(6, 6)[:3, :3]) for m in messages]
+    assert variances[-1] > variances[2]  # before that, the readout time is still uncertain
 
 
 def test_status_and_path(robot: OdometryClient):
     robot.drive(*range(1, 9))
     status = robot.wait_for_frame(robot.stamp)
-    values = {pair.key: pair.value for pair in status.values}
+    values = values_of(status)
     assert status.level == DiagnosticStatus.OK and status.message == "tracking"
     assert abs(float(values["readout (ms)"])) < 10 and 0 < float(values["readout std (ms)"]) <= 20
     assert float(values["inliers (%)"]) > 80
     stages = {key for key in values if key.endswith("(ms)")}
     assert "receive (ms)" in stages and len(stages) >= 3
     path = robot.wait_until(lambda: robot.received["path"] and robot.received["path"][-1])
-    places = np.array([[p.pose.position.x, p.pose.position.y] for p in path.poses])
-    assert path.header.frame_id == "odom" and np.linalg.norm(places[-1] - ground_truth(8)[:2, 3]) < TOLERANCE
-    assert len(places) == 4 and (np.linalg.norm(np.diff(places[:-1], axis=0), axis=1) >= 0.1).all()
+    positions = np.array([[p.pose.position.x, p.pose.position.y] for p in path.poses])
+    assert path.header.frame_id == "odom"
+    assert np.linalg.norm(positions[-1] - ground_truth(8)[:2, 3]) < TOLERANCE
+    assert len(positions) == 4 and (np.linalg.norm(np.diff(positions[:-1], axis=0), axis=1) >= 0.1).all()
 
 
-def test_lost_is_said_and_nothing_is_published_until_it_is_found_again(robot: OdometryClient):
+def test_nothing_is_published_while_odometry_is_lost(robot: OdometryClient):
     robot.drive(1, 2)
     dark = robot.drive(None, None)
     assert dark == [None, None]
@@ -100,30 +92,32 @@ def test_lost_is_said_and_nothing_is_published_until_it_is_found_again(robot: Od
     assert np.linalg.norm(matrix(last)[:3, 3] - ground_truth(2)[:3, 3]) < TOLERANCE
 
 
-def test_time_that_goes_back_starts_it_anew_as_a_bag_that_loops(robot: OdometryClient):
+def test_odometry_restarts_when_time_goes_back_as_with_a_bag_that_loops(robot: OdometryClient):
     for _ in range(3):
-        found = robot.drive(*range(1, 7))
-        assert np.linalg.norm(matrix(found[-1])[:3, 3] - ground_truth(6)[:3, 3]) < TOLERANCE
+        last = robot.drive(*range(1, 7))[-1]
+        assert np.linalg.norm(matrix(last)[:3, 3] - ground_truth(6)[:3, 3]) < TOLERANCE
         robot.stamp -= 20 * PERIOD
         robot.subscribe(*TOPICS)
         (first,) = robot.drive(0)
         assert matrix(first) == pytest.approx(np.eye(4)) and first.twist.covariance[0] == 9999
-    late = robot.publish_view(0, interval=-PERIOD)  # late by one frame, that is no loop
+    late = robot.publish_view(0, interval=-PERIOD)  # late by one frame: not a loop
     robot.stamp += PERIOD
-    robot.wait_for_warning("after a newer one", lambda: robot.publish_view(0, interval=0))
+    robot.wait_for_warning("before that of the previous frame", lambda: robot.publish_view(0, interval=0))
     assert all(stamp_ns(m.header) != late for m in robot.received["odom"])
     robot.wait_for_warning("time went back by 5", lambda: robot.publish_view(0, interval=-5_000_000_000))
     robot.wait_for_warning("no frame for 3", lambda: robot.publish_view(0, interval=3_000_000_000))
 
 
-def test_a_pose_that_is_set_counts_from_then_on(robot: OdometryClient):
+def test_odometry_continues_from_a_pose_that_is_set(robot: OdometryClient):
     robot.drive(1, 2)
-    there = se3_exp(np.array([0, 0, 0, 0, 0, np.pi / 2]))
-    there[:3, 3] = 7, 8, 0
+    pose = se3_exp(np.array([0, 0, 0, 0, 0, np.pi / 2]))
+    pose[:3, 3] = 7, 8, 0
     message = PoseWithCovarianceStamped()
     message.header.frame_id = "map"
-    fill_pose(message.pose.pose, there)
-    robot.wait_for_warning("set_pose is in frame 'map'", lambda: robot.poses.publish(message))
+    fill_pose(message.pose.pose, pose)
+    robot.wait_for_warning(
+        "pose on set_pose ignored: its frame_id is 'map'", lambda: robot.poses.publish(message)
+    )
     message.header.frame_id = "odom"
     message.pose.covariance[0] = 0.25
     robot.poses.publish(message)
@@ -134,17 +128,17 @@ def test_a_pose_that_is_set_counts_from_then_on(robot: OdometryClient):
     robot.subscribe(*TOPICS)
     robot.wait_until_tracking(2)
     last = robot.drive(3, 4, 5)[-1]
-    expected = there @ inverse(ground_truth(2)) @ ground_truth(5)
+    expected = pose @ inverse(ground_truth(2)) @ ground_truth(5)
     assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < TOLERANCE
     assert last.pose.covariance[0] > 0.25
 
 
-def test_paused_it_stays_where_it_is(robot: OdometryClient):
+def test_the_pose_stays_while_odometry_is_paused(robot: OdometryClient):
     robot.drive(1, 2, 3)
     assert robot.trigger("pause_odom").success
     robot.subscribe(*TOPICS)
-    for place in (4, 5, 6):
-        robot.publish_view(place)
+    for count in (4, 5, 6):
+        robot.publish_view(count)
         robot.spin(0.1)
     assert not robot.received["odom"] and not robot.received["odometry/status"]
     assert robot.trigger("resume_odom").success and not robot.trigger("resume_odom").success
@@ -154,42 +148,42 @@ def test_paused_it_stays_where_it_is(robot: OdometryClient):
     assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < TOLERANCE
 
 
-def test_nothing_is_computed_while_nobody_subscribes(robot: OdometryClient):
+def test_odometry_stops_without_subscribers_unless_told_otherwise(robot: OdometryClient):
     def output_rate() -> float:
         robot.statuses.clear()
         robot.wait_until(lambda: len(robot.statuses) > 1, lambda: robot.publish_view(0))
-        return float({p.key: p.value for p in robot.statuses[-1].values}["output rate (Hz)"])
+        return float(values_of(robot.statuses[-1])["output rate (Hz)"])
 
     robot.subscribe()
     robot.spin(0.3)
     assert output_rate() == 0
-    assert robot.set_parameters(unwatched=True)[0].successful
+    assert robot.set_parameters(run_without_subscribers=True)[0].successful
     assert output_rate() > 0
-    assert robot.set_parameters(unwatched=False)[0].successful
+    assert robot.set_parameters(run_without_subscribers=False)[0].successful
 
 
-def test_depth_and_image_that_do_not_belong_together(robot: OdometryClient):
+def test_depth_and_image_of_different_frames_are_warned_about(robot: OdometryClient):
     frame, robot.frame = robot.frame, "depth_optical"
-    colour = robot.images.publish
+    publish = robot.images.publish
     robot.images.publish = lambda image: (
         fill_header(image.header, robot.stamp, frame),
-        colour(image),
+        publish(image),
     )
     try:
         robot.wait_for_warning(
-            "depth is in frame 'depth_optical' and the image in", lambda: robot.publish_view(0)
+            "the depth image is in frame 'depth_optical' and the image in", lambda: robot.publish_view(0)
         )
     finally:
         robot.frame = frame
         del robot.images.publish
 
 
-def test_life_cycle(robot: OdometryClient):
+def test_contradicting_parameters_can_be_corrected_between_transitions(robot: OdometryClient):
     assert robot.change_state("deactivate") and robot.change_state("cleanup")
-    assert robot.set_parameters(two_d=True, base_frame="")[1].successful
+    assert robot.set_parameters(two_d_mode=True, base_frame="")[1].successful
     assert not robot.change_state("configure")
-    robot.wait_until(lambda: any("two_d holds" in s.message for s in robot.statuses))
-    assert all(r.successful for r in robot.set_parameters(two_d=False, base_frame="base_link"))
+    robot.wait_for_status(DiagnosticStatus.ERROR, "two_d_mode constrains the motion of base_frame")
+    assert all(r.successful for r in robot.set_parameters(two_d_mode=False, base_frame="base_link"))
     assert robot.change_state("configure") and robot.change_state("activate")
     assert not robot.set_parameters(odom_frame="map")[0].successful
     robot.wait_until_tracking()

@@ -1,11 +1,13 @@
-"""odometry_node with what is decided when it starts: a transform, a plane, no scale. One client and one node at a time:
-Fast DDS does not always find the others where processes hold several participants.
+"""odometry_node with parameters that are read when it is configured: transform, 2-D mode, IMU, scale.
+
+One client and one node at a time: discovery by Fast DDS is not reliable with several participants in a process.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from odometry_client import (
     PERIOD,
@@ -27,8 +29,9 @@ from depth_ros.messages.fill import fill_header
 from depth_ros.playback.play import node_process
 
 
-def test_transform_and_its_rivals():
-    with node_process(command("publish_tf:=true", "two_d:=true", "base_frame:=base_link")) as (_, namespace):
+def test_the_transform_is_published_and_other_publishers_of_it_are_warned_about():
+    arguments = command("publish_tf:=true", "two_d_mode:=true", "base_frame:=base_link")
+    with node_process(arguments) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.subscribe("odom", "odometry/status", "/tf")
         robot.publish_mounting_pose()
@@ -42,26 +45,25 @@ def test_transform_and_its_rivals():
         assert [t.x, t.y, t.z] == pytest.approx(list(matrix(odom)[:3, 3])) and t.z == 0
         assert np.linalg.norm([t.x, t.y] - ground_truth(3)[:2, 3]) < TOLERANCE
         robot.spin(1.5)
-        assert not any("too (on /tf" in s.message for s in robot.statuses)
-        rival = TransformStamped(child_frame_id="base_link")
-        fill_header(rival.header, robot.stamp, "odom")
+        assert not any("another node" in s.message for s in robot.statuses)
+        other = TransformStamped(child_frame_id="base_link")
+        fill_header(other.header, robot.stamp, "odom")
         publisher = robot.node.create_publisher(TFMessage, "/tf", 10)
         robot.wait_for_warning(
-            "another node publishes the transform 'odom' -> 'base_link' too (on /tf: client)",
-            lambda: (publisher.publish(TFMessage(transforms=[rival])), robot.publish_view(3)),
+            "another node also publishes the transform 'odom' -> 'base_link' (publishers of /tf: client)",
+            lambda: (publisher.publish(TFMessage(transforms=[other])), robot.publish_view(3)),
         )
         robot.close()
 
 
-def test_rotation_of_an_imu():
-    """Used where its samples cover the time between two images and TF says where it sits; else that is told."""
+def test_missing_imu_samples_and_mounting_poses_are_warned_about():
     with node_process(command("use_imu:=true", "base_frame:=''")) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.subscribe("odom", "odometry/status")
         imu = robot.node.create_publisher(Imu, "imu", 100)
 
-        def turn(frame: str) -> None:
-            """One step, and what an IMU with the axes of base_link measures on the way."""
+        def step(frame: str) -> None:
+            """Publish the IMU samples of one step, then the view after it."""
             for offset in range(0, PERIOD + 1, PERIOD // 10):
                 sample = Imu()
                 fill_header(sample.header, robot.stamp + offset, frame)
@@ -70,20 +72,20 @@ def test_rotation_of_an_imu():
             robot.publish_view(0)
 
         robot.wait_for_warning(
-            "/imu' has no samples from the time of the images", lambda: robot.publish_view(0)
+            "/imu' has no samples for the time of the images", lambda: robot.publish_view(0)
         )
-        robot.wait_for_warning("no transform from 'camera_optical' to 'imu_link'", lambda: turn("imu_link"))
+        robot.wait_for_warning("no transform from 'camera_optical' to 'imu_link'", lambda: step("imu_link"))
         robot.publish_mounting_pose()
         robot.statuses.clear()
-        robot.wait_until(lambda: len(robot.statuses) > 2, lambda: turn("base_link"))
+        robot.wait_until(lambda: len(robot.statuses) > 2, lambda: step("base_link"))
         assert not robot.statuses[-1].message.startswith("no transform")
         assert "imu" not in robot.statuses[-1].message
         assert robot.received["odometry/status"][-1].message == "tracking"
         robot.close()
 
 
-def test_a_head_that_turns_does_not_turn_the_robot():
-    """A joint between base and camera, which /tf tells of and tf2_ros reads."""
+def test_a_turning_head_does_not_turn_the_robot():
+    """A moving joint between base and camera, on /tf, read by tf2_ros."""
     pytest.importorskip("tf2_ros")
     turn = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.03])
     with node_process(command("base_frame:=base_link")) as (_, namespace):
@@ -92,16 +94,16 @@ def test_a_head_that_turns_does_not_turn_the_robot():
         robot.publish_mounting_pose("head")
         robot.subscribe("odom", "odometry/status")
 
-        def look(place: int) -> int:
-            T, stamp = se3_exp(place * turn), robot.stamp + PERIOD
+        def look(count: int) -> int:
+            T, stamp = se3_exp(count * turn), robot.stamp + PERIOD
             joints.publish(transform_message("base_link", "head", T, stamp))
             robot.spin(0.1)
-            return robot.publish_view(place, step=turn)
+            return robot.publish_view(count, step=turn)
 
         robot.wait_until(lambda: robot.received["odom"], lambda: look(0))
         robot.wait_for_frame(look(0))
-        for place in range(1, 11):
-            robot.wait_for_frame(look(place))
+        for count in range(1, 11):
+            robot.wait_for_frame(look(count))
         robot.spin(0.1)
         last = robot.received["odom"][-1]
         assert robot.wait_for_frame(robot.stamp).message == "tracking"
@@ -112,36 +114,38 @@ def test_a_head_that_turns_does_not_turn_the_robot():
 
 
 @pytest.mark.parametrize(
-    "options, says", [((), 0.12), (("baseline:=0.12",), 0.0)], ids=["camera_info", "parameter"]
+    "options, info_baseline", [((), 0.12), (("baseline:=0.12",), 0.0)], ids=["camera_info", "parameter"]
 )
-def test_what_the_disparity_of_a_pair_is_off_by_is_found(options, says):
-    """Half a pixel, an eighth of the depth here, which the length of the way would be wrong by."""
+def test_a_disparity_bias_is_estimated(options, info_baseline):
+    """0.5 px, here an eighth of the depth, by which the path would be too short."""
     with node_process(command("base_frame:=base_link", *options)) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.publish_mounting_pose()
-        robot.baseline, robot.inverse_depth_bias = says, 0.5 / (ROOM.cameras["left"].fx * 0.12)
+        robot.baseline, robot.inverse_depth_bias = info_baseline, 0.5 / (ROOM.cameras["left"].fx * 0.12)
         robot.subscribe("odom", "odometry/status")
         robot.wait_until_tracking()
         first, *_, last = robot.drive(*range(13))
-        done = inverse(matrix(first)) @ matrix(last)
-        assert np.linalg.norm(done[:3, 3] - ground_truth(12)[:3, 3]) < 0.03
+        motion = inverse(matrix(first)) @ matrix(last)
+        assert np.linalg.norm(motion[:3, 3] - ground_truth(12)[:3, 3]) < 0.03
         robot.close()
 
 
-def test_depth_without_scale_is_never_odom_nor_a_transform():
+def test_up_to_scale_odometry_is_never_published_on_odom_or_tf():
     with node_process(command("depth_scale:=up_to_scale", "base_frame:=''")) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.odom_topic = "odom_up_to_scale"
         robot.subscribe("odom", "odom_up_to_scale", "odometry/status")
         robot.wait_until_tracking()
         last = robot.drive(*range(1, 7))[-1]
-        senders = robot.node.get_publishers_info_by_topic("/tf")
-        assert not robot.received["odom"] and namespace not in [each.node_namespace for each in senders]
+        publishers = robot.node.get_publishers_info_by_topic("/tf")
+        assert not robot.received["odom"] and namespace not in [each.node_namespace for each in publishers]
         assert last.child_frame_id == "camera_optical"
-        here = matrix(last) @ inverse(T_BODY_OPTICAL)  # odom: x ahead of the first camera
-        assert here[0, 3] > 0.15 and here[1, 0] > 0.08
+        T_odom_body = matrix(last) @ inverse(
+            T_BODY_OPTICAL
+        )  # x of odom is the viewing direction of the first camera
+        assert T_odom_body[0, 3] > 0.15 and T_odom_body[1, 0] > 0.08
         robot.close()
     with node_process(command("depth_scale:=up_to_scale", "publish_tf:=true")) as (_, namespace):
         robot = OdometryClient(namespace)
-        robot.wait_until(lambda: any("a transform has to be in metres" in s.message for s in robot.statuses))
+        robot.wait_for_status(DiagnosticStatus.ERROR, "transforms have to be in metres")
         robot.close()

@@ -1,4 +1,4 @@
-"""A subscriber of another DDS vendor, Eclipse Cyclone, receives depth and odometry of a node that runs on Fast DDS."""
+"""A subscriber on another DDS implementation, Eclipse Cyclone, receives the results of a node on Fast DDS."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_perception_node import COMMAND, SIZE, PairClient
+from test_perception_node import CAMERAS, PairClient, command
 
 from depth_ros.playback.play import node_process
 
@@ -103,15 +103,15 @@ PROFILE = """<dds xmlns="http://www.eprosima.com"><profiles>
     <property><name>fastdds.type_propagation</name><value>disabled</value></property>
   </properties></propertiesPolicy></rtps></participant>
 </profiles></dds>"""
-"""Types are matched by name, as ROS does: Cyclone 11 rejects the type objects that Fast DDS 3 sends along."""
+"""Match types by name, as ROS does: Cyclone 11 rejects the type objects that Fast DDS 3 sends along."""
 
 
 def test_cyclone_receives_depth_and_odometry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    # LARGE_DATA is Fast DDS's own way through TCP and shared memory; other vendors are spoken to through UDP.
+    # LARGE_DATA uses TCP and shared memory, which is specific to Fast DDS; other implementations need UDP.
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     (tmp_path / "profile.xml").write_text(PROFILE)
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(tmp_path / "profile.xml"))
-    with node_process([*COMMAND, "-p", "model:=semi_global"]) as (_, namespace):
+    with node_process(command("model:=semi_global")) as (_, namespace):
         robot = PairClient(namespace)
         reliable = Qos(Policy.Reliability.Reliable(max_blocking_time=0), Policy.History.KeepLast(10))
         participant = DomainParticipant(int(os.environ["ROS_DOMAIN_ID"]))
@@ -120,17 +120,17 @@ def test_cyclone_receives_depth_and_odometry(monkeypatch: pytest.MonkeyPatch, tm
             for name, kind in (("depth/image_rect", Image), ("odom", Odometry))
         ]
         robot.publish_mounting_pose()
-        got: tuple[list[Image], list[Odometry]] = ([], [])
-        end, place = time.monotonic() + 60, 0
-        while time.monotonic() < end and not (got[0] and len(got[1]) > 2):
-            robot.publish_view(place)
-            place = min(place + 1, 6)
+        received: tuple[list[Image], list[Odometry]] = ([], [])
+        end, count = time.monotonic() + 60, 0
+        while time.monotonic() < end and not (received[0] and len(received[1]) > 2):
+            robot.publish_view(count)
+            count = min(count + 1, 6)
             robot.spin(0.3)
-            for reader, found in zip(readers, got):
-                found.extend(reader.take(10))
+            for reader, messages in zip(readers, received):
+                messages.extend(reader.take(10))
         robot.close()
-    depth, odometry = got[0][-1], got[1][-1]
-    assert (depth.width, depth.height) == (SIZE["left"].width, SIZE["left"].height)
+    depth, odometry = received[0][-1], received[1][-1]
+    assert (depth.width, depth.height) == (CAMERAS["left"].width, CAMERAS["left"].height)
     assert depth.encoding == "32FC1" and depth.header.frame_id == "camera_optical"
     metres = np.array(depth.data, np.uint8).view("<f4")
     assert 1 < np.nanmedian(metres) < 8

@@ -1,4 +1,4 @@
-"""The real perception_node over real DDS: pairs in; depth, odometry and object motion out of one process."""
+"""The real perception_node, over DDS: depth, odometry and object motion from stereo pairs in one process."""
 
 from __future__ import annotations
 
@@ -11,75 +11,71 @@ from pathlib import Path
 import numpy as np
 import pytest
 from node_client import info_of
-from odometry_client import KINDS, PERIOD, ROOM, T_BASE_CAMERA, OdometryClient, ground_truth, matrix
+from odometry_client import PERIOD, ROOM, STEP, T_BASE_CAMERA, OdometryClient, ground_truth, matrix
 from sensor_msgs.msg import CameraInfo, Image
 
-from depth_ros.engine import EngineSettings
-from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
-from depth_ros.estimators.odometry.scale import ScaleSettings
-from depth_ros.estimators.odometry.settings import OdometrySettings
-from depth_ros.estimators.stereo.estimator import StereoSettings
 from depth_ros.geometry import inverse
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import fill_header, fill_image
-from depth_ros.nodes.depth_node import DepthNodeSettings
-from depth_ros.nodes.object_motion_node import ObjectMotionNodeSettings
-from depth_ros.nodes.odometry_settings import OdometryNodeSettings
-from depth_ros.nodes.stereo_depth_node import StereoDepthNodeSettings
+from depth_ros.nodes import depth_node, object_motion_node, odometry_node, stereo_depth_node
 from depth_ros.playback.play import node_process
 from depth_ros.world.render import render_geometry, shade
 
 OBJECT = 7
-COMMAND = ["-m", "depth_ros.nodes.perception_node", "--ros-args"]
-KINDS["depth/image_rect"] = KINDS["moving/labels"] = Image
-SIZE = {eye: camera.resized(320, 240) for eye, camera in ROOM.cameras.items()}
+"""Label of an object."""
+CAMERAS = {side: camera.resized(320, 240) for side, camera in ROOM.cameras.items()}
+
+
+def command(*parameters: str) -> list[str]:
+    words = [word for parameter in parameters for word in ("-p", parameter)]
+    return ["-m", "depth_ros.nodes.perception_node", "--ros-args", *words]
 
 
 class PairClient(OdometryClient):
-    """A robot with two eyes in the room of `odometry_client`. labels: whether it says that one thing is an object."""
+    """An OdometryClient with a stereo camera. labels: whether it publishes label images with one object."""
 
     def __init__(self, namespace: str, labels: bool = False) -> None:
-        super().__init__(namespace)
+        super().__init__(namespace, odometry_node, stereo_depth_node, object_motion_node)
         self.labels = self.node.create_publisher(Image, "labels", 1) if labels else None
         create = self.node.create_publisher
-        self.eyes = {
-            e: (create(Image, f"{e}/image", 1), create(CameraInfo, f"{e}/camera_info", 1)) for e in SIZE
+        self.cameras = {
+            side: (create(CameraInfo, f"{side}/camera_info", 1), create(Image, f"{side}/image", 1))
+            for side in CAMERAS
         }
 
-    def show(self, place: int | None, step: int = PERIOD) -> int:
-        self.stamp += step
+    def publish_view(self, count: float | None, interval: int = PERIOD, step: np.ndarray = STEP) -> int:
+        self.stamp += interval
         if self.labels:
-            numbers = np.zeros((240, 320), np.uint8)
-            numbers[100:180, 100:200] = OBJECT
-            image = Image()
-            fill_image(image, numbers, "mono8")
-            fill_header(image.header, self.stamp, self.frame)
-            self.labels.publish(image)
-        for eye, camera in SIZE.items():
-            T = ROOM.pose(0) @ inverse(T_BASE_CAMERA) @ ground_truth(place or 0) @ T_BASE_CAMERA
+            ids, labels = np.zeros((240, 320), np.uint8), Image()
+            ids[100:180, 100:200] = OBJECT
+            fill_image(labels, ids, "mono8")
+            fill_header(labels.header, self.stamp, self.frame)
+            self.labels.publish(labels)
+        for side, camera in CAMERAS.items():
+            T = ROOM.pose(0) @ inverse(T_BASE_CAMERA) @ ground_truth(count or 0) @ T_BASE_CAMERA
             T[:3, 3] += camera.baseline * T[:3, 0]
-            seen = render_geometry(ROOM.scene, camera, T, 0.0)
+            geometry = render_geometry(ROOM.scene, camera, T, 0.0)
             image, info = Image(), info_of(camera)
-            pixels = np.clip(255 * shade(ROOM.scene, seen, 0.0), 0, 255).astype(np.uint8)
+            pixels = np.clip(255 * shade(ROOM.scene, geometry, 0.0), 0, 255).astype(np.uint8)
             fill_image(image, pixels, "rgb8")
-            for message in (info, image):
+            for message, publisher in zip((info, image), self.cameras[side]):
                 fill_header(message.header, self.stamp, self.frame)
-            self.eyes[eye][1].publish(info)
-            self.eyes[eye][0].publish(image)
+                publisher.publish(message)
         return self.stamp
 
 
-# before the module's client: Fast DDS 3.2 hangs in a participant that closes beside a silent one of the process
+# Before the client of the module: Fast DDS 3.2 hangs if one of two participants of a process closes.
 @pytest.mark.parametrize(
     "height, motion", [(0.0, set()), (1.2, {"object motion"})], ids=["unknown", "height"]
 )
-def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, motion):
-    """The parameter chooses the nodes, the card the scale: there are metres per second once something tells metres."""
+def test_an_up_to_scale_model_selects_depth_node_and_object_motion_needs_a_source_of_the_scale(
+    small_model, tmp_path, height, motion
+):
     model = Path(shutil.copytree(small_model, tmp_path / "scaleless"))
     card = model / "card.yaml"
     card.write_text(card.read_text().replace("scale: metric", "scale: up_to_scale"))
-    options = f"model:={model}", f"camera_height:={height}", "backend:=eager"
-    with node_process([*COMMAND, *(w for p in options for w in ("-p", p))]) as (_, namespace):
+    parameters = f"model:={model}", f"camera_height:={height}", "backend:=eager"
+    with node_process(command(*parameters)) as (_, namespace):
         robot = OdometryClient(namespace)
         robot.wait_until(lambda: len(robot.statuses) > 5)
         names = {s.name.rpartition(": ")[2] for s in robot.statuses}
@@ -89,37 +85,32 @@ def test_a_model_of_one_image_without_a_scale(small_model, tmp_path, height, mot
     assert f"{namespace}/odom_up_to_scale" in topics and (f"{namespace}/odom" in topics) == bool(motion)
 
 
-def test_a_network_says_how_objects_move(motion_model):
-    """The parameters of object_motion_node's network reach it, and the labels its images."""
-    options = f"motion_model:={motion_model}", "use_labels:=true", "min_speed:=0.0", "max_speed:=300.0"
-    words = "model:=semi_global", "backend:=eager", *options
-    with node_process([*COMMAND, *(w for p in words for w in ("-p", p))]) as (_, namespace):
+def test_object_motion_uses_a_network_and_labels(motion_model):
+    objects = f"motion_model:={motion_model}", "use_labels:=true", "min_speed:=0.0", "max_speed:=300.0"
+    with node_process(command("model:=semi_global", "backend:=eager", *objects)) as (_, namespace):
         robot = PairClient(namespace, labels=True)
         robot.publish_mounting_pose()
         robot.subscribe("odom", "odometry/status", "moving/labels")
         robot.wait_until_tracking()
 
-        def found() -> bool:
+        def has_object() -> bool:
             return any(OBJECT in np.frombuffer(m.data, np.uint16) for m in robot.received["moving/labels"])
 
-        robot.wait_until(found, lambda: robot.publish_view(0))
+        robot.wait_until(has_object, lambda: robot.publish_view(0))
         assert not any("unknown parameters" in s.message for s in robot.statuses)
         robot.close()
 
 
 @pytest.fixture(scope="module")
 def robot() -> Iterator[PairClient]:
-    with node_process([*COMMAND, "-p", "model:=semi_global", "-p", "two_d:=true"]) as (
-        _,
-        namespace,
-    ):
+    with node_process(command("model:=semi_global", "two_d_mode:=true")) as (_, namespace):
         client = PairClient(namespace)
         client.publish_mounting_pose()
         yield client
         client.close()
 
 
-def test_odometry_of_pairs_needs_no_depth_topic(robot: PairClient):
+def test_odometry_needs_no_depth_topic(robot: PairClient):
     robot.subscribe("odom", "odometry/status")
     robot.wait_until_tracking()
     last = robot.drive(*range(1, 9))[-1]
@@ -127,7 +118,7 @@ def test_odometry_of_pairs_needs_no_depth_topic(robot: PairClient):
     assert np.linalg.norm(error[:3, 3]) < 0.04 and last.pose.pose.position.z == 0.0
 
 
-def test_depth_and_odometry_of_the_same_frames(robot: PairClient):
+def test_depth_and_odometry_are_of_the_same_frames(robot: PairClient):
     robot.subscribe("odom", "odometry/status", "depth/image_rect")
     robot.wait_until_tracking(8)
     robot.subscribe("odom", "odometry/status", "depth/image_rect")
@@ -139,16 +130,15 @@ def test_depth_and_odometry_of_the_same_frames(robot: PairClient):
     assert not any("unknown parameters" in s.message for s in robot.statuses)
 
 
-def test_what_moves_is_told_of_the_same_frames_without_its_own_odometry(robot: PairClient):
-    """Nothing moves in the room: label images of zeros, as soon as there are two frames in a row."""
+def test_object_motion_uses_the_odometry_of_the_process(robot: PairClient):
+    """Nothing moves in the room: label images of zeros, from the second frame on."""
     robot.subscribe("odom", "odometry/status", "moving/labels")
     robot.wait_until_tracking(8)
-    for place in (8, 9, 10, 11, 12):
-        robot.drive(place)
-    found = robot.wait_until(lambda: robot.received["moving/labels"], lambda: robot.publish_view(12))
+    robot.drive(8, 9, 10, 11, 12)
+    labels = robot.wait_until(lambda: robot.received["moving/labels"], lambda: robot.publish_view(12))
     stamps = {stamp_ns(m.header) for m in robot.received["odom"]}
-    assert {stamp_ns(m.header) for m in found} <= stamps
-    assert not any(np.frombuffer(m.data, np.uint16).any() for m in found)
+    assert {stamp_ns(m.header) for m in labels} <= stamps
+    assert not any(np.frombuffer(m.data, np.uint16).any() for m in labels)
 
 
 def test_each_node_has_its_own_life_cycle(robot: PairClient):
@@ -160,23 +150,16 @@ def test_each_node_has_its_own_life_cycle(robot: PairClient):
     robot.wait_until_tracking(11)
 
 
-def test_parameters_that_nodes_share_mean_the_same():
+def test_parameters_of_the_same_name_have_the_same_type_in_all_nodes():
     """`-p NAME:=VALUE` reaches every node of the process."""
-    settings = [
-        {f.name: f for kind in kinds for f in fields(kind)}
-        for kinds in (
-            (DepthNodeSettings, EngineSettings),
-            (StereoDepthNodeSettings, StereoSettings, EngineSettings),
-            (OdometryNodeSettings, OdometrySettings, ScaleSettings),
-            (ObjectMotionNodeSettings, ObjectMotionSettings, EngineSettings),
-        )
-    ]
+    modules = (depth_node, stereo_depth_node, odometry_node, object_motion_node)
+    settings = [{f.name: f for kind in module.SETTINGS for f in fields(kind)} for module in modules]
     for one, other in itertools.combinations(settings, 2):
         for name in set(one) & set(other) - {"model"}:
             assert type(one[name].default) is type(other[name].default), name
             assert one[name].metadata["choices"] == other[name].metadata["choices"], name
 
 
-def test_a_model_that_does_not_exist():
-    with node_process([*COMMAND, "-p", "model:=no_such_model"]) as (process, _):
+def test_a_model_that_does_not_exist_ends_the_process():
+    with node_process(command("model:=no_such_model")) as (process, _):
         assert process.wait(60) == 1

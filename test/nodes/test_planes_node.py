@@ -1,4 +1,4 @@
-"""The real planes_node in its own process, over real DDS: known planes, and planes fitted to a depth topic."""
+"""The real planes_node in a process of its own, over DDS: known planes, and planes fitted to depth images."""
 
 from __future__ import annotations
 
@@ -11,29 +11,23 @@ from sensor_msgs.msg import Image
 
 from depth_ros.geometry import matrix_from_quaternion, rays
 from depth_ros.messages.fill import fill_depth
+from depth_ros.nodes import planes_node
 from depth_ros.playback.play import node_process
 
+COMMAND = ["-m", "depth_ros.nodes.planes_node", "--ros-args"]
 SIZE = camera(64, 48)
 
 
-# before the module's client: Fast DDS 3.2 hangs in a participant that closes beside a silent one of the process
-def test_planes_are_fitted_to_a_depth_topic():
-    """The installed node without any model: a corner of a room as depth in millimetres."""
+# Before the client of the module: Fast DDS 3.2 hangs if one of two participants of a process closes.
+def test_planes_are_fitted_to_depth_images():
+    """A floor and a wall as depth in millimetres, without a model."""
     size = camera(128, 96)
     depth = 1 / np.maximum(rays(size)[..., 1], 1 / 3)  # a floor 1 m below, a wall 3 m ahead
     image = Image()
     fill_depth(image, depth, "16UC1")
-    command = [
-        "-m",
-        "depth_ros.nodes.planes_node",
-        "--ros-args",
-        "-p",
-        "source:=depth",
-        "-p",
-        "relative_distance_threshold:=0.02",
-    ]
-    with node_process(command) as (_, namespace):
-        client = Client(namespace, name="planes_node")
+    parameters = ["-p", "source:=depth", "-p", "relative_distance_threshold:=0.02"]
+    with node_process([*COMMAND, *parameters]) as (_, namespace):
+        client = Client(namespace, planes_node)
         try:
             (array,) = client.results_of(image, info_of(size), "planes")
             texts = [m.text for m in array.markers if m.text]
@@ -42,10 +36,10 @@ def test_planes_are_fitted_to_a_depth_topic():
             assert len(equations) == 2
             assert equations[order[0]] == pytest.approx([0, -1, 0, 1], abs=0.02)
             assert equations[order[1]] == pytest.approx([0, 0, -1, 3], abs=0.02)
-            status = client.wait_for_warning(
-                "encoding 'rgb8'", lambda: client.publish(image_of(size), info_of(size))
+            client.wait_for_warning(
+                "depth image encoding 'rgb8' is not supported",
+                lambda: client.publish(image_of(size), info_of(size)),
             )
-            assert "depth image has" in status.message
         finally:
             client.close()
 
@@ -56,7 +50,7 @@ def client(tmp_path_factory: pytest.TempPathFactory):
     log.touch()
     script = Path(__file__).parent / "known_planes_node.py"
     with node_process([str(script), str(log), "--ros-args"]) as (_, namespace):
-        client = Client(namespace, log, "planes_node")
+        client = Client(namespace, planes_node, log=log)
         yield client
         client.close()
 
@@ -73,7 +67,7 @@ def points_of(marker) -> np.ndarray:
     return local @ matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])).T + [p.x, p.y, p.z]
 
 
-def test_markers_hold_equations_and_outlines(client: Client):
+def test_markers_have_equations_and_outlines(client: Client):
     (array,) = client.results_of(image_of(SIZE), info_of(SIZE), "planes")
     first, *markers = array.markers
     assert first.action == first.DELETEALL and {m.header.frame_id for m in markers} == {"front_optical"}
@@ -91,7 +85,7 @@ def test_markers_hold_equations_and_outlines(client: Client):
     assert border[0] == pytest.approx(border[-1])  # closed
 
 
-def test_labels_and_points(client: Client):
+def test_labels_and_points_have_the_planes(client: Client):
     assert client.set_parameters(point_stride=2)[0].successful
     labels, info, cloud = client.results_of(
         image_of(SIZE, 90), info_of(SIZE), "planes/labels", "planes/camera_info", "planes/points"
@@ -112,7 +106,7 @@ def test_labels_and_points(client: Client):
     assert np.frombuffer(cloud.data, np.uint8)[12:16].tolist() == [90, 90, 90, 0]
 
 
-def test_nothing_is_computed_without_a_subscriber(client: Client):
+def test_no_planes_are_computed_without_subscribers(client: Client):
     client.subscribe()
     client.spin(0.5)
     before = len(client.estimated_stamps)

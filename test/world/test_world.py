@@ -8,9 +8,13 @@ import pytest
 import yaml
 
 from depth_ros.datasets import Sample, open_folder
+from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import back_project, inverse, project, rays
-from depth_ros.world import World, WorldSettings, write_folder
+from depth_ros.geometry import T_BODY_OPTICAL, back_project, inverse, project, rays
+from depth_ros.world import World, WorldSettings, patterns, write_folder
+from depth_ros.world.render import Light, Scene, render_geometry, shade
+from depth_ros.world.scene_builder import SceneBuilder, transform
+from depth_ros.world.shapes import Material
 
 KINDS = ("street", "room")
 SCENES = (("street", 0), ("street", 5), ("room", 0), ("room", 1))
@@ -181,6 +185,30 @@ def test_settings_are_applied_and_validated() -> None:
     assert static.object_motions(1) == []
     with pytest.raises(DepthRosError, match="'kind' is 'sea'; allowed: 'street', 'room'"):
         World(WorldSettings(kind="sea"))
+
+
+def test_sun_casts_shadows() -> None:
+    """A pole of 2 m in front of the camera, with the sun on the right: its shadow is on the left."""
+    builder = SceneBuilder(np.random.default_rng(0))
+    white = Material(patterns.plain, ((1.0,) * 3,) * 3)
+    builder.add_box((100, 100, 2), transform(0, 0, -1), white)
+    builder.add_box((0.2, 0.2, 2), transform(4, 0, 1), white)
+    images = []
+    for shadows in (False, True):
+        light = Light(
+            np.array([0, -0.6, 0.8]), 0.3, 0.5, np.ones(3), np.ones(3), np.ones(3), 1e6, shadows=shadows
+        )
+        scene = Scene(builder.mesh(), tuple(builder.bodies), lambda t: np.eye(4), light, far=50.0)
+        T_world_camera = transform(0, 0, 3, pitch=0.6) @ T_BODY_OPTICAL
+        camera = Camera.pinhole(160, 120, 100, 100, 79.5, 59.5)
+        view = render_geometry(scene, camera, T_world_camera, 0.0)
+        images.append(shade(scene, view, 0.0).mean(axis=2))
+    darker = images[1] < 0.8 * images[0]
+    points = back_project(view.depth, camera)[darker] @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
+    ground = points[np.abs(points[:, 2]) < 0.01]
+    assert len(ground) > 50
+    assert np.abs(ground[:, 0] - 4).max() < 0.4
+    assert ground[:, 1].min() > -0.3 and 1.2 < ground[:, 1].max() < 1.8  # 2 m * 0.6 / 0.8 = 1.5 m
 
 
 @pytest.mark.parametrize("kind", KINDS)

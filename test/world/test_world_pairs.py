@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from depth_ros.world.layers import Canvas, Layer, invert_increasing
+from depth_ros.world.pair_distortions import vary_rectification
 from depth_ros.world.pairs import Pairs, column_profile
 
 WIDTH, HEIGHT = 256, 128
@@ -54,6 +55,24 @@ def test_inverse_of_a_curved_row(seed: int):
     assert np.ptp(np.diff(right_x)) > 0.1
     index = invert_increasing(right_x, right_x[None, 5:195])
     assert np.allclose(index[0], x[5:195], atol=0.05)
+
+
+def test_inverse_is_extrapolated_with_a_slope_of_one():
+    values = 0.5 * np.arange(20, dtype=np.float32)
+    index = invert_increasing(values, np.array([[-7.0, 4.0, 19.5]], np.float32))
+    assert np.allclose(index, [[-7, 8, 29]], atol=1e-4)
+
+
+def test_rectification_errors_are_vertical():
+    columns = np.repeat(np.arange(0, 256, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    rows = np.repeat(4 * np.arange(64, dtype=np.uint8)[:, None, None], 256, 1).repeat(3, 2)
+    shifts = []
+    for seed in range(100):
+        assert np.array_equal(vary_rectification(columns, np.random.default_rng(seed)), columns)
+        changed = vary_rectification(rows, np.random.default_rng(seed)).astype(float)
+        shifts.append((rows - changed)[20:-20, 128].mean() / 4)  # px
+    assert 20 < np.count_nonzero(shifts) < 60
+    assert 0.15 < np.std(shifts) < 0.35  # 0.35 px in half of the images
 
 
 def test_same_seed_gives_the_same_pair_and_the_images_differ_in_brightness():

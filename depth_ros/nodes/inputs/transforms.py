@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import numpy as np
 from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
@@ -29,8 +28,8 @@ class Transforms(ManagedEntity):
         self.static = StaticTransforms(node)
         self._lock = threading.Lock()
         self._active = False
-        self._buffer: Any = None
-        self._listener: Any = None
+        self._buffer: tf2_ros.Buffer | None = None
+        self._listener: tf2_ros.TransformListener | None = None
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._active = True

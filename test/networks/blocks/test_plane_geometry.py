@@ -18,7 +18,7 @@ from depth_ros.networks.blocks.planenet_output import to_forward, to_optical
 def test_depth_of_true_planes_equals_that_of_the_rendered_room(room):
     directions = geometry.pixel_rays(room.intrinsics, (96, 128))
     K = room.intrinsics[0].double().numpy()
-    numpy_rays = rays(Camera(128, 96, K))
+    numpy_rays = rays(Camera.pinhole(128, 96, K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
     np.testing.assert_allclose(directions[0].permute(1, 2, 0).numpy(), numpy_rays, atol=1e-6)
     depths = geometry.plane_depths(room.planes, directions, 20.0)
     composed = depths.gather(1, room.labels[:, None].long())[:, 0]

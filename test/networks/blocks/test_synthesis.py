@@ -14,9 +14,9 @@ from depth_ros.networks.blocks.synthesis import (
     intrinsics_at_scale,
     inverse,
     matrix_from_vector,
-    transform_points,
     project,
     sample,
+    transform_points,
     vector_from_matrix,
     warp,
 )
