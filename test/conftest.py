@@ -40,3 +40,15 @@ def engine_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of the engine cache, empty at the start of each test."""
     monkeypatch.setenv("DEPTH_ROS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture()
+def shared_engine_cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The engine cache of the whole session, for tests that need engines but do not test how they are built."""
+    monkeypatch.setenv("DEPTH_ROS_CACHE", str(session_cache))
+    return session_cache

@@ -55,12 +55,12 @@ def import_checkpoint(
     """
     family(family_name)
     variables = read_variables(checkpoint)
-    found = released_models(family_name, variables)
-    if not found:
+    contained = released_models(family_name, variables)
+    if not contained:
         raise DepthRosError(_no_models_text(family_name, checkpoint, variables))
     used: set[str] = set()
     folders, notes = [], list[str]()
-    for released in found:
+    for released in contained:
         card = _card(family_name, checkpoint, out, released)
         model = build(card).eval()
         used |= load_variables(model, released, variables) | set(released.settings_variables)
@@ -152,7 +152,7 @@ def constant_depth_notes(model: nn.Module, card: Card) -> list[str]:
     if high - low > 0.01 * high:
         return []
     return [
-        f"{card.name} predicts a depth of {high:.4g} at every pixel of its check image: "
+        f"{card.name} predicts nearly the same depth, {high:.4g}, at every pixel of its check image: "
         "check that the checkpoint is of a trained network"
     ]
 

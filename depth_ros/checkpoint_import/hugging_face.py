@@ -104,7 +104,6 @@ def _size(processor: dict[str, Any], multiple: int) -> tuple[int, int]:
 def _licence(folder: Path) -> str:
     """The licence stated in the metadata of the folder's README."""
     file = folder / "README.md"
-    found = (
-        re.search(r"^license:\s*(\S+)", file.read_text(errors="replace"), re.M) if file.is_file() else None
-    )
-    return found.group(1) if found else "not stated: ask the source of the weights"
+    text = file.read_text(errors="replace") if file.is_file() else ""
+    licence = re.search(r"^license:\s*(\S+)", text, re.M)
+    return licence.group(1) if licence else "not stated: ask the source of the weights"

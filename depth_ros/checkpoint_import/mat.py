@@ -64,16 +64,16 @@ def read_mat(file: Path) -> dict[str, Tensor]:
     the columns. Raises DepthRosError if the file is not a .mat file or contains no network with up-projections.
     """
     graph = Graph(read_layers(file))
-    found: dict[str, Tensor] = {}
+    variables: dict[str, Tensor] = {}
     try:
         for layer in graph.layers:
             if layer.name.startswith(ENCODER) and layer.parameters:
-                found |= _variables(layer.name, layer)
+                variables |= _variables(layer.name, layer)
         for name, layer in decoder(graph):
-            found |= _variables(name, layer)
+            variables |= _variables(name, layer)
     except (StopIteration, RuntimeError, IndexError, KeyError, ValueError) as error:
         raise DepthRosError(f"{file} contains no network with FCRN's up-projections ({error!r})") from error
-    return found
+    return variables
 
 
 def read_layers(file: Path) -> Iterator[Layer]:

@@ -1,6 +1,6 @@
 """Families of networks: one module per family; the listing of this folder is the registry.
 
-A module `networks/<family>.py` defines these names, and no others are used outside of this folder (see `Family`):
+A module `networks/<family>.py` defines these names (see `Family`):
 
     TASK                   "depth", "stereo_depth", ...: the contract, below, that `Model` obeys
     NETWORKS               {name: function that builds it}: all networks of the published system

@@ -58,7 +58,8 @@ class Settings:
         "resnet", "Depth network: ResNet-18, or that of SfMLearner ('simple').", choices=("resnet", "simple")
     )
     batch_statistics: bool = setting(
-        False, "Normalise by the statistics of the current batch, as the released weights need."
+        False,
+        "Normalise by the statistics of the current batch, as the released weights need; results then depend on it.",
     )
     motion_scale: float = setting(MOTION_SCALE, "Factor of the output of the motion networks.", minimum=0)
     width_divisor: int = setting(1, "Divisor of all numbers of channels; 1 = as published.", "", 1, 16)

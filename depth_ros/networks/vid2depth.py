@@ -49,7 +49,8 @@ class Settings:
 
     padding: str = setting("same", "Padding of the convolutions: 'same' as published.", choices=PADDINGS)
     batch_statistics: bool = setting(
-        False, "Normalise by the statistics of the current batch, as the released weights need."
+        False,
+        "Normalise by the statistics of the current batch, as the released weights need; results then depend on it.",
     )
     frames: int = setting(3, "Number of frames from which ego-motion is predicted.", minimum=2, maximum=9)
     width_divisor: int = setting(1, "Divisor of all numbers of channels; 1 = as published.", "", 1, 16)

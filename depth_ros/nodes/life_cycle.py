@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Protocol
 
 import rclpy
@@ -169,16 +170,15 @@ def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[s
 
     Returns 0, or 1 if they cannot be made, for example because of an invalid parameter value.
     """
-    # A termination ends what is going on as Ctrl-C does. ROS adds its own handlers and calls these.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)  # ROS adds its own handler, which calls this one
     worker: Worker | None = None
     try:
         limit_memory_arenas()
         rclpy.init(args=args)
         worker = Worker()
         _spin(list(make(worker)))
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except (_Interrupted, ExternalShutdownException):
         pass
     except (DepthRosError, ParameterException) as error:
         get_logger(name).fatal(str(error))
@@ -189,6 +189,15 @@ def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[s
     finally:
         _end(worker)
     return 0
+
+
+class _Interrupted(BaseException):
+    """SIGINT or SIGTERM. Not a KeyboardInterrupt: CPython exits with signal 2 if one has passed through the exec() of a
+    string, as in dataclasses, even though it is caught later."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise _Interrupted
 
 
 def _spin(nodes: list[ManagedNode]) -> None:
@@ -209,12 +218,12 @@ def _spin(nodes: list[ManagedNode]) -> None:
 
 def _end(worker: Worker | None) -> None:
     """End the builds and the worker thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process is ending already
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the process is ending already
     engine.close()
     if worker and not worker.close(EXIT_TIMEOUT):
-        # A network still runs. Python's finalization would wait for it or crash under it: threads of PyTorch and
-        # OpenMP use objects that are destroyed. Nothing needs to be saved, so the process ends without finalization.
+        # A network still runs. Python's finalization would destroy objects that its threads use: the process aborts
+        # ("terminate called without an active exception"). There is nothing to save, so it ends without finalization.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

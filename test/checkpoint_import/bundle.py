@@ -1,4 +1,4 @@
-"""Writes TensorFlow "V2" checkpoints, as its saver does: several blocks, shared prefixes, checksums left 0."""
+"""Writing of TensorFlow "V2" checkpoints as its saver does, in several blocks with shared prefixes; checksums are 0."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def varint(value: int) -> bytes:
 
 
 def number(field: int, value: int) -> bytes:
-    return varint(field << 3) + varint(value) if value else b""  # proto3 leaves zeros out
+    return varint(field << 3) + varint(value) if value else b""  # proto3 omits zeros
 
 
 def text(field: int, value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Folders that transformers saved become models: imported, measured with alignment, and refused by the node."""
+"""Import of folders saved by the transformers library; evaluation with alignment; rejection by the node."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(tmp_path_factory):
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.15)
-    torch.nn.init.constant_(network.head.conv3.bias, 1.0)  # else ReLU may leave nothing
+    torch.nn.init.constant_(network.head.conv3.bias, 1.0)  # otherwise ReLU may clip all depth to 0
     folder = tmp_path_factory.mktemp("hub") / "Tiny-Depth"
     network.save_pretrained(folder)
     processor = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True,
@@ -42,7 +42,7 @@ def saved(tmp_path_factory):
     return folder, network.eval()
 
 
-def test_import_and_evaluation_with_alignment(saved, tmp_path, capsys, engine_cache):
+def test_imported_models_are_evaluated_with_alignment(saved, tmp_path, capsys, engine_cache):
     folder, network = saved
     assert main(["import", "hugging_face", str(folder), "--out", str(tmp_path)]) == 0
     card = read_card(tmp_path / "tiny_depth")
@@ -61,7 +61,7 @@ def test_import_and_evaluation_with_alignment(saved, tmp_path, capsys, engine_ca
     assert np.isfinite(result["metrics"]["abs_rel"])
 
 
-def test_the_node_refuses_relative_depth(saved, tmp_path):
+def test_node_rejects_models_of_relative_depth(saved, tmp_path):
     pytest.importorskip("rclpy")
     import rclpy
     from rclpy.parameter import Parameter
@@ -82,12 +82,12 @@ def test_the_node_refuses_relative_depth(saved, tmp_path):
         rclpy.shutdown()
 
 
-def test_what_lacks_is_said(saved, tmp_path):
+def test_missing_folders_files_and_weights_are_reported(saved, tmp_path):
     with pytest.raises(DepthRosError, match=r"no folder 'owner/name': .*--hub to download"):
         import_folder("owner/name", tmp_path)
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DepthRosError, match="is it a folder of transformers"):
+    with pytest.raises(DepthRosError, match="give a folder saved by the transformers library"):
         import_folder(str(empty), tmp_path)
     (empty / "config.json").write_text((saved[0] / "config.json").read_text())
     with pytest.raises(DepthRosError, match="safetensors"):

@@ -1,4 +1,4 @@
-"""FCRN in a .mat file of MatConvNet, made up here: a DagNN as `saveobj` leaves it, with few channels."""
+"""Import of FCRN from a synthetic .mat file of MatConvNet: a DagNN as `saveobj` stores it, with few channels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 from test_import import fcrn_variables
 from torch.nn import functional as F
 
-from depth_ros.checkpoint_import import import_checkpoint, names
+from depth_ros.checkpoint_import import import_checkpoint
 from depth_ros.checkpoint_import.mat import read_mat
+from depth_ros.checkpoint_import.names import released_models
 from depth_ros.errors import DepthRosError
-from depth_ros.networks.fcrn import EPS, FastUp
+from depth_ros.networks.blocks.up_projection import EPS, FastUp
 
 io = pytest.importorskip("scipy.io", reason="optional: pip install scipy")
 SIZES = {"A": (3, 3), "B": (2, 3), "C": (3, 2), "D": (2, 2)}
@@ -19,7 +20,7 @@ PADS = {"before": (1, 0), "after": (0, 1)}
 
 
 class Dag:
-    """Writes layers and parameters as MatConvNet does; names of the decoder are not the released ones."""
+    """Writer of layers and parameters in MatConvNet's format; names of the decoder are not the released ones."""
 
     def __init__(self) -> None:
         self.layers, self.values = [], {}
@@ -44,11 +45,11 @@ class Dag:
         return self.add("BatchNorm", name, [source], [f"{name}_{part}" for part in parts], epsilon=1e-5)
 
     def up(self, name: str, source: str, i: int, o: int, odd: tuple[int, int]) -> str:
-        made = []
+        outputs = []
         for letter, (h, w) in SIZES.items():
             rows, columns = odd if h == 2 else (1, 1), odd if w == 2 else (1, 1)
-            made.append(self.conv(f"{name}{letter.lower()}", source, (h, w, i, o), (*rows, *columns)))
-        return self.norm(f"{name}n", self.add("Combine", name, [made[k] for k in (0, 1, 2, 3)]), o)
+            outputs.append(self.conv(f"{name}{letter.lower()}", source, (h, w, i, o), (*rows, *columns)))
+        return self.norm(f"{name}n", self.add("Combine", name, [outputs[k] for k in (0, 1, 2, 3)]), o)
 
     def save(self, file) -> None:
         fields = ["name", "type", "inputs", "outputs", "params", "block"]
@@ -59,7 +60,7 @@ class Dag:
         io.savemat(file, {"layers": layers, "params": params, "meta": {"border": [6, 8]}})
 
 
-def made_up(zeros: str, encoder: bool = True) -> Dag:
+def synthetic_network(zeros: str, encoder: bool = True) -> Dag:
     dag, odd = Dag(), PADS[zeros]
     source = "data"
     for name, variable in fcrn_variables().items() if encoder else ():
@@ -79,49 +80,48 @@ def made_up(zeros: str, encoder: bool = True) -> Dag:
 
 
 @pytest.mark.parametrize("zeros", PADS)
-def test_every_layer_is_found_and_the_padding_is_known(tmp_path, zeros):
-    dag = made_up(zeros)
+def test_every_layer_is_read_and_its_padding_selects_the_side_of_zeros(tmp_path, zeros):
+    dag = synthetic_network(zeros)
     dag.save(tmp_path / "net.mat")
-    found = read_mat(tmp_path / "net.mat")
-    pads = {name for name in found if name.endswith("/pad")}
-    more = {
-        name for name in found if name.endswith("biases") and name.startswith("res")
-    }  # ours gave them some
-    assert set(found) - pads - more == set(fcrn_variables()) and len(pads) == 4 * 2 * 3
-    assert np.array_equal(found["res3b_branch2b/weights"], dag.values["res3b_branch2b_filter"])
-    assert np.array_equal(found["layer8x_br2_ConvC/weights"], dag.values["v2c_filter"])
-    assert found["ConvPred/weights"].shape == (3, 3, 1, 1)
+    variables = read_mat(tmp_path / "net.mat")
+    pads = {name for name in variables if name.endswith("/pad")}
+    # the released convolutions of the encoder have no biases
+    biases = {name for name in variables if name.endswith("biases") and name.startswith("res")}
+    assert set(variables) - pads - biases == set(fcrn_variables()) and len(pads) == 4 * 2 * 3
+    assert np.array_equal(variables["res3b_branch2b/weights"], dag.values["res3b_branch2b_filter"])
+    assert np.array_equal(variables["layer8x_br2_ConvC/weights"], dag.values["v2c_filter"])
+    assert variables["ConvPred/weights"].shape == (3, 3, 1, 1)
     moments = dag.values["c3n_moments"]
-    assert torch.equal(found["layer16x_BN/mean"], torch.from_numpy(moments[:, 0]))
+    assert torch.equal(variables["layer16x_BN/mean"], torch.from_numpy(moments[:, 0]))
     expected = torch.from_numpy(moments[:, 1].astype(np.float64) ** 2 - EPS)
-    torch.testing.assert_close(found["layer16x_BN/variance"].double(), expected, rtol=0, atol=1e-6)
-    (part,) = names.parts("fcrn", found)
-    assert part.settings["zeros"] == zeros and set(part.facts) == pads
+    torch.testing.assert_close(variables["layer16x_BN/variance"].double(), expected, rtol=0, atol=1e-6)
+    (released,) = released_models("fcrn", variables)
+    assert released.settings["zeros"] == zeros and set(released.settings_variables) == pads
 
 
 @pytest.mark.parametrize("zeros", PADS)
-def test_an_up_convolution_computes_what_matconvnet_does(tmp_path, zeros):
-    """Each map padded as the file says, and combined as `Combine` does: rows 1, 3, ... of kernels with two rows."""
-    dag = made_up(zeros, encoder=False)
+def test_up_convolutions_equal_those_of_matconvnet(tmp_path, zeros):
+    """Maps are padded as stated in the file and combined as by `Combine`: kernels with two rows give rows 1, 3, ..."""
+    dag = synthetic_network(zeros, encoder=False)
     dag.save(tmp_path / "net.mat")
-    found = read_mat(tmp_path / "net.mat")
+    variables = read_mat(tmp_path / "net.mat")
     x = torch.randn(1, 16, 4, 5, generator=torch.Generator().manual_seed(0))
     expected = torch.zeros(1, 8, 8, 10)
-    ours = FastUp(16, 8, zeros)
+    up = FastUp(16, 8, zeros)
     for letter, (h, w) in SIZES.items():
         kernel = torch.from_numpy(dag.values[f"u0{letter.lower()}_filter"]).permute(3, 2, 0, 1)
         bias = torch.from_numpy(dag.values[f"u0{letter.lower()}_bias"][0])
         top, bottom = PADS[zeros] if h == 2 else (1, 1)
         left, right = PADS[zeros] if w == 2 else (1, 1)
-        made = F.conv2d(F.pad(x, (left, right, top, bottom)), kernel, bias)
-        expected[:, :, int(h == 2) :: 2, int(w == 2) :: 2] = made
-        layer = getattr(ours, f"conv{letter}")
-        layer.weight.data = found[f"layer2x_br1_Conv{letter}/weights"].permute(3, 2, 0, 1)
-        layer.bias.data = found[f"layer2x_br1_Conv{letter}/biases"]
-    torch.testing.assert_close(ours(x), expected, rtol=1e-5, atol=1e-5)
+        output = F.conv2d(F.pad(x, (left, right, top, bottom)), kernel, bias)
+        expected[:, :, int(h == 2) :: 2, int(w == 2) :: 2] = output
+        layer = getattr(up, f"conv{letter}")
+        layer.weight.data = variables[f"layer2x_br1_Conv{letter}/weights"].permute(3, 2, 0, 1)
+        layer.bias.data = variables[f"layer2x_br1_Conv{letter}/biases"]
+    torch.testing.assert_close(up(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_other_files_are_named(tmp_path):
+def test_files_without_a_suitable_network_are_rejected(tmp_path):
     (tmp_path / "text.mat").write_text("no matrices")
     io.savemat(tmp_path / "other.mat", {"x": np.ones(3)})
     half = Dag()

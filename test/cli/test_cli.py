@@ -1,4 +1,4 @@
-"""The command line as a user types it: real processes' worth of work, called in this one."""
+"""The command line as a user types it, run in this process with real models, recordings and engines."""
 
 import json
 import shutil
@@ -8,25 +8,24 @@ import pytest
 import torch
 import yaml
 
-from depth_ros import __version__
 from depth_ros.cli import main, parser
 from depth_ros.datasets import open_folder
 from depth_ros.networks import families
 
 
 @pytest.fixture(autouse=True)
-def own_cache(engine_cache, monkeypatch, small_model):
+def environment(shared_engine_cache, monkeypatch, small_model):
     monkeypatch.setenv("DEPTH_ROS_MODELS", str(small_model.parent))
 
 
-def test_models(capsys):
+def test_models_are_listed_as_json(capsys, engine_cache):
     assert main(["models", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["small"]["family"] == "compact" and rows["small"]["engine"] == "not compiled"
     assert rows["small"]["width"] == 128 and rows["small"]["megabytes"] == pytest.approx(6.7, abs=0.1)
 
 
-def test_families(capsys, tmp_path):
+def test_families_are_listed_with_their_parameter_counts(capsys, tmp_path):
     assert main(["models", "--families", "--json", str(tmp_path / "f.json")]) == 0
     rows = json.loads((tmp_path / "f.json").read_text())
     assert [row["family"] for row in rows] == families()
@@ -41,14 +40,14 @@ def test_compile_then_models_shows_the_engine(capsys):
     assert "128x64 openvino" in capsys.readouterr().out
 
 
-def test_unknown_model_is_one_line(capsys):
+def test_an_unknown_model_is_reported_in_one_line(capsys):
     assert main(["compile", "nothing"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("depth_ros: no model 'nothing'; available models: ") and error.count("\n") == 1
 
 
 def test_render_bag_replay_evaluate(capsys, tmp_path):
-    """A folder, a bag of it, the bag replayed, the folder measured: the way of a new user."""
+    """First steps of a new user: render a folder, convert it to a bag, replay the bag, evaluate the folder."""
     clip, bag = str(tmp_path / "clip"), str(tmp_path / "bag")
     assert main(["render", "room", clip, "--frames", "3", "--rate", "5"]) == 0
     assert open_folder(Path(clip)).rate == 5
@@ -62,7 +61,7 @@ def test_render_bag_replay_evaluate(capsys, tmp_path):
     assert main(["replay", bag, "--model", "stereo", "--backend", "eager", "--scale", "0.5"]) == 0
     assert "160x128" in capsys.readouterr().out  # half of 320x240, in multiples of 32
     command = ["evaluate", "depth", "--model", "small", "--data", clip, "--backend", "eager", "--json", "-"]
-    assert main([*command, "--report", str(tmp_path / "page.html")]) == 0
+    assert main([*command, "--report", str(tmp_path / "report.html")]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result) >= {
         "model",
@@ -75,20 +74,20 @@ def test_render_bag_replay_evaluate(capsys, tmp_path):
         "ms_per_image",
     }
     assert result["images"] == 3 and set(result["metrics"]) == set(result["baseline"])
-    wanted = "abs_rel sq_rel rmse rmse_log log10 delta1 delta2 delta3 silog d1_all epe"
-    assert set(wanted.split()) <= set(result["metrics"])
-    assert "<html" in (tmp_path / "page.html").read_text()
+    expected = "abs_rel sq_rel rmse rmse_log log10 delta1 delta2 delta3 silog d1_all epe"
+    assert set(expected.split()) <= set(result["metrics"])
+    assert "<html" in (tmp_path / "report.html").read_text()
 
 
-def test_broken_card_is_named(capsys, small_model, tmp_path, monkeypatch):
+def test_a_card_of_an_unknown_family_is_reported(capsys, small_model, tmp_path, monkeypatch):
     copy = shutil.copytree(small_model, tmp_path / "models/small")
     content = yaml.safe_load((copy / "card.yaml").read_text())
     (copy / "card.yaml").write_text(yaml.safe_dump({**content, "family": "unheard_of"}))
     assert main(["evaluate", "depth", "--model", str(copy), "--data", str(tmp_path)]) == 1
-    assert "depth_ros: " in capsys.readouterr().err
+    assert "unknown family 'unheard_of'" in capsys.readouterr().err
 
 
-def test_doctor_says_what_to_type(capsys, monkeypatch):
+def test_doctor_reports_every_backend_ros_transport_cache_and_models(capsys, monkeypatch):
     monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
     main(["doctor"])
     printed = capsys.readouterr().out
@@ -104,7 +103,7 @@ def test_doctor_says_what_to_type(capsys, monkeypatch):
         assert word in printed
 
 
-def test_bench_compares_backends_in_one_run(capsys, tmp_path):
+def test_bench_compares_all_backends_in_one_run(capsys, tmp_path):
     target = str(tmp_path / "bench.json")
     assert main(["bench", "--model", "small", "--rounds", "2", "--no-ros", "--json", target]) == 0
     result = json.loads((tmp_path / "bench.json").read_text())
@@ -131,12 +130,21 @@ def test_bench_times_the_forms_of_a_family(capsys, monkeypatch):
     assert main(["bench", "--family", "fcrn", "--rounds", "1"]) == 0
     assert "times the first" in capsys.readouterr().out
     assert main(["bench", "--family", "compact"]) == 1
-    assert "no equivalent forms to time; those that have: fcrn" in capsys.readouterr().err
+    assert "no equivalent forms to time; families with forms: fcrn" in capsys.readouterr().err
 
 
-def test_every_command_has_help(capsys):
-    for command in parser()._subparsers._group_actions[0].choices:
-        with pytest.raises(SystemExit) as stopped:
-            main([command, "--help"])
-        assert stopped.value.code == 0
-    assert __version__
+COMMANDS = (
+    "demo", "replay", "bench", "models", "compile", "import", "evaluate", "train", "bag", "render", "effect",
+    "two_view", "doctor",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_describes_all_its_options(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0 and f"usage: depth_ros {command}" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_is_complete():
+    assert set(parser()._subparsers._group_actions[0].choices) == set(COMMANDS)

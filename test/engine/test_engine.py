@@ -21,6 +21,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
 
 @pytest.fixture()
 def card(small_model, engine_cache):
+    """The card of a small model, whose engines are not in the cache."""
     return read_card(small_model)
 
 
@@ -35,7 +36,8 @@ def request(card):
 
 
 @pytest.mark.parametrize("name", INSTALLED)
-def test_every_backend_agrees_with_eager_float32(card, name):
+def test_every_backend_agrees_with_eager_float32(small_model, shared_engine_cache, name):
+    card = read_card(small_model)
     expected = open_engine(card, "eager", "float32")(IMAGE, K)
     for precision in backend(name).precisions("cpu"):
         engine = open_engine(card, name, precision)

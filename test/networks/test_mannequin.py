@@ -92,8 +92,8 @@ def test_data_term_is_half_the_mean_over_ordered_pairs():
     people = torch.zeros(2, 4, 5)
     people[1, 2:] = 1
     pairs = 0.5 * (errors[1][10:, None] - errors[1][None]).square().mean() / 2
-    found = loss(LogDepth(predicted), {**data, "people": people})["scale_invariant"].item()
-    assert found == pytest.approx((expected + 0.5 * pairs).item(), rel=1e-5)
+    term = loss(LogDepth(predicted), {**data, "people": people})["scale_invariant"].item()
+    assert term == pytest.approx((expected + 0.5 * pairs).item(), rel=1e-5)
 
 
 def test_only_smoothness_depends_on_the_scale_of_depth():
@@ -108,8 +108,8 @@ def test_only_smoothness_depends_on_the_scale_of_depth():
 def test_gradient_term_compares_pixels_two_apart_at_five_scales():
     """R rises by 0.01 per pixel in x, so pixels two apart at scale k differ by 0.02 * 2^k in x and by 0 in y."""
     ramp = (0.01 * torch.arange(96.0)).expand(1, 96, 96)
-    found = loss(LogDepth(ramp.clone()), batch(torch.zeros(1, 96, 96)))["gradient"].item()
-    assert found == pytest.approx(0.75 * sum(0.02 * 2**k / 2 for k in range(5)), rel=1e-4)
+    term = loss(LogDepth(ramp.clone()), batch(torch.zeros(1, 96, 96)))["gradient"].item()
+    assert term == pytest.approx(0.75 * sum(0.02 * 2**k / 2 for k in range(5)), rel=1e-4)
 
 
 def test_smoothness_has_less_weight_where_the_image_changes():

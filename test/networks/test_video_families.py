@@ -114,8 +114,8 @@ def test_sfmlearner_chains_the_motions_that_it_predicts_from_the_middle_frame():
         ]  # frames 0, 1, 3, 4 from frame 2
         T = ego(batch["images"], batch["intrinsics"])[0]
     assert (to_source - torch.eye(4)).abs().max() > 0.1
-    whole = T[0] @ T[1] @ T[2] @ T[3]
-    torch.testing.assert_close(whole, to_source[0] @ torch.linalg.inv(to_source[3]), atol=1e-4, rtol=1e-4)
+    total = T[0] @ T[1] @ T[2] @ T[3]
+    torch.testing.assert_close(total, to_source[0] @ torch.linalg.inv(to_source[3]), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(T[1], to_source[1], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(T[2], torch.linalg.inv(to_source[2]), atol=1e-5, rtol=1e-5)
 
@@ -152,8 +152,8 @@ class FreeDepth(torch.nn.Module):
         self.levels = torch.nn.ParameterList([torch.zeros(3, 1, height >> s, width >> s) for s in range(5)])
 
     def disparities(self, images):
-        whole = sum(F.interpolate(level, self.size, mode="bilinear") for level in self.levels)
-        finest = torch.exp(whole if len(images) == 3 else whole[1:2]) / 15
+        log_disparity = sum(F.interpolate(level, self.size, mode="bilinear") for level in self.levels)
+        finest = torch.exp(log_disparity if len(images) == 3 else log_disparity[1:2]) / 15
         return [F.avg_pool2d(finest, 2**s) for s in range(4)]
 
     def vectors(self, images):
@@ -218,8 +218,8 @@ def test_only_relative_alignment_is_independent_of_the_unit_of_length(relative):
         free.levels[0].data = bumps / 10 - np.log(unit)
         weights = vid2depth.LossSettings(alignment_relative=relative)
         batch = {"images": images, "intrinsics": K}
-        found = vid2depth.loss({"depth": free, "ego_motion": free}, batch, weights)
-        terms.append(found["alignment"].item())
+        losses = vid2depth.loss({"depth": free, "ego_motion": free}, batch, weights)
+        terms.append(losses["alignment"].item())
     assert terms[0] > 0.01 and (0.98 < terms[1] / terms[0] < 1.02 if relative else terms[1] > 1.5 * terms[0])
 
 

@@ -1,1 +1,1 @@
-"""Parts of networks and losses that several families share, or that are split off from the file of one family."""
+"""Parts of networks and losses: shared by several families, or split off from the module of one."""

@@ -1,4 +1,4 @@
-"""Layers that families without a layer style of their own share: convolution, batch norm and ReLU; upsampling."""
+"""Convolution, upsampling and precision of layers, as several families use them."""
 
 from __future__ import annotations
 

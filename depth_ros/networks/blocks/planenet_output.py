@@ -1,4 +1,4 @@
-"""What the networks of family planenet share: the form of their output, and the pooling and resizing of maps.
+"""Output of the networks of family planenet, and the pooling and resizing of their maps.
 
 A plane is a vector p = n d, see `blocks.planes`. The published networks predict it in a frame with x right, y FORWARD,
 z up; `to_optical` converts it to the optical frame.
