@@ -69,7 +69,7 @@ def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
     depth.add_argument("--scale", type=float, default=1.0,
                        help="stereo: scale at which images are matched, up to 2")  # fmt: skip
     depth.add_argument("--images", type=Path, metavar="FILE",
-                       help="list of the images of raw KITTI to evaluate, such as the Eigen split's test file")  # fmt: skip
+                       help="list of raw KITTI images to evaluate, e.g. the Eigen split's test file")  # fmt: skip
     depth.add_argument("--lidar-x", action="store_true",
                        help="ground truth of raw KITTI: distance from the lidar, as in published tables")  # fmt: skip
     depth.add_argument("--baseline-data", type=Path, metavar="FOLDER", help="training data of the baseline")

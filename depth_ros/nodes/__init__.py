@@ -1,1 +1,1 @@
-"""The ROS face: the only room that imports rclpy and message packages. One short file a node."""
+"""ROS nodes, their inputs and outputs. The only package that imports rclpy and message packages."""

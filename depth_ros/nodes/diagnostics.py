@@ -81,6 +81,8 @@ class Diagnostics:
 
     def report(self, error: Exception) -> None:
         """Warn of a DepthRosError. Anything else is a bug: ERROR in the next status, a traceback in the log once."""
+        if not self._node.context.ok():
+            return  # a signal has shut ROS down while a result was being published
         if isinstance(error, DepthRosError):
             self.warn(str(error))
             return

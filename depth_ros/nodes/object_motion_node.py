@@ -17,14 +17,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.datatypes import Depth, Motion, ObjectMotion, Odometry
-from depth_ros.engine import EngineSettings
+from depth_ros.engine import EngineSettings, EngineStatus, serve_engine
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
 from depth_ros.estimators.object_motion.pending_pairs import MAX_PENDING, PendingPairs
 from depth_ros.messages.decode import labels_from, stamp_ns
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.base_odometry import OdometryEstimatorLike
-from depth_ros.nodes.diagnostics import Diagnostics, Timing
+from depth_ros.nodes.diagnostics import Diagnostics, Timing, engine_values
 from depth_ros.nodes.downstream import DepthSource, DepthWithOdometry
 from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
 from depth_ros.nodes.inputs.labels import LabelInput
@@ -107,6 +107,7 @@ class ObjectMotionNode(LifecycleNode):
         self._odometry_input: OdometryInput | None = None
         self._pairs: PendingPairs[Image] = PendingPairs(0.0, None, None)
         self._new_labels: deque[Image] = deque(maxlen=MAX_PENDING)  # from the executor to the worker thread
+        self._engine_status: Callable[[], EngineStatus] | None = None
         self._is_requested = False
         self._num_objects = 0
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
@@ -162,10 +163,13 @@ class ObjectMotionNode(LifecycleNode):
             )
         from depth_ros.estimators.object_motion.network import ObjectMotionNetwork
 
-        return ObjectMotionNetwork(settings.motion_model, motion, self.parameters.read(EngineSettings))
+        engine = self.parameters.read(EngineSettings)
+        network = ObjectMotionNetwork(settings.motion_model, motion, engine, serve_engine)
+        self._engine_status = lambda: network.engine_status
+        return network
 
     def _release(self) -> None:
-        self._estimator = self._odometry = self._rgbd = self._odometry_input = None
+        self._estimator = self._odometry = self._rgbd = self._odometry_input = self._engine_status = None
 
     def _begin(self) -> None:
         """Forget the frames of an earlier activation."""
@@ -244,6 +248,8 @@ class ObjectMotionNode(LifecycleNode):
     def _values(self) -> dict[str, object]:
         """Values of the status, once a second."""
         values: dict[str, object] = {"moving objects in the last image": self._num_objects}
+        if self._engine_status:
+            values |= engine_values(self._engine_status())
         if not self.life_cycle.is_active:
             return values
         values["late frames"] = self._pairs.late

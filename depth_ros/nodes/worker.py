@@ -35,15 +35,15 @@ class Worker:
             self._condition.notify()
 
     def remove(self, job: Callable[[], None]) -> bool:
-        """Remove a job that has not started; whether it was there."""
+        """Remove a job that has not started. Returns whether it was waiting."""
         with self._condition:
-            if job not in self._jobs:
-                return False
-            self._jobs.remove(job)
-            return True
+            is_waiting = job in self._jobs
+            if is_waiting:
+                self._jobs.remove(job)
+            return is_waiting
 
     def close(self, timeout: float) -> bool:
-        """Drop the waiting jobs and wait at most `timeout` s for the running one; whether the thread has ended."""
+        """Drop the waiting jobs and wait at most `timeout` s for the running one. Returns whether the thread ended."""
         with self._condition:
             self._jobs.clear()
             self._closed = True
@@ -83,7 +83,7 @@ class FrameProcessor(ManagedEntity, Generic[Result]):
         self._worker, self._diagnostics = worker, diagnostics
         self._publish, self._forward, self._begin = publish, forward, begin
         self.dropped = 0
-        self._lock = threading.Lock()  # held while publishing, and for moments
+        self._lock = threading.Lock()  # held while publishing, and briefly otherwise
         self._active, self._epoch = False, 0
         self._waiting: Callable[[], None] | None = None
         self._commands: list[Callable[[], None]] = []

@@ -104,6 +104,17 @@ def test_loss_of_the_ground_truth_is_zero(room, matching):
 
 
 @every_matching
+@pytest.mark.parametrize("fitted", [False, True])
+def test_pixels_of_invalid_depth_do_not_contribute(room, matching, fitted):
+    batch = batch_of(room)
+    model = FixedModel(perfect_prediction(batch), matching=matching, fitted=fitted, max_depth=20.0)
+    batch["depth"] = batch["depth"].clone()
+    batch["depth"][:, :40] = torch.nan
+    terms = planenet.loss(model, batch)
+    assert terms["depth"] < 1e-4 and terms.get("branch", 0) < 1e-4 and terms.get("reach", 0) < 1e-2
+
+
+@every_matching
 def test_loss_does_not_depend_on_the_order_of_planes(room, matching):
     batch = batch_of(room)
     exact = perfect_prediction(batch)

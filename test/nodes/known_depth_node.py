@@ -21,8 +21,8 @@ from depth_ros.nodes.depth_node import DepthNode
 from depth_ros.nodes.worker import Worker
 
 SLOW_SECONDS = 8.0
-SLEEP, EAGER, CRASH = 11, 12, 13
-"""Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError."""
+SLEEP, EAGER, CRASH, NAP = 11, 12, 13, 14
+"""Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError, sleep for a second."""
 
 
 class KnownDepth:
@@ -64,6 +64,8 @@ def work(value: int) -> None:
         )
         while time.monotonic() < end:
             torch.nn.functional.conv2d(x, weight, padding=1).relu()
+    elif value == NAP:
+        time.sleep(1)
     elif value == CRASH:
         raise RuntimeError("the estimator has a bug")
 

@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from depth_ros.datatypes import Camera
@@ -201,6 +202,9 @@ class Client:
         request = ChangeState.Request()
         request.transition.id = TRANSITIONS[transition]
         return self.call(ChangeState, f"{self.name}/change_state", request).success
+
+    def trigger(self, service: str) -> Trigger.Response:
+        return self.call(Trigger, service, Trigger.Request())
 
     def state(self) -> str:
         return self.call(GetState, f"{self.name}/get_state", GetState.Request()).current_state.label

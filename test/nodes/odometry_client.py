@@ -12,7 +12,6 @@ from nav_msgs.msg import Odometry
 from node_client import Client, info_of, values_of
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
-from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.geometry import T_BODY_OPTICAL, inverse, pose_from, se3_exp
@@ -117,9 +116,6 @@ class OdometryClient(Client):
             return next((s for s in statuses if values_of(s)["stamp (ns)"] == str(stamp)), None)
 
         return self.wait_until(status)
-
-    def trigger(self, service: str) -> Trigger.Response:
-        return self.call(Trigger, service, Trigger.Request())
 
 
 def transform_message(parent: str, child: str, T: np.ndarray, stamp: int = 0) -> TFMessage:

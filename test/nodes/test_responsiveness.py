@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from known_depth_node import CRASH, EAGER, SLEEP, SLOW_SECONDS
+from known_depth_node import CRASH, EAGER, NAP, SLEEP, SLOW_SECONDS
 from node_client import Client, camera, image_of, info_of, values_of
 from std_msgs.msg import Empty
 
 from depth_ros.messages.decode import stamp_ns
-from depth_ros.nodes import depth_node
+from depth_ros.nodes import depth_node, odometry_node
+from depth_ros.playback.play import node_process
 
 SIZE = camera(64, 48)
 SOON = 1.0
@@ -92,6 +93,32 @@ def test_an_exception_in_a_callback_is_an_error_in_diagnostics_and_the_node_goes
     node.results_of(image_of(SIZE), info_of(SIZE), "depth/image_rect")
 
 
+def test_odometry_is_reset_while_the_depth_network_of_its_process_runs(tmp_path: Path):
+    """The reset takes effect before the next frame of odometry, which is that of the running network."""
+    log, size = tmp_path / "log", camera(160, 120)
+    log.touch()
+    script = str(SCRIPT.with_name("known_perception_node.py"))
+    with node_process([script, str(log), "--ros-args", "-p", "base_frame:=''"]) as (_, namespace):
+        client = Client(namespace, odometry_node, depth_node, log=log)
+        client.results_of(image_of(size), info_of(size), "depth/image_rect", "odom")
+
+        def starts() -> int:
+            client.statuses.clear()
+            values = [
+                values_of(s) for s in client.wait_until(lambda: client.statuses[1:] and client.statuses)
+            ]
+            return next(int(v["odometry starts"]) for v in values if "odometry starts" in v)
+
+        before = starts()
+        stamp = client.publish(image_of(size, SLEEP), info_of(size))
+        client.wait_until(lambda: stamp in client.estimated_stamps)
+        assert seconds(client.trigger, "reset_odom") < SOON
+        assert seconds(client.state) < SOON and starts() == before
+        client.wait_until(lambda: stamp in [stamp_ns(m.header) for m in client.received["odom"]])
+        assert starts() == before + 1
+        client.close()
+
+
 @pytest.fixture()
 def process(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen]]:
     """Starts the node in this namespace."""
@@ -120,12 +147,14 @@ def end_of(process: subprocess.Popen, number: signal.Signals) -> tuple[int, str]
     return process.returncode, log
 
 
+@pytest.mark.parametrize("value", [EAGER, NAP], ids=["long", "short"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_node_whose_network_runs(process, tmp_path: Path, number: signal.Signals):
+def test_a_signal_ends_a_node_whose_network_runs(process, tmp_path: Path, number: signal.Signals, value: int):
+    """The node does not wait for a long estimation; it does for a short one, whose result it cannot publish."""
     running = process()
     client = Client(f"/{tmp_path.name}", depth_node, log=tmp_path / "log")
     try:
-        start_slow_frame(client, EAGER)
+        start_slow_frame(client, value)
         status, log = end_of(running, number)
     finally:
         client.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
-from depth_ros.engine import EngineSettings
+from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, open_engine
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.frame_stack import FrameStackEngine
 from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
@@ -37,16 +37,26 @@ class ObjectMotionNetwork:
     """Object motion from a model of task object_motion; same interface as ObjectMotionEstimator.
 
     Needs labels that are consistent over time. The first two images of a sequence give no result. settings: the range
-    of plausible speeds is used. Raises DepthRosError if the model is unknown, damaged or of another task.
+    of plausible speeds is used. provider: as in DepthEstimator. Raises DepthRosError if the model is unknown, damaged
+    or of another task.
     """
 
     def __init__(
-        self, model: str, settings: ObjectMotionSettings | None = None, engine: EngineSettings | None = None
+        self,
+        model: str,
+        settings: ObjectMotionSettings | None = None,
+        engine: EngineSettings | None = None,
+        provider: EngineProvider = open_engine,
     ) -> None:
-        self._engine = FrameStackEngine(model, "object_motion", engine or EngineSettings())
+        self._engine = FrameStackEngine(model, "object_motion", engine or EngineSettings(), provider)
         self.card = self._engine.card
         self.settings = settings or ObjectMotionSettings()
         self.reset()
+
+    @property
+    def engine_status(self) -> EngineStatus:
+        """The engine that served the last images, and what is being built."""
+        return self._engine.status
 
     def reset(self) -> None:
         """Forget the previous images."""

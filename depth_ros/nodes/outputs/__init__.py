@@ -1,1 +1,1 @@
-"""ROS outputs of the nodes: publishers that fill messages from values."""
+"""Outputs of the nodes: publishers, and messages filled from values."""

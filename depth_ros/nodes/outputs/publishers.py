@@ -57,6 +57,8 @@ class Publishers(ManagedEntity):
 
     def has_subscribers(self, *names: str) -> bool:
         """Whether one of the topics has a subscriber; any topic if no name is given."""
+        if undeclared := set(names) - {topic.name for topic in self._topics}:
+            raise ValueError(f"undeclared topics {undeclared}")
         with self._lock:
             return any(
                 publisher.get_subscription_count() > 0
