@@ -42,6 +42,9 @@ _CALIBRATE = (
     "calibrate the camera (ros2 run camera_calibration cameracalibrator) and load the result in its driver"
 )
 
+MAX_ASPECT_DIFFERENCE = 0.06
+"""Relative difference of the aspect ratios of a label image and a depth image: networks round to multiples of 32 px."""
+
 
 def stamp_ns(header: Header) -> int:
     """Stamp of a header, ns."""
@@ -140,7 +143,7 @@ def depth_from(message: Image) -> np.ndarray:
 def labels_from(message: Image, camera: Camera) -> np.ndarray:
     """(H, W) int32 ids of a label image (mono8, 8UC1, mono16, 16UC1, 32SC1), resized to `camera`; 0 = background.
 
-    Raises DepthRosError if its aspect ratio differs by more than 2 % from the camera's, or ids exceed 16 bits.
+    Raises DepthRosError if its aspect ratio differs from the camera's (MAX_ASPECT_DIFFERENCE), or ids exceed 16 bits.
     """
     dtype = _LABEL_TYPES.get(message.encoding)
     if dtype is None:
@@ -154,7 +157,7 @@ def labels_from(message: Image, camera: Camera) -> np.ndarray:
             f"label image has ids from {labels.min()} to {labels.max()}; they have to be from 0 to 65535"
         )
     height, width = labels.shape
-    if abs(width * camera.height - height * camera.width) > 0.02 * width * camera.height:
+    if abs(width * camera.height - height * camera.width) > MAX_ASPECT_DIFFERENCE * width * camera.height:
         raise DepthRosError(
             f"label image of {width}x{height} pixels and depth image of {camera.width}x{camera.height} pixels have "
             "different aspect ratios: label the whole rectified image"

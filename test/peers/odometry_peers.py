@@ -1,11 +1,11 @@
-"""Ours beside its peers on the same recorded folders, in one run: a table and JSON.
+"""Our odometry and its peers on the same recorded folders, in one run: a table and JSON.
 
     python3 -m venv peers && peers/bin/pip install pyorbslam3 open3d opencv-python-headless
     .venv/bin/python test/peers/odometry_peers.py --python peers/bin/python --json table.json FOLDER...
 
 The peers' packages are never installed beside ours: a folder is written to a scratch directory as plain images and
-arrays, and `peer.py` reads it with the other interpreter. ORB-SLAM3 wants the vocabulary of its authors
-(PYORBSLAM3_VOCAB=.../ORBvoc.txt); without, it gets one made of the clip's own images.
+arrays, and `peer.py` reads it with the other interpreter. ORB-SLAM3 needs the vocabulary of its authors
+(PYORBSLAM3_VOCAB=.../ORBvoc.txt); without it, one is made from the images of the clip.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ COLUMNS = (
 
 
 def exchange(folder: Folder, out: Path, limit: int) -> np.ndarray:
-    """Write a clip for `peer.py`; returns the true poses (N, 4, 4)."""
+    """Write a clip for `peer.py`; returns the ground-ground_truth poses (N, 4, 4)."""
     for name in ("left", "right", "depth"):
         (out / name).mkdir(parents=True)
     count = min(len(folder), limit or len(folder))
-    stamps, truth, K, baseline = [], [], np.eye(3), 0.0
+    stamps, ground_truth, K, baseline = [], [], np.eye(3), 0.0
     matcher = StereoEstimator(SEMI_GLOBAL)
     for index in range(count):
         sample = folder[index]
@@ -59,14 +59,14 @@ def exchange(folder: Folder, out: Path, limit: int) -> np.ndarray:
             write(out / "right" / f"{index:06d}.png", pair.right.image)
             depth = matcher.estimate(pair).depth().depth
         if depth is None or sample.T_world_camera is None:
-            raise DepthRosError(f"'{folder}' needs two eyes or recorded depth, and poses")
+            raise DepthRosError(f"'{folder}' needs stereo pairs or recorded depth, and poses")
         write(out / "left" / f"{index:06d}.png", image)
         np.save(out / "depth" / f"{index:06d}.npy", np.nan_to_num(depth).astype(np.float32))
         stamps.append(sample.left.stamp)
-        truth.append(sample.T_world_camera)
+        ground_truth.append(sample.T_world_camera)
     about = {"K": K.tolist(), "baseline": baseline, "stamps": stamps}
     (out / "clip.json").write_text(json.dumps(about))
-    return np.array(truth)
+    return np.array(ground_truth)
 
 
 def write(file: Path, image: np.ndarray) -> None:
@@ -74,7 +74,7 @@ def write(file: Path, image: np.ndarray) -> None:
     cv2.imwrite(str(file), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-def run_peer(python: str, name: str, clip: Path, truth: np.ndarray) -> dict[str, Any]:
+def run_peer(python: str, name: str, clip: Path, ground_truth: np.ndarray) -> dict[str, Any]:
     """The metrics of a peer, or why there are none."""
     out = clip / f"{name}.json"
     command = [python, str(Path(__file__).with_name("peer.py")), name, str(clip), str(out)]
@@ -83,7 +83,7 @@ def run_peer(python: str, name: str, clip: Path, truth: np.ndarray) -> dict[str,
         return {"failed": (done.stderr or done.stdout).strip().splitlines()[-1:]}
     found = json.loads(out.read_text())
     poses = [np.full((4, 4), np.nan) if T is None else np.reshape(T, (4, 4)) for T in found["poses"]]
-    measured = trajectory_metrics(np.array(poses), truth)
+    measured = trajectory_metrics(np.array(poses), ground_truth)
     return {**measured, "ms_per_frame": float(np.median(found["ms"][1:]))}
 
 
@@ -106,9 +106,9 @@ def main() -> None:
             ours = evaluate_odometry(model, folder, EvaluationOptions(limit=arguments.limit))
             rows[f"ours, {ours['model']}"] = ours
         with tempfile.TemporaryDirectory() as scratch:
-            truth = exchange(open_folder(folder), Path(scratch) / "clip", arguments.limit)
+            ground_truth = exchange(open_folder(folder), Path(scratch) / "clip", arguments.limit)
             for name in arguments.peers:
-                rows[name] = run_peer(arguments.python, name, Path(scratch) / "clip", truth)
+                rows[name] = run_peer(arguments.python, name, Path(scratch) / "clip", ground_truth)
         sys.stdout.write(f"\n{folder}\n{'':28}" + "".join(f"{column:>18}" for column in COLUMNS) + "\n")
         for name, row in rows.items():
             cells = [row.get(column) for column in COLUMNS]

@@ -1,4 +1,4 @@
-"""One peer on one exchanged clip: `python peer.py NAME FOLDER OUT`, in an environment that has the peer's package.
+"""Run one peer on one exchanged clip: `python peer.py NAME FOLDER OUT`, in an environment that has the peer's package.
 
 FOLDER is what `odometry_peers.py` writes: clip.json, left/ and right/ or depth/. OUT gets poses and times as JSON.
 Names: orb_slam3 (pyorbslam3 on PyPI, ORB-SLAM3 of Campos et al., 2021), open3d (open3d, RGB-D odometry with hybrid
@@ -66,17 +66,17 @@ class Clip:
     def __len__(self) -> int:
         return len(self.stamps)
 
-    def image(self, index: int, eye: str = "left") -> np.ndarray:
+    def image(self, index: int, camera: str = "left") -> np.ndarray:
         """(H, W, 3) uint8 RGB."""
-        return cv2.imread(str(self.folder / eye / f"{index:06d}.png"))[..., ::-1].copy()
+        return cv2.imread(str(self.folder / camera / f"{index:06d}.png"))[..., ::-1].copy()
 
     def depth(self, index: int) -> np.ndarray:
-        """(H, W) float32 m, 0 = unknown."""
+        """(H, W) float32 m, 0 = invalid."""
         return np.load(self.folder / "depth" / f"{index:06d}.npy")
 
 
 def orb_slam3(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
-    """Stereo or RGB-D, as its authors' settings have it for KITTI and TUM; without loop closing in clips so short."""
+    """Stereo or RGB-D with its authors' settings for KITTI and TUM; without loop closing, for the clips are short."""
     import pyorbslam3
 
     first = clip.image(0)
@@ -105,11 +105,11 @@ def orb_slam3(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
                     result = slam.track_rgbd(left, depth, stamp / 1e9)
                 taken = time.perf_counter() - begun
                 yield (np.array(result.pose_wc) if result.pose_valid else None), taken
-                time.sleep(max(0.0, 0.1 - taken))  # its mapping thread works between the frames
+                time.sleep(max(0.0, 0.1 - taken))  # time for its mapping thread
 
 
 def write_vocabulary(clip: Clip, file: Path, branches: int = 10, levels: int = 6) -> str:
-    """A vocabulary of the clip's own words, in DBoW2's text format, where the published one is not at hand."""
+    """A vocabulary made from the clip, in the text format of DBoW2, if the published one is not available."""
     orb, random = cv2.ORB.create(1500, fastThreshold=7), np.random.default_rng(0)
     words = [
         orb.detectAndCompute(clip.image(i), None)[1] for i in range(0, len(clip), max(1, len(clip) // 30))
@@ -137,7 +137,7 @@ def write_vocabulary(clip: Clip, file: Path, branches: int = 10, levels: int = 6
 
 
 def open3d(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
-    """Tensor pipeline, hybrid loss, three scales, each frame to the one before it."""
+    """Tensor pipeline, hybrid loss, three scales, each frame against the previous one."""
     import open3d as o3d
 
     odometry = o3d.t.pipelines.odometry
@@ -165,7 +165,7 @@ def open3d(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
 
 
 def klt_pnp(clip: Clip) -> Iterator[tuple[np.ndarray | None, float]]:
-    """Semi-global matching where there are two eyes; corners of the last frame, tracked, checked back, PnP."""
+    """Semi-global or recorded depth; corners tracked from the last frame with a backward check; PnP."""
     T, before = np.eye(4), None
     block = 5
     matcher = cv2.StereoSGBM.create(0, 128, block, 8 * block**2, 32 * block**2, 1, 63, 10, 100, 2, mode=2)

@@ -1,4 +1,4 @@
-"""Training steps of ours and of SfMLearner's PyTorch port (ClementPinard/SfmLearner-Pytorch), by turns, in one run.
+"""Training steps of ours and of SfMLearner's PyTorch port (ClementPinard/SfmLearner-Pytorch), interleaved in one run.
 
     git clone https://github.com/ClementPinard/SfmLearner-Pytorch port
     .venv/bin/python test/peers/training_peer.py port --size 416x128 --batch 4
@@ -29,7 +29,7 @@ from depth_ros.training.recipes import find_recipe
 
 
 def ours(batch: dict[str, Tensor]) -> Callable[[], None]:
-    """A step of our loop, with the networks as wide as published."""
+    """A step of our loop with networks of the published width."""
     plan = find_recipe("sfmlearner_street")
     settings = dataclasses.replace(sfmlearner.Settings(), explain=True)
     model = sfmlearner.build_training_model(settings).to(memory_format=torch.channels_last)
@@ -46,7 +46,7 @@ def ours(batch: dict[str, Tensor]) -> Callable[[], None]:
 
 
 def ports(checkout: Path, batch: dict[str, Tensor]) -> Callable[[], None]:
-    """A step as the port's train.py does it, with its explainability mask."""
+    """A step as in the train.py of the port, with its explainability mask."""
     sys.path.insert(0, str(checkout))
     import loss_functions  # type: ignore[import-not-found]
 
