@@ -111,12 +111,17 @@ class EnginePool:
             key, seconds = waiting[-1].key, time.monotonic() - waiting[-1].since
             return f"{key.width}x{key.height} waiting for another build for {seconds:.0f} s"
 
-    def close(self) -> None:
-        """End the builds and accept no more: the process is about to exit."""
+    def close(self, timeout: float = 0.0) -> bool:
+        """See `close`."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
+            thread = self._thread
         builder.stop_all()
+        if thread is None:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
 
     def _kept(self, key: _Key) -> Engine | None:
         with self._lock:
@@ -280,9 +285,12 @@ def serve_engine(card: Card, width: int, height: int, settings: EngineSettings =
     return _pool.serve(card, width, height, settings)
 
 
-def close() -> None:
-    """End the builds of this process, which is about to exit."""
-    _pool.close()
+def close(timeout: float = 0.0) -> bool:
+    """End the builds of this process, which is about to exit, and accept no more.
+
+    Waits at most `timeout` s for the thread that builds and loads engines. Returns whether it has ended.
+    """
+    return _pool.close(timeout)
 
 
 class ModelEngines:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -30,7 +31,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 ERROR = TransitionCallbackReturn.ERROR
 
 EXIT_TIMEOUT = 2.0
-"""Seconds that a running estimation has to end when the process is told to."""
+"""Seconds to wait for a network that runs when the process is to end."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,10 @@ class LifeCycle(ManagedEntity):
         """Log why a transition failed, and show it in the diagnostics."""
         if not self.node.context.ok():
             return  # a signal has shut ROS down during the transition
-        is_bug = not isinstance(error, DepthRosError)
-        cause = f"internal error, {type(error).__name__}: {error}" if is_bug else str(error)
+        is_known = isinstance(error, DepthRosError)
+        cause = str(error) if is_known else f"{type(error).__name__}: {error}"
         self._diagnostics.error = f"cannot {transition}: {cause}"
-        trace = "\n" + "".join(traceback.format_exception(error)) if is_bug else ""
+        trace = "" if is_known else "\n" + "".join(traceback.format_exception(error))
         self.node.get_logger().error(self._diagnostics.error + trace)
 
 
@@ -217,11 +218,13 @@ def _spin(nodes: list[ManagedNode]) -> None:
 
 
 def _end(worker: Worker | None) -> None:
-    """End the builds and the worker thread."""
+    """End the threads that use networks: the one that builds and loads engines, and the worker."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the process is ending already
-    engine.close()
-    if worker and not worker.close(EXIT_TIMEOUT):
+    end = time.monotonic() + EXIT_TIMEOUT
+    engines_ended = engine.close(EXIT_TIMEOUT)
+    worker_ended = worker is None or worker.close(max(0.0, end - time.monotonic()))
+    if not (engines_ended and worker_ended):
         # A network still runs. Python's finalization would destroy objects that its threads use: the process aborts
         # ("terminate called without an active exception"). There is nothing to save, so it ends without finalization.
         sys.stdout.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
@@ -14,6 +14,7 @@ from depth_ros.config import settings_from, value_problem
 from depth_ros.errors import DepthRosError
 
 T = TypeVar("T")
+Value = bool | int | float | str
 
 _RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 """Names, or beginnings of names, that rclpy declares itself."""
@@ -71,7 +72,7 @@ def names_of(*kinds: type) -> set[str]:
     return {field.name for kind in kinds for field in dataclasses.fields(kind)}
 
 
-def _declare(node: Node, field: dataclasses.Field) -> Any:
+def _declare(node: Node, field: dataclasses.Field) -> Value:
     """Declare the parameter of one field, or describe it if its override has declared it. Returns its value."""
     if not node.has_parameter(field.name):
         return node.declare_parameter(field.name, field.default, _descriptor(field)).value

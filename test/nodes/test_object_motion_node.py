@@ -200,7 +200,7 @@ def test_a_missing_mounting_pose_is_warned_about():
 
 
 def test_a_network_estimates_the_motion_of_labelled_objects(motion_model):
-    """Without `use_labels` the node is not configured, and says what it needs."""
+    """Without `use_labels` the node is not configured and reports what it needs."""
     speeds = "min_speed:=0.0", "max_speed:=300.0"
     parameters = f"motion_model:={motion_model}", "use_labels:=true", *speeds, "backend:=eager"
     with running(*parameters, publish_labels=True) as client:

@@ -43,7 +43,7 @@ COLUMNS = (
 
 
 def exchange(folder: Folder, out: Path, limit: int) -> np.ndarray:
-    """Write a clip for `peer.py`; returns the ground-ground_truth poses (N, 4, 4)."""
+    """Write a clip for `peer.py`; returns the ground-truth poses (N, 4, 4)."""
     for name in ("left", "right", "depth"):
         (out / name).mkdir(parents=True)
     count = min(len(folder), limit or len(folder))
