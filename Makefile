@@ -11,7 +11,7 @@ SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c "import rclpy; print('distrib
 ROS := $(if $(JAZZY),jazzy,$(or $(SOURCED),kilted))
 READY := $(VENV)/.ready-$(ROS)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-nodes test-others lint clean
 
 setup: $(READY)
 	@:
@@ -23,14 +23,23 @@ $(READY): .ci/environment.py $(wildcard .ci/tf2_msgs/* .ci/tf2_msgs/msg/*) setup
 demo: setup
 	@$(BIN)/depth_ros demo $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
-# Training tests run in a separate process: after all compilers and DDS in one process, Python 3.11 crashed in them.
-# A random domain isolates the tests from robots and other runs; LARGE_DATA is the transport for large images.
+# Two halves side by side, in separate processes: most tests with nodes wait, the others compute. Training has a process
+# of its own: after all compilers in one process, Python 3.11 crashed in it. A random domain isolates the tests from
+# robots and other runs.
 test: export ROS_DOMAIN_ID := $(shell echo $$(($$$$ % 100 + 1)))
 test: export ROS_LOG_DIR := $(CURDIR)/build/ros_log
-test: export FASTDDS_BUILTIN_TRANSPORTS := LARGE_DATA
+test: export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/test/large_images.xml
+test: export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/test/large_images.xml
 test: setup
-	@$(BIN)/python -m pytest $(or $(ARGS),--ignore=test/training)
-	@$(if $(ARGS),,$(BIN)/python -m pytest test/training)
+	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync test-nodes test-others)
+
+test-nodes:
+	@$(BIN)/python -m pytest test/nodes test/playback
+
+test-others: export OMP_NUM_THREADS := 1
+test-others:
+	@$(BIN)/python -m pytest --ignore=test/training --ignore=test/nodes --ignore=test/playback
+	@$(BIN)/python -m pytest test/training
 
 lint: setup
 	$(BIN)/ruff check .

@@ -30,7 +30,11 @@ from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image
 START_TIMEOUT = 300.0
 """Seconds that a node may take until it is ready: loading torch and building an engine."""
 DISCOVERY_TIMEOUT = 30.0
-"""Seconds that the node's topics may take to be discovered once it publishes diagnostics."""
+"""Seconds that DDS discovery may take: of the node once its process has had time to start, then of its topics."""
+PROCESS_TIMEOUT = 60.0
+"""Seconds that the process of a node may take until its node exists: importing torch on a busy machine."""
+DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Environment variables with which users select their own Fast DDS transports."""
 END_TIMEOUT = 5.0
 """Seconds without a result after which no more results are expected."""
 
@@ -93,8 +97,9 @@ def node_process(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
 
     command must contain `--ros-args`. Yields the process and its namespace, which is unique.
     """
-    # read when a participant is created, also by this process
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    if not any(os.environ.get(name) for name in DDS_PROFILES):
+        # read when a participant is created, also by this process
+        os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
     namespace = f"/depth_ros_{os.getpid()}_{time.monotonic_ns()}"
     paths = [str(Path(depth_ros.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
@@ -124,7 +129,8 @@ class Player:
         self.sent: dict[int, float] = {}
         self._results: list[Played] = []
         self._failure, self._ready = "", False
-        self._first_status: float | None = None
+        self._start = time.monotonic()
+        self._discovered: float | None = None
         self._image, self._info = Image(), CameraInfo()
 
     def __enter__(self) -> Player:
@@ -190,9 +196,9 @@ class Player:
                 )
             if time.monotonic() > end:
                 raise DepthRosError(f"the node was not ready within {START_TIMEOUT:.0f} s: see its log")
-            if unmatched := self._undiscovered():
+            if missing := self._undiscovered():
                 raise DepthRosError(
-                    f"the node runs, but DDS discovery of {', '.join(unmatched)} did not complete within "
+                    f"the node runs, but DDS discovery of {', '.join(missing)} did not complete within "
                     f"{DISCOVERY_TIMEOUT:.0f} s: try again, or choose another ROS_DOMAIN_ID"
                 )
             self._publish(view)
@@ -203,13 +209,23 @@ class Player:
         self.sent.clear()
 
     def _undiscovered(self) -> list[str]:
-        """Topics without a counterpart, once the node has run for DISCOVERY_TIMEOUT; empty before."""
-        if self._first_status is None or time.monotonic() - self._first_status < DISCOVERY_TIMEOUT:
+        """What should have been discovered by now and has not: the node, then its topics."""
+        now = time.monotonic()
+        if self._discovered is None:
+            if all(namespace != self.namespace for _, namespace in self._remote_nodes()):
+                late = now - self._start > PROCESS_TIMEOUT + DISCOVERY_TIMEOUT
+                return [f"a node in {self.namespace}"] if late else []
+            self._discovered = now
+        if now - self._discovered < DISCOVERY_TIMEOUT:
             return []
         publishers = [publisher for pair in self._cameras for publisher in pair]
         missing = [p.topic_name for p in publishers if not p.get_subscription_count()]
         result = self._node.resolve_topic_name(self.interface.result_topic)
         return missing + ([] if self._node.count_publishers(result) else [result])
+
+    def _remote_nodes(self) -> list[tuple[str, str]]:
+        nodes: list[tuple[str, str]] = self._node.get_node_names_and_namespaces()
+        return [each for each in nodes if each[0] != self._node.get_name()]
 
     def _publish(self, view: Views) -> None:
         self.sent[view[0].stamp] = time.monotonic()
@@ -234,7 +250,6 @@ class Player:
         for status in message.status:
             if not status.name.startswith(self.namespace.lstrip("/")):
                 continue
-            self._first_status = self._first_status or time.monotonic()
             if status.level == DiagnosticStatus.ERROR:
                 self._failure = f"the node reports: {status.message}"
             building = {pair.key: pair.value for pair in status.values}.get("engine is being built")

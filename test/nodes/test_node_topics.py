@@ -37,9 +37,7 @@ OF_RCLPY = {"/parameter_events", "/rosout", "/diagnostics"}
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    # Fast DDS 3.2 can deadlock while it closes the TCP channels of LARGE_DATA in a process that goes on.
-    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+def worker() -> Iterator[Worker]:
     rclpy.init()
     worker = Worker()
     yield worker

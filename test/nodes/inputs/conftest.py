@@ -41,8 +41,6 @@ class InputHost:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[InputHost]:
-    # Fast DDS 3.2 can deadlock while it closes the TCP channels of LARGE_DATA in a process that goes on.
-    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     host = InputHost()
     yield host
     host.close()
