@@ -12,7 +12,8 @@ defines them (see depth_ros.networks), with a batch of 1.
 
 from depth_ros.engine.backends import BACKENDS, backend, candidates, pick_device
 from depth_ros.engine.engine import Engine, EngineSettings, EngineStatus
-from depth_ros.engine.pool import EngineProvider, ModelEngines, close, engine_size, open_engine, serve_engine
+from depth_ros.engine.model_engines import ModelEngines, engine_size
+from depth_ros.engine.pool import EngineProvider, close, open_engine, serve_engine
 
 __all__ = [
     "BACKENDS",

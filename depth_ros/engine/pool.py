@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from depth_ros.card import Card, load_model, model_traits
-from depth_ros.engine import builder, store
-from depth_ros.engine.backends import backend, candidates, pick_device
+from depth_ros.card import Card, load_model
+from depth_ros.engine import builder
+from depth_ros.engine.backends import pick_device
 from depth_ros.engine.builder import first_line
-from depth_ros.engine.engine import Engine, EngineSettings, EngineStatus
-from depth_ros.engine.store import EngineRequest
-from depth_ros.errors import DepthRosError
+from depth_ros.engine.engine import Engine, EngineSettings
+from depth_ros.engine.opening import Opener
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +24,6 @@ MAX_ENGINES = 8
 """Engines kept open; the one unused for longest is closed first."""
 MAX_WAITING = 4
 """Engines waiting to be built; the one requested longest ago is forgotten until it is requested again."""
-IN_PROCESS = "runs the module as it is"
 
 log = logging.getLogger("depth_ros.engine")
 
@@ -71,7 +67,7 @@ class EnginePool:
         self._failures: dict[_Key, str] = {}
         self._waiting: OrderedDict[_Key, _Wish] = OrderedDict()
         self._building: _Wish | None = None
-        self._step = ("", 0.0)
+        self._opener = Opener(self._eager)
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -81,7 +77,7 @@ class EnginePool:
         with self._build_lock:  # a build of the same engine may have ended meanwhile
             if engine := self._kept(key):
                 return engine
-            return self._keep(key, self._find(card, key))
+            return self._keep(key, self._opener.open(card, width, height, settings))
 
     def serve(self, card: Card, width: int, height: int, settings: EngineSettings) -> Engine:
         """See `serve_engine`."""
@@ -103,8 +99,7 @@ class EnginePool:
         model = _identity(card)
         with self._lock:
             if self._building and self._building.key.model == model:
-                step, begin = self._step
-                return f"{step} for {time.monotonic() - begin:.0f} s" if step else "about to start"
+                return self._opener.step or "about to start"
             waiting = [wish for wish in self._waiting.values() if wish.key.model == model]
             if not waiting:
                 return ""
@@ -114,7 +109,7 @@ class EnginePool:
     def close(self, timeout: float = 0.0) -> bool:
         """See `close`."""
         with self._lock:
-            self._closed = True
+            self._closed = self._opener.stopped = True
             self._waiting.clear()
             thread = self._thread
         builder.stop_all()
@@ -163,70 +158,14 @@ class EnginePool:
                 self._building = wish
             try:
                 with self._build_lock:
-                    self._keep(wish.key, self._find(wish.card, wish.key))
+                    key = wish.key
+                    self._keep(key, self._opener.open(wish.card, key.width, key.height, key.settings))
             except Exception as error:
                 if self._closed:
                     return
                 log.error("stays on eager PyTorch: %s", first_line(error))
                 with self._lock:
                     self._failures[wish.key] = f"no other engine: {first_line(error)}"
-
-    def _find(self, card: Card, key: _Key) -> Engine:
-        """The best engine that reproduces the eager float32 result, from the cache or built."""
-        settings = key.settings
-        passed_over: list[str] = []
-        device = pick_device(settings.device)
-        for name, precision in candidates(settings, device, passed_over, model_traits(card).int8):
-            request = EngineRequest(card, key.width, key.height, name, precision, device)
-            try:
-                run, how = self._run_of(request)
-            except Exception as error:  # compilers raise anything; the next candidate is tried, visibly
-                if self._closed:
-                    raise
-                passed_over.append(f"{name} {precision}: {first_line(error)}")
-                log.warning("engine passed over: %s", passed_over[-1])
-                continue
-            finally:
-                self._step = ("", 0.0)
-            reason = "; ".join([how, *passed_over])
-            return Engine(name, precision, device, key.width, key.height, reason, run)
-        raise DepthRosError(
-            f"no engine for model '{card.name}' at {key.width}x{key.height}: {'; '.join(passed_over)}"
-        )
-
-    def _run_of(self, request: EngineRequest) -> tuple[Callable, str]:
-        """A function that runs the engine, and how the engine came about. Raises if it fails its check.
-
-        A stored engine that does not load, or fails its check, is built again once.
-        """
-        if request.backend == "eager":
-            return self._lowered(request), IN_PROCESS
-        problem, how = store.problem_with(request), "from the cache"
-        if not problem:
-            try:
-                return _loaded(request), how
-            except _Rejected:
-                raise
-            except Exception as error:
-                problem = f"the one in the cache failed ({first_line(error)})"
-                store.discard(request)
-        self._step = (request.name, time.monotonic())
-        how = builder.build(request, problem)
-        return _loaded(request), how
-
-    def _lowered(self, request: EngineRequest) -> Callable:
-        """The module itself in the precision asked for; raises if it fails its check."""
-        from depth_ros.engine.check import check_inputs, disagreement
-        from depth_ros.engine.precision import lowered
-
-        model = self._eager(request.card, request.device)
-        if request.precision == "float32":
-            return model
-        inputs = check_inputs(request.card, request.width, request.height, request.device)
-        run = backend("eager").runner(lowered(model, request.precision, inputs))
-        if problem := disagreement(model, run, inputs):
-            raise _Rejected(problem)
-        return run
 
     def _eager(self, card: Card, device: str) -> nn.Module:
         """The eager float32 module, shared by all image sizes."""
@@ -238,25 +177,6 @@ class EnginePool:
             with self._lock:
                 model = self._models.setdefault(key, model)
         return model
-
-
-class _Rejected(Exception):
-    """An engine that does not reproduce the eager float32 result."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"differs from eager float32 on the check image ({problem})")
-
-
-def _loaded(request: EngineRequest) -> Callable:
-    """Load a stored engine and check it. Raises if it does not load or fails."""
-    from depth_ros.engine.check import Check
-
-    if problem := store.rejection(request):
-        raise _Rejected(problem)
-    run = backend(request.backend).load(request.folder, request.device)
-    if problem := Check.load(request.folder / store.CHECK, request.device).problem(run):
-        raise DepthRosError(f"differs from eager float32 on the check image ({problem})")
-    return run
 
 
 def _identity(card: Card) -> str:
@@ -293,47 +213,6 @@ def close(timeout: float = 0.0) -> bool:
     return _pool.close(timeout)
 
 
-class ModelEngines:
-    """The engines of one model for whatever image size comes. provider: `open_engine` or `serve_engine`."""
-
-    def __init__(self, card: Card, settings: EngineSettings, provider: EngineProvider = open_engine) -> None:
-        self.card, self._settings, self._provider = card, settings, provider
-        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
-        self._engine: Engine | None = None
-
-    @property
-    def status(self) -> EngineStatus:
-        """The engine that served the last image, and what is being built."""
-        building = _pool.building(self.card)
-        if self._engine is None:
-            return EngineStatus(building=building)
-        return EngineStatus(self._engine.name, self._engine.reason, building)
-
-    def for_image(self, width: int, height: int) -> Engine:
-        """The engine for images of width x height px, which are resized to its size."""
-        if (width, height) not in self._sizes:
-            self._sizes[width, height] = engine_size(self.card, width, height)
-        return self.of_size(*self._sizes[width, height])
-
-    def of_size(self, width: int, height: int) -> Engine:
-        """The engine of exactly width x height px, multiples of the model's `size_multiple`."""
-        self._engine = self._provider(self.card, width, height, self._settings)
-        return self._engine
-
-
-def engine_size(card: Card, width: int, height: int) -> tuple[int, int]:
-    """Width and height (px) of the engine for images of width x height.
-
-    Multiples that the family can take, near the aspect ratio of the image first (stretching contradicts the
-    intrinsics) and the card's number of pixels second.
-    """
-    step = model_traits(card).size_multiple
-    budget, aspect = card.width * card.height, width / height
-    highest = int((4 * budget / aspect) ** 0.5 / step) + 1
-    sizes = [(max(step, round(h * step * aspect / step) * step), h * step) for h in range(1, highest + 1)]
-
-    def mismatch(size: tuple[int, int]) -> float:
-        w, h = size
-        return 4 * abs(math.log(w / h / aspect)) + abs(math.log(w * h / budget))
-
-    return min(sizes, key=mismatch)
+def building_of(card: Card) -> str:
+    """The engine of a model that is being built in this process, and for how long; empty if there is none."""
+    return _pool.building(card)

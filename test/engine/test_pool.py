@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from depth_ros.card import read_card
-from depth_ros.engine import EngineSettings, builder, pool
+from depth_ros.engine import EngineSettings, builder, opening, pool
 from depth_ros.engine.engine import Engine
 
 CPU = EngineSettings(backend="openvino", precision="float32", device="cpu")
@@ -51,7 +51,7 @@ def test_one_build_at_a_time_and_the_newest_size_first(card, monkeypatch):
         return "built"
 
     monkeypatch.setattr(builder, "build", build)
-    monkeypatch.setattr(pool, "_loaded", lambda request: lambda *inputs: inputs)
+    monkeypatch.setattr(opening, "load", lambda request: lambda *inputs: inputs)
     engines = pool.EnginePool()
     sizes = [(64 * i, 64) for i in range(1, 8)]
     for size in sizes:
@@ -64,11 +64,11 @@ def test_one_build_at_a_time_and_the_newest_size_first(card, monkeypatch):
 def test_a_bounded_number_of_engines_stays_open(card, monkeypatch):
     opened = []
 
-    def find(self, card, key):
-        opened.append(key.width)
-        return Engine("openvino", "float32", "cpu", key.width, key.height, "", lambda *inputs: inputs)
+    def open_engine(self, card, width, height, settings):
+        opened.append(width)
+        return Engine("openvino", "float32", "cpu", width, height, "", lambda *inputs: inputs)
 
-    monkeypatch.setattr(pool.EnginePool, "_find", find)
+    monkeypatch.setattr(opening.Opener, "open", open_engine)
     engines = pool.EnginePool()
     for width in [*range(64, 64 + 32 * 12, 32), 64]:
         engines.open(card, width, 64, CPU)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from depth_ros.datatypes import Camera, Depth, Motion
-from depth_ros.engine import EngineSettings, pool
+from depth_ros.engine import EngineSettings, model_engines
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import network as object_motion_network
 from depth_ros.estimators.object_motion.network import ObjectMotionNetwork
@@ -66,7 +66,7 @@ def test_motion_is_scaled_to_metres_by_the_measured_depth(folder, monkeypatch):
         return motions, np.array([0.1, 0.2, *[1.0] * 6], np.float32)
 
     stub = SimpleNamespace(width=128, height=64, results=engine)
-    monkeypatch.setattr(pool.ModelEngines, "of_size", lambda *_: stub)
+    monkeypatch.setattr(model_engines.ModelEngines, "of_size", lambda *_: stub)
     first, second, third, fourth = results(ObjectMotionNetwork(str(folder)), 5)
     assert first == second == []
     (one,) = third  # the other object is static

@@ -1,0 +1,55 @@
+"""The engines of one model, and the size of the engine for images of a camera."""
+
+from __future__ import annotations
+
+import math
+
+from depth_ros.card import Card, model_traits
+from depth_ros.engine.engine import Engine, EngineSettings, EngineStatus
+from depth_ros.engine.pool import EngineProvider, building_of, open_engine
+
+
+class ModelEngines:
+    """The engines of one model for whatever image size comes. provider: `open_engine` or `serve_engine`."""
+
+    def __init__(self, card: Card, settings: EngineSettings, provider: EngineProvider = open_engine) -> None:
+        self.card, self._settings, self._provider = card, settings, provider
+        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        self._engine: Engine | None = None
+
+    @property
+    def status(self) -> EngineStatus:
+        """The engine that served the last image, and what is being built."""
+        building = building_of(self.card)
+        if self._engine is None:
+            return EngineStatus(building=building)
+        return EngineStatus(self._engine.name, self._engine.reason, building)
+
+    def for_image(self, width: int, height: int) -> Engine:
+        """The engine for images of width x height px, which are resized to its size."""
+        if (width, height) not in self._sizes:
+            self._sizes[width, height] = engine_size(self.card, width, height)
+        return self.of_size(*self._sizes[width, height])
+
+    def of_size(self, width: int, height: int) -> Engine:
+        """The engine of exactly width x height px, multiples of the model's `size_multiple`."""
+        self._engine = self._provider(self.card, width, height, self._settings)
+        return self._engine
+
+
+def engine_size(card: Card, width: int, height: int) -> tuple[int, int]:
+    """Width and height (px) of the engine for images of width x height.
+
+    Multiples that the family can take, near the aspect ratio of the image first (stretching contradicts the
+    intrinsics) and the card's number of pixels second.
+    """
+    step = model_traits(card).size_multiple
+    budget, aspect = card.width * card.height, width / height
+    highest = int((4 * budget / aspect) ** 0.5 / step) + 1
+    sizes = [(max(step, round(h * step * aspect / step) * step), h * step) for h in range(1, highest + 1)]
+
+    def mismatch(size: tuple[int, int]) -> float:
+        w, h = size
+        return 4 * abs(math.log(w / h / aspect)) + abs(math.log(w * h / budget))
+
+    return min(sizes, key=mismatch)
