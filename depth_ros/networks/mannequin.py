@@ -99,6 +99,9 @@ class Norm(nn.BatchNorm2d):
     Torch-TensorRT would add them in float32, which does not fit inputs in float16. They are not in the state dict.
     """
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False)
         self.register_buffer("scale", torch.ones(channels), persistent=False)
