@@ -9,8 +9,6 @@ import platform
 import re
 from pathlib import Path
 
-import torch
-
 MISSING = "none"
 DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release"))
 """The driver's version on a desktop, and the release of Jetson Linux, which contains the driver."""
@@ -33,6 +31,8 @@ def tensorrt_version() -> str:
 
     The packages are named after the major version of CUDA; that of torch's comes first.
     """
+    import torch
+
     majors = sorted(("13", "12"), key=lambda major: major != str(torch.version.cuda).split(".")[0])
     packages = [f"tensorrt_cu{major}{part}" for part in ("_libs", "") for major in majors]
     found = installed_version(*packages, "tensorrt")
@@ -53,6 +53,8 @@ def driver_version() -> str:
 
 def versions() -> dict[str, str]:
     """The versions that decide an engine of Torch-TensorRT."""
+    import torch
+
     return {
         "torch_tensorrt": torch_tensorrt_version(),
         "tensorrt": tensorrt_version(),
@@ -63,6 +65,8 @@ def versions() -> dict[str, str]:
 
 def gpu_name() -> str:
     """Name, index, compute capability and CUDA version of the current GPU."""
+    import torch
+
     index = torch.cuda.current_device()
     properties = torch.cuda.get_device_properties(index)
     capability = f"sm_{properties.major}{properties.minor}"
@@ -71,6 +75,8 @@ def gpu_name() -> str:
 
 def shared_memory(device: str) -> int:
     """Bytes of the memory that CPU and GPU of a Jetson share; 0 elsewhere."""
+    import torch
+
     if device != "cuda" or platform.machine() != "aarch64":
         return 0
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())

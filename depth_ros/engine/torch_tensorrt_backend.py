@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import fcntl
 import importlib.util
+import io
 import os
 import re
 import shutil
@@ -113,7 +114,7 @@ def _compile(program: ExportedProgram, inputs: tuple[Tensor, ...], chosen: dict[
             raise
         partial = {**chosen, "require_full_compilation": False, "dryrun": True}  # builds no engine
         left = "unknown"
-        with contextlib.suppress(Exception):  # a second failure must not hide the first
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):  # it prints a report
             left = operators_in_torch(convert(program, arg_inputs=inputs, **partial)) or left
         raise DepthRosError(f"TensorRT does not compile the whole network; operators left: {left}") from error
     if left := operators_in_torch(compiled):  # without any supported operator it returns the program itself
