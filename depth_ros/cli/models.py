@@ -113,7 +113,12 @@ def run_compile(arguments: argparse.Namespace) -> None:
 
     card = find_card(arguments.model)
     width, height = arguments.width or card.width, arguments.height or card.height
-    engine = open_engine(card, *engine_size(card, width, height), engine_settings(arguments))
+    settings = engine_settings(arguments)
+    engine = open_engine(card, *engine_size(card, width, height), settings)
+    if settings.backend not in ("auto", engine.backend):
+        raise DepthRosError(
+            f"{card.name}: backend '{settings.backend}' has no engine, {engine.name} serves: {engine.reason}"
+        )
     print(f"{card.name}: {engine.name}, {engine.reason}")
     return None
 

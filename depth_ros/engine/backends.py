@@ -35,6 +35,7 @@ def candidates(
 ) -> list[tuple[str, str]]:
     """(backend, precision) to try, best first, eager float32 last; reasons for missing ones go to `passed_over`.
 
+    On a GPU, eager float16 comes before eager float32, unless eager or another precision was requested.
     int8: the model may run in int8 without being asked to. Raises DepthRosError if the backend that `settings` names
     cannot be used here.
     """
@@ -54,4 +55,7 @@ def candidates(
             found.append((name, settings.precision))
         else:
             passed_over.append(f"{name}: {settings.precision} is not available on this {device}")
+    if device == "cuda" and settings.backend != "eager" and settings.precision in ("auto", "float16"):
+        found = [each for each in found if each[0] != "eager"]
+        return [*found, ("eager", "float16"), ("eager", "float32")]
     return found if ("eager", "float32") in found else [*found, ("eager", "float32")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,15 @@ def unavailable(device: str) -> str:
         return f"torch {torch.__version__} has no AOTInductor packages; 2.6 or newer is needed"
     if not (shutil.which("g++") or shutil.which("clang++")):
         return "no C++ compiler: apt install g++"
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        return f'no Triton: pip install "{_triton()}"'
     return ""
+
+
+def _triton() -> str:
+    """The requirement of torch for Triton; the CPU build of torch has none."""
+    required = importlib.metadata.requires("torch") or ()
+    return next((line.split(";")[0].strip() for line in required if line.startswith("triton")), "triton")
 
 
 def precisions(device: str) -> list[str]:

@@ -12,7 +12,6 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -25,16 +24,16 @@ from typing import Any
 
 import depth_ros
 from depth_ros.card import Card, checksum
+from depth_ros.engine import nvidia
 
 log = logging.getLogger("depth_ros.engine")
 
 MANIFEST, CHECK = "manifest.json", "check.safetensors"
 PACKAGES = {
     "openvino": ("openvino",),
-    "torch_tensorrt": ("torch_tensorrt", "tensorrt"),
     "hugging_face": ("transformers",),
 }
-"""Distributions whose versions decide the result, by backend or family."""
+"""Distributions whose versions decide the result, by backend or family; for torch_tensorrt see `nvidia.versions`."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,9 @@ class EngineRequest:
 
         packages = (*PACKAGES.get(self.backend, ()), *PACKAGES.get(self.card.family, ()))
         versions = {"torch": torch.__version__, "depth_ros": depth_ros.__version__}
+        versions |= {name: nvidia.installed_version(name) for name in packages}
+        if self.backend == "torch_tensorrt":
+            versions |= nvidia.versions()
         return {
             "model": self.card.name,
             "task": self.card.task,
@@ -83,7 +85,7 @@ class EngineRequest:
             "backend": self.backend,
             "precision": self.precision,
             "device": device_name(self.device),
-            "versions": versions | {name: _version(name) for name in packages},
+            "versions": versions,
         }
 
     def to_json(self) -> str:
@@ -149,8 +151,7 @@ def device_name(device: str) -> str:
     import torch
 
     if device == "cuda":
-        properties = torch.cuda.get_device_properties(0)
-        return f"{properties.name} sm_{properties.major}{properties.minor} cuda {torch.version.cuda}"
+        return nvidia.gpu_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {os.cpu_count()} threads"
 
 
@@ -232,10 +233,3 @@ def remove(model: str) -> list[Path]:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return folders
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"

@@ -90,7 +90,29 @@ class Unit(nn.Module):
 
 def _layer(channels: int, out: int, kernel: int) -> list[nn.Module]:
     convolution = nn.Conv2d(channels, out, kernel, padding=kernel // 2)
-    return [convolution, nn.BatchNorm2d(out, affine=False), nn.ReLU(inplace=True)]
+    return [convolution, Norm(out), nn.ReLU(inplace=True)]
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch norm without weights. In evaluation it passes ones and zeros in its own precision.
+
+    Torch-TensorRT would add them in float32, which does not fit inputs in float16. They are not in the state dict.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=False)
+        self.register_buffer("scale", torch.ones(channels), persistent=False)
+        self.register_buffer("offset", torch.zeros(channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.scale, self.offset, False, 0.0, self.eps
+        )
 
 
 class Level(nn.Module):

@@ -153,7 +153,8 @@ class ObjectMotionModel(nn.Module):
         all frames. Ids that are not in all frames get the identity and a depth of 1.
         """
         images, labels = images.float(), labels.int()
-        T = self.ego_motion(images, intrinsics, (labels == 0).all(1).float())
+        # maxima and minima, since TensorRT has no "all"
+        T = self.ego_motion(images, intrinsics, (labels.amax(1) == 0).float())
         depth = self.depth(images[:, 1], intrinsics)[:, None]
         sources = (T[:, 0], inverse(T[:, 1]))
         frames = warp_to_middle(images.permute(0, 1, 4, 2, 3) / 255, depth, sources, intrinsics)
@@ -162,7 +163,7 @@ class ObjectMotionModel(nn.Module):
             mask = (labels == label).float()[:, :, None]
             warped = (warp_to_middle(mask, depth, sources, intrinsics) > 0.5).float()[:, :, 0]
             motion = compose(compose(sources[1], self.transforms(frames, warped)[:, 1]), T[:, 1])
-            visible = (mask.amax((2, 3, 4)) > 0).all(1)
+            visible = mask.amax((2, 3, 4)).amin(1) > 0
             motions.append(torch.where(visible[:, None, None], motion, torch.eye(4, device=motion.device)))
             middle = mask[:, 1, 0]
             mean = middle.sum((1, 2)) / (middle / depth[:, 0].float()).sum((1, 2)).clamp(min=1e-9)

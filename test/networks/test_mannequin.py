@@ -41,6 +41,20 @@ def test_state_dict_has_the_names_and_shapes_of_the_released_weights():
     assert "seq.3.list.0.1.convs.0.1.weight" not in shapes
 
 
+def test_norm_is_batch_norm_without_weights_and_keeps_the_precision():
+    torch.manual_seed(0)
+    norm, expected = mannequin.Norm(8), torch.nn.BatchNorm2d(8, affine=False)
+    x = torch.randn(2, 8, 5, 6)
+    assert torch.equal(norm(x), expected(x))  # of the batch
+    norm, expected = norm.eval(), expected.eval()
+    assert torch.equal(norm(x), expected(x))  # of the running statistics, which are equal too
+    assert list(norm.state_dict()) == list(expected.state_dict())
+    program = torch.export.export(norm.half(), (x.half(),))
+    assert {buffer.dtype for buffer in program.buffers() if buffer.is_floating_point()} == {torch.float16}
+    (node,) = (node for node in program.graph.nodes if "batch_norm" in str(node.target))
+    assert node.args[1] is not None and node.args[2] is not None  # TensorRT would add float32 ones
+
+
 @pytest.mark.parametrize("name", mannequin.INPUTS)
 def test_output_has_the_size_of_the_input(name):
     with torch.device("meta"):

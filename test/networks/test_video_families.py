@@ -143,6 +143,26 @@ def test_object_motion_is_expressed_in_the_newest_camera():
     torch.testing.assert_close(T[1] @ (in_newest @ point), in_newest @ later, atol=1e-4, rtol=1e-4)
 
 
+def test_object_motion_has_no_operators_that_tensorrt_lacks_and_keeps_their_meaning():
+    """The static mask is 1 where no frame has an object; ids that are not in all frames get the identity."""
+    settings = family("struct2depth").Settings(width_divisor=16)
+    torch.manual_seed(0)
+    model, batch = family("struct2depth").ObjectMotionModel(settings).eval(), clip(1)
+    inputs = (batch["images"], batch["labels"], batch["intrinsics"])
+    with torch.no_grad():
+        program = torch.export.export(model, inputs)
+        found = []
+        model.ego_motion.register_forward_pre_hook(lambda module, arguments: found.append(arguments[2]))
+        motions, depths = model(*inputs)
+    names = {str(node.target) for node in program.graph.nodes}
+    assert not [name for name in names if name.startswith(("aten.all", "aten.any"))]
+    assert torch.equal(found[0], (batch["labels"] == 0).all(1).float())
+    assert (
+        torch.equal(motions[0, 6], torch.eye(4)) and depths[0, 6] == 1
+    )  # id 7: in the first two frames only
+    assert not torch.equal(motions[0, 1], torch.eye(4)) and depths[0, 1] != 1
+
+
 class FreeDepth(torch.nn.Module):
     """A model whose parameters are the inverse depth of three frames; its motion is the true one."""
 
