@@ -30,6 +30,9 @@ from depth_ros.nodes.worker import Worker
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 
+_executors: list[SingleThreadedExecutor] = []
+"""Executors until the interpreter ends: rclpy 7 can crash if it destroys the guard conditions of an executor while its
+signal handler, in another thread, triggers them."""
 EXIT_TIMEOUT = 2.0
 """Seconds to wait for a network that runs when the process is to end."""
 
@@ -204,6 +207,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _spin(nodes: list[ManagedNode]) -> None:
     """Start the nodes and run their callbacks until ROS is shut down. No exception in a callback ends them."""
     executor = SingleThreadedExecutor()
+    _executors.append(executor)
     for node in nodes:
         executor.add_node(node.life_cycle.node)
         node.life_cycle.start()
