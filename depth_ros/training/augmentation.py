@@ -46,7 +46,7 @@ def crop_example(
 
 
 def random_clip_crop(clip: Clip, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """A random window of all frames, resized, mirrored and recoloured alike.
+    """The same random window of all frames, resized, mirrored and with the same change of colours.
 
     Returns images (N, H, W, 3) and labels (N, H, W), uint8, and intrinsics (3, 3) float32 px by name.
     """

@@ -126,7 +126,8 @@ import sys
 from depth_ros.card import find_card
 from depth_ros.engine import EngineSettings, open_engine
 settings = EngineSettings(backend="openvino", precision="float32", device="cpu")
-print(open_engine(find_card(sys.argv[1]), 128, 64, settings).reason)
+engine = open_engine(find_card(sys.argv[1]), 128, 64, settings)
+print(engine.name, engine.reason)
 """
 
 
@@ -138,4 +139,5 @@ def test_two_processes_that_need_the_same_engine_build_it_once(card):
         for _ in range(2)
     ]
     reasons = [process.communicate(timeout=120)[0] for process in processes]
+    assert all(reason.startswith("openvino") for reason in reasons), reasons
     assert sum("built, because there was none in the cache" in reason for reason in reasons) == 1, reasons

@@ -88,7 +88,7 @@ def test_intrinsics_of_a_clip_crop_give_every_pixel_its_direction(seed):
     mirrored = image[0, 0, 0] > image[0, -1, 0]
     np.testing.assert_allclose(image[..., 0], 127 + 100 * (-x if mirrored else x), atol=1.0)
     np.testing.assert_allclose(image[..., 1], 127 + 100 * y, atol=1.0)
-    np.testing.assert_allclose(item["labels"][1], image[..., 0], atol=1.5)  # labels are cropped alike
+    np.testing.assert_allclose(item["labels"][1], image[..., 0], atol=1.5)  # labels are cropped like images
 
 
 def test_all_frames_of_a_clip_get_the_same_colours():
