@@ -225,11 +225,3 @@ def stored_engines(card: Card) -> list[str]:
             if content.get("weights") == card.sha256 and not content.get("rejected"):
                 names.append("{width}x{height} {backend} {precision}".format(**content))
     return names
-
-
-def remove(model: str) -> list[Path]:
-    """Delete all engines of a model; returns their folders."""
-    folders = sorted(cache_root().glob(f"{model}-*x*"))
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-    return folders
