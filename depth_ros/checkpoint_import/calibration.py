@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from depth_ros.card import Card
-from depth_ros.datasets import Folder, open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Recording, open_recording
 
 IMAGES = 32
 """Number of inputs, evenly spread over the folder, over which the statistics are averaged."""
@@ -30,7 +30,7 @@ def calibrate(model: nn.Module, card: Card, data: Path) -> Card:
     Raises DepthRosError if the folder has fewer images than one input of the model.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    folder = open_folder(data)
+    folder = open_recording(data)
     if len(folder) < card.frames:
         raise DepthRosError(
             f"{data} has {len(folder)} images; one input of model {card.name} needs {card.frames}"
@@ -49,7 +49,7 @@ def calibrate(model: nn.Module, card: Card, data: Path) -> Card:
     return dataclasses.replace(card, settings=settings, description=f"{card.description}; {note}")
 
 
-def _inputs(folder: Folder, start: int, card: Card) -> tuple[Tensor, ...]:
+def _inputs(folder: Recording, start: int, card: Card) -> tuple[Tensor, ...]:
     """Inputs of a model of the card's task: consecutive images from `start` at the card's size, without objects."""
     images = []
     for index in range(start, start + card.frames):

@@ -18,9 +18,9 @@ from depth_ros.cli.options import (
 from depth_ros.errors import DepthRosError
 
 if TYPE_CHECKING:
-    from depth_ros.bags import BagReader
     from depth_ros.playback.kinds import ReplayKind
     from depth_ros.playback.replay import Estimator, Replay, ReplayOptions
+    from depth_ros.recordings.bags import BagReader
 
 
 def add_commands(commands: Commands) -> None:
@@ -68,10 +68,10 @@ def run_demo(arguments: argparse.Namespace) -> None:
 
 
 def run_replay(arguments: argparse.Namespace) -> None:
-    from depth_ros.bags import BagReader
     from depth_ros.estimators.stereo.estimator import is_stereo
     from depth_ros.playback.kinds import MONO, STEREO
     from depth_ros.playback.replay import ReplayOptions, replay
+    from depth_ros.recordings.bags import BagReader
 
     kind = STEREO if is_stereo(arguments.model) else MONO
     options = ReplayOptions(arguments.out, arguments.limit)

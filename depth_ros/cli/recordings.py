@@ -25,10 +25,10 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_bag(arguments: argparse.Namespace) -> None:
-    from depth_ros.bags import write_bag
-    from depth_ros.datasets import open_folder
+    from depth_ros.recordings import open_recording
+    from depth_ros.recordings.bags import write_bag
 
-    write_bag(open_folder(arguments.folder), arguments.bag, arguments.storage, arguments.compressed, True)
+    write_bag(open_recording(arguments.folder), arguments.bag, arguments.storage, arguments.compressed, True)
     print(f"bag: {arguments.bag}")
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from depth_ros.bags import BagReader
-from depth_ros.datasets import Sample, open_folder
-from depth_ros.datasets.files import Trajectory, images_in
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.metrics.protocols import resize_depth
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Sample, open_recording
+from depth_ros.recordings.bags import BagReader
+from depth_ros.recordings.files import Trajectory, images_in
 
 if TYPE_CHECKING:
     from depth_ros.estimators.depth import DepthEstimator
@@ -74,7 +74,7 @@ def read_clip(source: Path, options: ClipOptions = ClipOptions()) -> list[ClipIm
 
 def _samples(source: Path, limit: int) -> Iterator[Sample]:
     if source.is_dir() and not any(any(source.glob(p)) for p in ("metadata.yaml", "*.mcap", "*.db3")):
-        folder = open_folder(source)
+        folder = open_recording(source)
         yield from (folder[i] for i in range(min(limit or len(folder), len(folder))))
         return
     with BagReader(source) as bag:

@@ -44,9 +44,9 @@ def write_inputs(
 ) -> TwoViewResult:
     """Compute the two-view inputs of every image with a pose and write them to the new folder `out`.
 
-    image/, camera.yaml and poses.txt in the general layout (`datasets.folder`), depth/ from parallax (uint16, 1/1000
-    of the unit of the poses, 0 = invalid), confidence/ (uint8, 255 = 1) and moving_objects/ (255 = people). model: a
-    mannequin model, whose depth is written to predicted/ in the same units, scaled to the parallax.
+    image/, camera.yaml and poses.txt in the general layout (`recordings.layouts.folder`), depth/ from parallax
+    (uint16, 1/1000 of the unit of the poses, 0 = invalid), confidence/ (uint8, 255 = 1) and moving_objects/ (255 =
+    people). model: a mannequin model, whose depth is written to predicted/ in the same units, scaled to the parallax.
     """
     clip = require_poses(read_clip(source, options), source)
     if out.exists() and any(out.iterdir()):

@@ -14,7 +14,6 @@ import numpy as np
 
 from depth_ros import geometry
 from depth_ros.card import find_card
-from depth_ros.datasets import Folder, open_folder
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.estimators.depth import DepthEstimator
 from depth_ros.evaluation.metrics.depth import DepthMetrics
@@ -31,6 +30,7 @@ from depth_ros.evaluation.setup import (
     evaluation_setup,
     select,
 )
+from depth_ros.recordings import Recording, open_recording
 
 
 class DepthPredictor(Protocol):
@@ -64,7 +64,7 @@ def evaluate_depth(
     """Evaluate a model on a folder; returns the content of `depth_ros evaluate depth --json`."""
     estimator = DepthEstimator(model, options.engine)
     card = estimator.card
-    folder = open_folder(data, depth.image_list, depth.lidar_x)
+    folder = open_recording(data, depth.image_list, depth.lidar_x)
     training_folder = choose_training_folder(depth.baseline_data, folder, options.split)
     selection = select(folder, options.split, options.limit)
     setup = evaluation_setup(selection, depth, card.scale, card.mean_inverse_depth, training_folder)
@@ -84,7 +84,7 @@ def evaluate_depth(
 
 
 def evaluate_recorded_depth(
-    recorded: Sequence[Recorded], model: str, folder: Folder, data: Path, report: Path | None = None
+    recorded: Sequence[Recorded], model: str, folder: Recording, data: Path, report: Path | None = None
 ) -> dict[str, Any]:
     """Evaluate depth that `model` computed elsewhere, e.g. in a node, with the recorded latencies.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from depth_ros.datasets import Folder, Sample
 from depth_ros.datatypes import Depth
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
@@ -13,6 +12,7 @@ from depth_ros.estimators.stereo.estimator import StereoEstimator, is_stereo
 from depth_ros.estimators.stereo.pair import rectified_pair
 from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
 from depth_ros.evaluation.recorded import depth_of_frame
+from depth_ros.recordings import Recording, Sample
 
 RECORDED = "recorded"
 """Name of the folder's own depth."""
@@ -85,7 +85,7 @@ class MonoSource:
         return self._estimator.estimate(sample.left)
 
 
-def default_source(folder: Folder) -> str:
+def default_source(folder: Recording) -> str:
     """Semi-global matching of stereo pairs; else recorded depth, if the folder has it; else a monocular model."""
     first, last = folder[0], folder[len(folder) - 1]
     if first.right is not None:
@@ -93,7 +93,7 @@ def default_source(folder: Folder) -> str:
     return RECORDED if first.depth is not None and last.depth is not None else DEFAULT_MONO_MODEL
 
 
-def open_source(model: str, folder: Folder, settings: EngineSettings) -> DepthSource:
+def open_source(model: str, folder: Recording, settings: EngineSettings) -> DepthSource:
     """The source of that name; empty = the default of the folder. Raises DepthRosError if they do not match."""
     model = model or default_source(folder)
     if model == RECORDED:

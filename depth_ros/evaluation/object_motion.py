@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from depth_ros.datasets import Folder, open_folder
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator, ObjectMotionSettings
@@ -17,6 +16,7 @@ from depth_ros.evaluation.metrics.object_motion import ObjectMotionMetrics
 from depth_ros.evaluation.odometry import default_settings
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.report.object_motion import ObjectMotionFrame, write_object_motion_report
+from depth_ros.recordings import Recording, open_recording
 
 RENDERED_STD = 0.002
 """Relative standard deviation of rendered depth, which is stored in whole units."""
@@ -35,7 +35,7 @@ def evaluate_object_motion(
     odometry with the same depth. settings: None = `default_object_settings`. instances: use the ground-truth masks of
     moving objects instead of clusters of scene flow.
     """
-    folder = open_folder(data)
+    folder = open_recording(data)
     source = open_source(model, folder, options.engine)
     if source.scale != "metric":
         raise DepthRosError(f"the depth of '{model}' is {source.scale}; velocities in m/s need metric depth")
@@ -53,7 +53,7 @@ def evaluate_object_motion(
     return result
 
 
-def default_object_settings(model: str, folder: Folder) -> ObjectMotionSettings:
+def default_object_settings(model: str, folder: Recording) -> ObjectMotionSettings:
     """Settings for the depth of a model; the recorded depth of a rendered folder is nearly exact."""
     exact = model == RECORDED and getattr(folder, "rendered", False)
     settings = ObjectMotionSettings()
@@ -62,7 +62,7 @@ def default_object_settings(model: str, folder: Folder) -> ObjectMotionSettings:
 
 def _run(
     source: DepthSource,
-    folder: Folder,
+    folder: Recording,
     settings: ObjectMotionSettings,
     instances: bool,
     options: EvaluationOptions,

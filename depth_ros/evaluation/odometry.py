@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from depth_ros.card import find_card
-from depth_ros.datasets import Folder, Sample, open_folder
 from depth_ros.datatypes import Odometry
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
@@ -24,6 +23,7 @@ from depth_ros.evaluation.metrics.latency import summarise
 from depth_ros.evaluation.metrics.trajectory import nees_bounds, trajectory_metrics, write_tum
 from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
 from depth_ros.evaluation.report.odometry import TrajectoryReport, write_trajectory_report
+from depth_ros.recordings import Recording, Sample, open_recording
 
 
 class OdometrySource(Protocol):
@@ -120,7 +120,7 @@ def evaluate_odometry(
     task ego_motion is a pose network. settings: None = `default_settings`. trajectories: folder for estimate.txt and
     ground_truth.txt in TUM format. Raises DepthRosError if the folder has no poses.
     """
-    folder = open_folder(data)
+    folder = open_recording(data)
     source: OdometrySource
     settings = settings or default_settings(folder)
     if model not in ("", RECORDED, SEMI_GLOBAL) and find_card(model).task == "ego_motion":
@@ -141,7 +141,7 @@ def evaluate_odometry(
     return result
 
 
-def default_settings(folder: Folder) -> OdometrySettings:
+def default_settings(folder: Recording) -> OdometrySettings:
     """The defaults of the node; for rendered folders without the errors that a real camera adds."""
     settings = OdometrySettings()
     return without_camera_noise(settings) if getattr(folder, "rendered", False) else settings
@@ -149,7 +149,7 @@ def default_settings(folder: Folder) -> OdometrySettings:
 
 def run_odometry(
     source: OdometrySource,
-    folder: Folder,
+    folder: Recording,
     settings: OdometrySettings,
     limit: int = 0,
     progress: Progress = no_progress,

@@ -43,7 +43,7 @@ class DepthOptions:
 
     protocol: name in `metrics.protocols.PROTOCOLS`, or `auto` for the one that suits the recording.
     crop, scaling, resize: replace those of the protocol. cap: m, replaces both its limits of the ground truth and of
-    the clamp. image_list, lidar_x: see `depth_ros.datasets.open_folder`.
+    the clamp. image_list, lidar_x: see `depth_ros.recordings.open_recording`.
     baseline_data: folder whose training part the baseline is computed from, if not the evaluated one.
     """
 

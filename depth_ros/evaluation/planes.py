@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Frame, Planes
 from depth_ros.estimators.planes import PlanesEstimator
 from depth_ros.evaluation.metrics.depth import DepthMetrics
@@ -22,6 +21,7 @@ from depth_ros.evaluation.report.planes import MAX_STRIPS, planes_strip, write_p
 from depth_ros.evaluation.setup import select
 from depth_ros.geometry import rectify
 from depth_ros.plane_fitting import fit_planes, largest_planes
+from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings
 
 RENDERED_ROOMS = "world:room"
@@ -55,7 +55,7 @@ def rendered_rooms(count: int = ROOM_COUNT) -> Iterator[PlanesSample]:
 
 def recorded_planes(data: Path, split: str, limit: int) -> Iterator[PlanesSample]:
     """Images of a folder with depth; their planes are fitted to it."""
-    selection = select(open_folder(data), split, limit)
+    selection = select(open_recording(data), split, limit)
     for index in selection.indices:
         sample = selection.folder[index]
         if sample.depth is not None:

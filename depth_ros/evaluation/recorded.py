@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from depth_ros import geometry
-from depth_ros.datasets import Folder
 from depth_ros.datatypes import Depth, Disparity, Frame, StereoFrame
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Recording
 
 
 class Stamped(Protocol):
@@ -42,7 +42,7 @@ class Recorded(Protocol):
 S = TypeVar("S", bound=Stamped)
 
 
-def match_by_stamp(recorded: Iterable[S], folder: Folder, data: Path, what: str) -> dict[int, S]:
+def match_by_stamp(recorded: Iterable[S], folder: Recording, data: Path, what: str) -> dict[int, S]:
     """Recorded results by the index in the folder of the image with the same stamp, in order.
 
     data: path of the folder. what: kind of the results, for the DepthRosError that is raised if none matches.

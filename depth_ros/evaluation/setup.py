@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.datasets import Folder, Sample, open_folder
-from depth_ros.datasets.split import held_out, training
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.evaluation.baselines.semi_global import stereo_reference_depth
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS, DepthProtocol
 from depth_ros.evaluation.options import DepthOptions
+from depth_ros.recordings import Recording, Sample, open_recording
+from depth_ros.recordings.split import held_out, training
 
 SPLITS = ("all", "held_out")
 INDOOR_RANGE = 10.0
@@ -28,7 +28,7 @@ INDOOR_RANGE = 10.0
 class Selection:
     """Samples of a folder to evaluate. text: description of which samples these are."""
 
-    folder: Folder
+    folder: Recording
     indices: tuple[int, ...]
     text: str
 
@@ -39,7 +39,7 @@ class Selection:
         return next((sample for sample in samples if sample.depth is not None), None)
 
 
-def select(folder: Folder, split: str, limit: int = 0) -> Selection:
+def select(folder: Recording, split: str, limit: int = 0) -> Selection:
     """The samples of a split, at most `limit` (0 = all), evenly spaced."""
     if split not in SPLITS:
         raise DepthRosError(f"split is '{split}'; allowed: {', '.join(SPLITS)}")
@@ -135,7 +135,7 @@ def evaluation_setup(
     options: DepthOptions = DepthOptions(),  # noqa: B008
     scale: str = "metric",
     mean_inverse_depth: Path | None = None,
-    training_folder: Folder | None = None,
+    training_folder: Recording | None = None,
 ) -> EvaluationSetup:
     """Choose ground truth, protocol and baseline for the selected samples.
 
@@ -162,10 +162,10 @@ def evaluation_setup(
     return EvaluationSetup(selection, ground_truth, protocol, baseline, "; ".join(filter(None, parts)))
 
 
-def choose_training_folder(data: Path | None, folder: Folder, split: str) -> Folder | None:
+def choose_training_folder(data: Path | None, folder: Recording, split: str) -> Recording | None:
     """The folder whose training part the baseline may use: `data`, the evaluated folder itself, or none."""
     if data is not None:
-        return open_folder(data)
+        return open_recording(data)
     return folder if split == "held_out" and training(folder) else None
 
 
@@ -178,14 +178,16 @@ def _with_changes(protocol: DepthProtocol, options: DepthOptions) -> DepthProtoc
     return dataclasses.replace(protocol, name=f"{protocol.name}, changed", **changes) if changes else protocol
 
 
-def _model_baseline(mean_inverse_depth: Path, folder: Folder) -> Baseline:
+def _model_baseline(mean_inverse_depth: Path, folder: Recording) -> Baseline:
     mean = MeanInverseDepth.from_file(mean_inverse_depth, folder[0].left.camera.rectified().fx)
     return Baseline(
         "per-pixel mean inverse depth of the model's training images", lambda g: mean.predict(*g.shape)
     )
 
 
-def _folder_baseline(folder: Folder, training_folder: Folder | None, ground_truth: GroundTruth) -> Baseline:
+def _folder_baseline(
+    folder: Recording, training_folder: Recording | None, ground_truth: GroundTruth
+) -> Baseline:
     source = folder if training_folder is None else training_folder
     indices = range(len(source)) if training_folder is None else training(source)
     depths = [depth for index in indices if (depth := ground_truth.depth(source[index])) is not None]

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from depth_ros.card import find_card
-from depth_ros.datasets import Folder, Sample, open_folder
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.filters import FilterSettings, filtered
@@ -43,6 +42,7 @@ from depth_ros.evaluation.setup import (
     choose_ground_truth,
     select,
 )
+from depth_ros.recordings import Recording, Sample, open_recording
 
 MODEL, FILLED = "model", "semi_global_filled"
 """Names of the evaluated model and of semi-global matching with filled holes among the estimators."""
@@ -107,7 +107,7 @@ def evaluate_stereo(
     Raises DepthRosError if the folder has no pairs with ground truth.
     """
     estimator = StereoEstimator(model, options.engine, stereo)
-    selection = select(open_folder(data), options.split, options.limit)
+    selection = select(open_recording(data), options.split, options.limit)
     setup = StereoSetup(selection, choose_ground_truth(selection))
     estimators = {MODEL: estimator} | _baselines(stereo, setup)
     comparison = compare_pairs(estimators, setup, options.progress)
@@ -124,7 +124,7 @@ def evaluate_stereo(
 
 
 def evaluate_recorded_disparity(
-    recorded: Sequence[Recorded], model: str, folder: Folder, data: Path, report: Path | None = None
+    recorded: Sequence[Recorded], model: str, folder: Recording, data: Path, report: Path | None = None
 ) -> dict[str, Any]:
     """Evaluate disparity that `model` computed elsewhere, e.g. in a node, with the recorded latencies.
 

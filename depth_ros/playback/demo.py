@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from depth_ros.bags import BagReader, write_bag
-from depth_ros.datasets import Folder, open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.estimator import is_stereo
 from depth_ros.evaluation.depth import evaluate_recorded_depth
 from depth_ros.evaluation.stereo import evaluate_recorded_disparity
 from depth_ros.playback.kinds import MONO, STEREO
 from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, play
+from depth_ros.recordings import Recording, open_recording
+from depth_ros.recordings.bags import BagReader, write_bag
 from depth_ros.world import World, WorldSettings, write_folder
 
 FRAMES = 40
@@ -31,7 +31,9 @@ def demo(data: Path | None, model: str, out: Path, show: Show) -> Path:
     stereo = is_stereo(model)
     node, kind = (STEREO_NODE, STEREO) if stereo else (DEPTH_NODE, MONO)
     out.mkdir(parents=True, exist_ok=True)
-    folder, path = (open_folder(data), data) if data else (rendered_street(out / "clip", show), out / "clip")
+    folder, path = (
+        (open_recording(data), data) if data else (rendered_street(out / "clip", show), out / "clip")
+    )
     if stereo and folder[0].right is None:
         raise DepthRosError(f"{path} has no right images: a stereo model is demonstrated on stereo pairs")
     bag, report = out / "clip_bag", out / "index.html"
@@ -75,10 +77,10 @@ def _stereo_summary(result: dict[str, Any]) -> str:
     )
 
 
-def rendered_street(path: Path, show: Show) -> Folder:
+def rendered_street(path: Path, show: Show) -> Recording:
     """The rendered street; rendered at the first call only."""
     if not (path / "poses.txt").is_file():
         show(f"rendering {FRAMES} frames of a street")
         shutil.rmtree(path, ignore_errors=True)
         write_folder(World(WorldSettings(kind="street", frames=FRAMES, seed=7_000_000)), path)
-    return open_folder(path)
+    return open_recording(path)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import Depth, Disparity, Frame, StereoFrame
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
 
 if TYPE_CHECKING:
     from depth_ros.playback.play import Played

@@ -17,7 +17,7 @@ UNITS_PER_PX = 256
 
 
 class ResultFolder:
-    """A new folder in the general layout of `datasets.folder`: images, results at the same size, and camera.yaml.
+    """A new folder in the layout of `recordings.layouts.folder`: images, results at their size, camera.yaml.
 
     image/ and depth/ (uint16 mm), or left/ and disparity/ (uint16 px / 256). 0 = invalid.
     Raises DepthRosError if the folder exists and is not empty.

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from depth_ros.bags import BagReader
 from depth_ros.card import Card
-from depth_ros.datasets import Sample
 from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
 from depth_ros.playback.kinds import ReplayKind, Result
 from depth_ros.playback.output import ResultFolder
+from depth_ros.recordings import Sample
+from depth_ros.recordings.bags import BagReader
 
 if TYPE_CHECKING:
     from depth_ros.datatypes import Frame

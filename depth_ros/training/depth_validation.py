@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera
 from depth_ros.evaluation.metrics.depth import depth_metrics
 from depth_ros.evaluation.metrics.protocols import DepthProtocol
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Sample
 from depth_ros.training.crop import CropSettings
 
 METRICS = ("abs_rel", "delta1")

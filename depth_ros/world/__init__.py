@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from depth_ros.config import setting, value_problem
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera, Frame, ObjectMotion, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import back_project, inverse
+from depth_ros.recordings import Sample
 from depth_ros.world import room, street
 from depth_ros.world.folder_writer import write_folder
 from depth_ros.world.render import RenderedView, render_geometry, shade
@@ -53,7 +53,7 @@ KIND_DEFAULTS: dict[str, dict[str, float]] = {
 
 
 class World:
-    """A rendered recording: a `datasets.Folder` with additional ground truth. Frames are rendered on access.
+    """A rendered recording: a `recordings.Recording` with additional ground truth. Frames are rendered on access.
 
     The world frame has z up; the left camera is at `T_world_camera`, the right one `baseline` m along its x.
     """

@@ -1,4 +1,4 @@
-"""Writer of recordings in the general layout, which `datasets.open_folder` reads."""
+"""Writer of recordings in the general layout, which `recordings.open_recording` reads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Folder, Sample
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Recording, Sample
 
 DEPTH_SCALES = (5000, 1000, 256, 100)
 """Stored units per metre. The first scale is used at which the first sample fits, see `DEPTH_QUANTILE`."""
@@ -17,7 +17,7 @@ DEPTH_QUANTILE = 0.99
 """This quantile of depth must fit into half of the 16-bit range; depth beyond the range is stored as 0, invalid."""
 
 
-def write_folder(folder: Folder, path: str | Path, extension: str = "png") -> Path:
+def write_folder(folder: Recording, path: str | Path, extension: str = "png") -> Path:
     """Write `folder` to `path`: camera.yaml, left/, right/, depth/ (uint16, 0 = invalid), moving_objects/,
     velocities.txt, poses.txt.
 

@@ -19,10 +19,10 @@ from depth_ros.checkpoint_import.names import released_models
 from depth_ros.checkpoint_import.npy import read_npy
 from depth_ros.checkpoint_import.tensorflow import Checkpoint
 from depth_ros.cli import main
-from depth_ros.datasets import open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family, model_class
 from depth_ros.networks.blocks.video_layers import UpConv
+from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings, write_folder
 
 Shapes = dict[str, tuple[int, ...]]
@@ -449,7 +449,7 @@ def test_calibration_makes_results_independent_of_the_batch(tmp_path):
     assert not torch.allclose(alone[0], in_batch[0], atol=1e-4)
     assert torch.allclose(alone[1], in_batch[1], atol=1e-6)
     first = models[1].network.cnv1
-    folder = open_folder(tmp_path / "clip")
+    folder = open_recording(tmp_path / "clip")
     size = (cards[1].width, cards[1].height)
     small = [cv2.resize(folder[i].left.image, size, interpolation=cv2.INTER_AREA) for i in range(6)]
     with torch.inference_mode():

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from depth_ros.cli import main, parser
-from depth_ros.datasets import open_folder
 from depth_ros.networks import families
+from depth_ros.recordings import open_recording
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_render_bag_replay_evaluate(capsys, tmp_path):
     """First steps of a new user: render a folder, convert it to a bag, replay the bag, evaluate the folder."""
     clip, bag = str(tmp_path / "clip"), str(tmp_path / "bag")
     assert main(["render", "room", clip, "--frames", "3", "--rate", "5"]) == 0
-    assert open_folder(Path(clip)).rate == 5
+    assert open_recording(Path(clip)).rate == 5
     assert main(["bag", clip, bag]) == 0
     assert (
         main(["replay", bag, "--model", "small", "--backend", "eager", "--out", str(tmp_path / "out")]) == 0

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from depth_ros.bags import BagReader, write_bag
 from depth_ros.cli import main
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
@@ -22,6 +21,7 @@ from depth_ros.estimators.refinement import (
 from depth_ros.networks import family
 from depth_ros.playback.kinds import MONO
 from depth_ros.playback.replay import ReplayOptions, replay
+from depth_ros.recordings.bags import BagReader, write_bag
 from depth_ros.training.export import export
 from depth_ros.training.recipes import CropSettings, Recipe, Source
 from depth_ros.training.supervision.video import VideoSupervision

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from depth_ros.cli import main
-from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
@@ -23,6 +22,7 @@ from depth_ros.evaluation.metrics.protocols import PROTOCOLS
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.report.depth import format_metric
 from depth_ros.evaluation.setup import evaluation_setup, select
+from depth_ros.recordings import Sample, open_recording
 from depth_ros.world import World, WorldSettings, write_folder
 
 EAGER = EvaluationOptions(engine=EngineSettings(backend="eager", precision="float32", device="cpu"))
@@ -97,7 +97,7 @@ def test_report_shows_the_training_curves_of_the_model(clip, small_model, engine
 
 
 def test_perfect_depth_and_half_of_it(clip) -> None:
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     setup = evaluation_setup(select(folder, "all"))
     samples = [folder[index] for index in range(6)]
     perfect = compare(ScaledGroundTruth(samples, 1.0), setup)
@@ -111,7 +111,7 @@ def test_perfect_depth_and_half_of_it(clip) -> None:
 
 
 def test_ranking_is_from_best_to_worst(clip) -> None:
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     estimator = ScaledGroundTruth([folder[index] for index in range(6)], 1.0)
     factors = {folder[index].left.stamp: 1 - 0.1 * abs(index - 3) for index in range(6)}
 
@@ -126,7 +126,7 @@ def test_ranking_is_from_best_to_worst(clip) -> None:
 
 
 def test_recorded_depth_is_matched_by_stamp(clip, small_model, tmp_path) -> None:
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     samples = [folder[index] for index in (4, 1)]
     recorded = [RecordedImage(sample.left.stamp, sample.depth[::2, ::2], 0.05) for sample in samples]
     result = evaluate_recorded_depth(recorded, str(small_model), folder, clip, tmp_path / "report.html")

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from depth_ros.datasets import open_folder
-from depth_ros.datasets.split import held_out, training
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS
 from depth_ros.evaluation.options import DepthOptions
@@ -20,6 +18,8 @@ from depth_ros.evaluation.setup import (
     evaluation_setup,
     select,
 )
+from depth_ros.recordings import open_recording
+from depth_ros.recordings.split import held_out, training
 from depth_ros.world import World, WorldSettings, write_folder
 
 
@@ -31,7 +31,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_held_out_split_and_limit(clip) -> None:
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     assert select(folder, "held_out").indices == (5,)
     limited = select(folder, "all", 3)
     assert (limited.indices, limited.text) == ((0, 2, 5), "3 of all, evenly spaced")
@@ -45,21 +45,21 @@ def test_splits_of_the_recorded_folders(data_root) -> None:
     expected = {"kitti2015_stereo": (21, 89), "hololens_office": (52, 208), "tum_fr1_rpy": (36, 144),
                 "kitti_stereo_clip": (21, 0)}  # fmt: skip
     for name, counts in expected.items():
-        folder = open_folder(data_root / name)
+        folder = open_recording(data_root / name)
         evaluated, trained = held_out(folder), training(folder)
         assert (len(evaluated), len(trained)) == counts
         assert not set(evaluated) & set(trained)
-    pairs = open_folder(data_root / "kitti2015_stereo")
+    pairs = open_recording(data_root / "kitti2015_stereo")
     assert "000105" in {pairs[index].name for index in held_out(pairs)}
 
 
 def test_unknown_protocol_is_an_error(clip) -> None:
     with pytest.raises(DepthRosError, match="indoor"):
-        evaluation_setup(select(open_folder(clip), "all"), DepthOptions("kitty"))
+        evaluation_setup(select(open_recording(clip), "all"), DepthOptions("kitty"))
 
 
 def test_changes_replace_fields_of_the_protocol(clip) -> None:
-    selection = Selection(open_folder(clip), (0,), "one")
+    selection = Selection(open_recording(clip), (0,), "one")
     setup = evaluation_setup(selection, DepthOptions("eigen", crop="eigen", cap=50.0))
     assert (setup.protocol.crop, setup.protocol.max_depth) == ("eigen", 50.0)
     assert setup.protocol.min_ground_truth == PROTOCOLS["eigen"].min_ground_truth
@@ -70,16 +70,16 @@ def test_automatic_protocol_of_the_recorded_folders(data_root) -> None:
     expected = {"kitti2015_stereo": "kitti2015", "kitti_raw_jam": "eigen",
                 "hololens_office": "indoor", "tum_fr1_rpy": "indoor"}  # fmt: skip
     for name, protocol in expected.items():
-        first = Selection(open_folder(data_root / name), (0, 1), "two").first_with_depth
+        first = Selection(open_recording(data_root / name), (0, 1), "two").first_with_depth
         assert choose_protocol("auto", first).name == protocol
     up_to_scale = choose_protocol("auto", first, "up_to_scale")
     assert (up_to_scale.name, up_to_scale.scaling) == ("indoor", "median")
 
 
 def test_pairs_without_depth_are_compared_with_stereo_matching_and_the_text_warns(data_root) -> None:
-    clip = open_folder(data_root / "kitti_stereo_clip")
+    clip = open_recording(data_root / "kitti_stereo_clip")
     selection = Selection([clip[9], clip[10]], (0,), "one")
     assert choose_ground_truth(selection) is STEREO_REFERENCE
     assert evaluation_setup(selection).text.startswith("NO GROUND TRUTH")
-    measured = Selection(open_folder(data_root / "kitti2015_stereo"), (0,), "one")
+    measured = Selection(open_recording(data_root / "kitti2015_stereo"), (0,), "one")
     assert choose_ground_truth(measured) is MEASURED

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depth_ros.cli import main
-from depth_ros.datasets import open_folder
+from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings, write_folder
 
 
@@ -21,7 +21,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_velocities_of_a_written_street_are_those_of_the_world(clip: Path):
     world = World(WorldSettings(seed=3, frames=4, width=480, height=144, moving_count=2))
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     assert folder[0].velocities is None
     for index in (1, 3):
         velocities = {each.label: each.velocity for each in world.object_motions(index)}

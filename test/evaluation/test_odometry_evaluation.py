@@ -11,7 +11,6 @@ import torch
 
 from depth_ros.card import Card
 from depth_ros.cli import main
-from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Motion, Odometry, Pose
 from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.evaluation.depth_source import RecordedSource
@@ -19,6 +18,7 @@ from depth_ros.evaluation.metrics.trajectory import read_tum, trajectory_metrics
 from depth_ros.evaluation.odometry import DepthOdometry, default_settings, run_odometry
 from depth_ros.geometry import inverse
 from depth_ros.networks import sfmlearner
+from depth_ros.recordings import Sample, open_recording
 from depth_ros.training.export import save_model
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -67,7 +67,7 @@ class TrueOdometry:
 
 
 def test_lost_frames_have_no_pose_and_tracking_continues_from_the_last_one(clip):
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     poses = [sample.T_world_camera for sample in folder]
     run = run_odometry(TrueOdometry(folder, lost=(3,)), folder, SETTINGS)
     assert np.allclose(run.poses[2], inverse(poses[0]) @ poses[2])
@@ -82,7 +82,7 @@ def test_lost_frames_have_no_pose_and_tracking_continues_from_the_last_one(clip)
 
 def test_extrapolated_poses_count_as_long_as_the_node_publishes_them(clip):
     """Two frames are lost, 0.1 s each; the velocity may be extrapolated over the first of them only."""
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     settings = dataclasses.replace(SETTINGS, when_lost="extrapolate", extrapolation_timeout=0.15)
     run = run_odometry(TrueOdometry(folder, lost=(3, 4)), folder, settings)
     assert np.isfinite(run.poses).all(axis=(1, 2)).tolist() == [True] * 4 + [False] + [True] * 2
@@ -92,7 +92,7 @@ def test_extrapolated_poses_count_as_long_as_the_node_publishes_them(clip):
 
 def test_poses_are_those_of_the_estimator(clip):
     """Integrating the estimator's poses gives these poses again, and not the chain of its motions."""
-    folder, poses = open_folder(clip), []
+    folder, poses = open_recording(clip), []
 
     class Recording(DepthOdometry):
         def estimate(self, sample: Sample) -> Odometry:
@@ -119,7 +119,7 @@ def test_command_with_a_pose_network(clip, model, tmp_path, capsys, engine_cache
     assert (result["frames"], result["tracked"], result["nees"]) == (7, 1.0, None)
     assert result["ms_per_frame"] > 0 and result["model_scale"] == "up_to_scale"
     stamps, poses = read_tum(tmp_path / "t/ground_truth.txt")
-    assert stamps == [sample.left.stamp for sample in open_folder(clip)]
+    assert stamps == [sample.left.stamp for sample in open_recording(clip)]
     estimate = read_tum(tmp_path / "t/estimate.txt")[1]
     assert trajectory_metrics(estimate, poses)["ate_rmse_m"] == pytest.approx(result["ate_rmse_m"], rel=1e-5)
 

@@ -15,13 +15,13 @@ import pytest
 
 from depth_ros.card import find_card
 from depth_ros.cli import main
-from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Disparity
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.metrics.stereo import ground_truth_disparity
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.stereo import evaluate_recorded_disparity, evaluate_stereo, reliable_depth
+from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings, write_folder
 
 EAGER = EvaluationOptions(engine=EngineSettings(backend="eager", precision="float32", device="cpu"))
@@ -53,8 +53,8 @@ def middlebury(tmp_path: Path) -> Path:
 
 
 def test_middlebury_layout(middlebury: Path):
-    folder = open_folder(middlebury)
-    assert (folder.layout, len(folder)) == ("middlebury", 2) and len(open_folder(middlebury / "old")) == 1
+    folder = open_recording(middlebury)
+    assert (folder.layout, len(folder)) == ("middlebury", 2) and len(open_recording(middlebury / "old")) == 1
     for index in range(2):
         disparity = ground_truth_disparity(folder[index])
         assert np.isnan(disparity[:, :13]).all() and np.allclose(disparity[:, 13:], 12)
@@ -117,7 +117,7 @@ def test_report_shows_the_training_curves_of_the_model(clip: Path, tmp_path: Pat
 
 
 def test_recorded_disparity_is_matched_by_stamp_and_measured(clip: Path, tmp_path: Path):
-    folder = open_folder(clip)
+    folder = open_recording(clip)
     recorded = [RecordedImage(folder[i].left.stamp, ground_truth_disparity(folder[i]), 0.05) for i in (0, 2)]
     recorded[0].image[:, :10] += 4
     report = tmp_path / "report.html"

@@ -23,11 +23,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from depth_ros.bags import BagReader
 from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image, fill_transform
 from depth_ros.playback.play import node_process
+from depth_ros.recordings.bags import BagReader
 
 ROW_PERIOD = 10.0
 """s."""

@@ -16,7 +16,6 @@ from odometry_client import OdometryClient, transform_message
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker
 
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import Pose
 from depth_ros.geometry import T_BODY_OPTICAL, inverse
 from depth_ros.messages.decode import stamp_ns
@@ -30,6 +29,7 @@ from depth_ros.messages.fill import (
 )
 from depth_ros.nodes import object_motion_node
 from depth_ros.playback.play import node_process
+from depth_ros.recordings import Sample
 from depth_ros.world import World, WorldSettings
 
 COMMAND = ["-m", "depth_ros.nodes.object_motion_node", "--ros-args"]

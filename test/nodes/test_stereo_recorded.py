@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from stereo_client import StereoClient, Views
 
-from depth_ros.datasets import Sample, open_folder
 from depth_ros.messages.decode import camera_from, depth_from, stamp_ns
 from depth_ros.playback.play import node_process
+from depth_ros.recordings import Sample, open_recording
 
 COMMAND = ["-m", "depth_ros.nodes.stereo_depth_node", "--ros-args", "-p", "model:=semi_global"]
 
@@ -35,8 +35,8 @@ def views(sample: Sample) -> Views:
 
 
 def test_kitti_at_its_recorded_rate(data_root: Path):
-    folder = open_folder(data_root / "kitti_stereo_clip")
-    ground_truth = open_folder(data_root / "kitti2015_stereo")
+    folder = open_recording(data_root / "kitti_stereo_clip")
+    ground_truth = open_recording(data_root / "kitti2015_stereo")
     index = ground_truth.names.index("000105")
     with semi_global_node("disparity_range:=128") as node:
         node.results_of_sent(lambda: node.send(views(folder[0])), "depth/image_rect")
@@ -55,7 +55,7 @@ def test_kitti_at_its_recorded_rate(data_root: Path):
 
 
 def test_raw_euroc_images_are_rectified_and_warned_about_if_declared_rectified(data_root: Path):
-    folder = open_folder(data_root / "euroc_v1_01")
+    folder = open_recording(data_root / "euroc_v1_01")
     pair = views(folder[0])
     with semi_global_node("disparity_range:=96") as node:
         (info,) = node.results_of_sent(lambda: node.send(pair), "depth/camera_info")

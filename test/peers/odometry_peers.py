@@ -21,7 +21,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Folder, open_folder
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoEstimator
 from depth_ros.estimators.stereo.pair import rectified_pair
@@ -29,6 +28,7 @@ from depth_ros.evaluation.metrics.trajectory import trajectory_metrics
 from depth_ros.evaluation.odometry import evaluate_odometry
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Recording, open_recording
 
 PEERS = ("orb_slam3", "open3d", "klt_pnp")
 COLUMNS = (
@@ -42,7 +42,7 @@ COLUMNS = (
 )
 
 
-def exchange(folder: Folder, out: Path, limit: int) -> np.ndarray:
+def exchange(folder: Recording, out: Path, limit: int) -> np.ndarray:
     """Write a clip for `peer.py`; returns the ground-truth poses (N, 4, 4)."""
     for name in ("left", "right", "depth"):
         (out / name).mkdir(parents=True)
@@ -106,7 +106,7 @@ def main() -> None:
             ours = evaluate_odometry(model, folder, EvaluationOptions(limit=arguments.limit))
             rows[f"ours, {ours['model']}"] = ours
         with tempfile.TemporaryDirectory() as scratch:
-            ground_truth = exchange(open_folder(folder), Path(scratch) / "clip", arguments.limit)
+            ground_truth = exchange(open_recording(folder), Path(scratch) / "clip", arguments.limit)
             for name in arguments.peers:
                 rows[name] = run_peer(arguments.python, name, Path(scratch) / "clip", ground_truth)
         sys.stdout.write(f"\n{folder}\n{'':28}" + "".join(f"{column:>18}" for column in COLUMNS) + "\n")

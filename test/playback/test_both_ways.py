@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from depth_ros.bags import BagReader, write_bag
-from depth_ros.datasets import open_folder
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.depth import DepthEstimator
 from depth_ros.estimators.stereo.estimator import StereoEstimator
 from depth_ros.playback.kinds import MONO, STEREO
 from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, play
 from depth_ros.playback.replay import ReplayOptions, replay, replay_through
+from depth_ros.recordings import open_recording
+from depth_ros.recordings.bags import BagReader, write_bag
 from depth_ros.world import World, WorldSettings
 
 EAGER = {"backend": "eager", "precision": "float32", "device": "cpu"}
@@ -35,7 +35,7 @@ def test_replay_offline_and_through_the_node_agree(bag, small_model, engine_cach
             reader, through, MONO, "metric", ReplayOptions(tmp_path / "over_dds", progress=False)
         )
     assert direct.frames == 6 and over_dds.frames >= 3
-    one, other = open_folder(tmp_path / "direct"), open_folder(tmp_path / "over_dds")
+    one, other = open_recording(tmp_path / "direct"), open_recording(tmp_path / "over_dds")
     depths = {sample.name: sample.depth for sample in (one[i] for i in range(len(one)))}
     for sample in (other[i] for i in range(len(other))):
         np.testing.assert_array_equal(sample.depth, depths[sample.name])
@@ -59,7 +59,7 @@ def test_stereo_replay_offline_and_through_the_node_agree(tmp_path):
         )
     assert direct.frames == 6 and over_dds.frames >= 3
     assert direct.metrics["epe"] < 2 and direct.metrics["coverage"] > 0.5
-    one, other = open_folder(tmp_path / "direct"), open_folder(tmp_path / "over_dds")
+    one, other = open_recording(tmp_path / "direct"), open_recording(tmp_path / "over_dds")
     depths = {sample.name: sample.depth for sample in (one[i] for i in range(len(one)))}
     for sample in (other[i] for i in range(len(other))):
         np.testing.assert_array_equal(sample.depth, depths[sample.name])

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.bags import BagReader, write_bag
 from depth_ros.card import Card
-from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
 from depth_ros.playback.kinds import MONO, STEREO
 from depth_ros.playback.replay import ReplayOptions, replay, replay_through
+from depth_ros.recordings import Sample, open_recording
+from depth_ros.recordings.bags import BagReader, write_bag
 
 WIDTH, HEIGHT = 80, 60
 QUIET = ReplayOptions(progress=False)
@@ -83,7 +83,7 @@ def test_all_frames_are_replayed_in_order_and_measured(bag):
 def test_written_depth_can_be_read_as_a_folder(bag, tmp_path):
     with BagReader(bag) as reader:
         replay(reader, Reading(), MONO, ReplayOptions(tmp_path / "out", 5, progress=False))
-    folder = open_folder(tmp_path / "out")
+    folder = open_recording(tmp_path / "out")
     assert len(folder) == 5
     for index, sample in enumerate(folder):
         expected = Reading().estimate(Recording()[index].left)
@@ -104,7 +104,7 @@ def test_invalid_and_far_depth_is_stored_as_invalid(bag, tmp_path):
 
     with BagReader(bag) as reader:
         replay(reader, Odd(), MONO, ReplayOptions(tmp_path / "out", 1, progress=False))
-    depth = open_folder(tmp_path / "out")[0].depth
+    depth = open_recording(tmp_path / "out")[0].depth
     assert np.isnan(depth[0, :5]).all()
     assert np.isfinite(depth[0, 5:]).all()
 
@@ -154,7 +154,7 @@ def test_results_of_a_player_are_matched_with_their_frames(bag, tmp_path):
     with BagReader(bag) as reader:
         result = replay_through(reader, play, MONO, "metric", ReplayOptions(tmp_path / "out", progress=False))
     assert result.latencies == (25.0,) * result.frames
-    folder = open_folder(tmp_path / "out")
+    folder = open_recording(tmp_path / "out")
     made = {Recording()[i].left.stamp: Reading().estimate(Recording()[i].left) for i in range(12) if i % 3}
     made.popitem()  # the last result is not waited for
     assert [sample.left.stamp for sample in folder] == list(made)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
-from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, back_project, inverse, project, rays
+from depth_ros.recordings import Sample, open_recording
 from depth_ros.world import World, WorldSettings, patterns, write_folder
 from depth_ros.world.render import Light, Scene, render_geometry, shade
 from depth_ros.world.scene_builder import SceneBuilder, transform
@@ -216,7 +216,7 @@ def test_written_folder_reads_back(kind: str, tmp_path) -> None:
     world = World(WorldSettings(kind=kind, frames=2, seed=1))
     write_folder(world, tmp_path)
     camera = yaml.safe_load((tmp_path / "camera.yaml").read_text())
-    folder = open_folder(tmp_path)
+    folder = open_recording(tmp_path)
     assert len(folder) == 2
     assert folder.rate == world.rate
     for rendered, read in zip(world, folder, strict=True):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from depth_ros import geometry
-from depth_ros.datasets import Sample
+from depth_ros.recordings import Sample
 
 BLOCK_SIZE = 5
 """Matched block, px."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import ObjectMotion
+from depth_ros.recordings import Sample
 
 MIN_IOU = 0.25
 """Minimum intersection over union of the masks of a found object and its ground truth."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from depth_ros.datasets import Sample
 from depth_ros.evaluation.metrics.depth import Metric
+from depth_ros.recordings import Sample
 
 METRICS = {
     "epe": Metric("EPE", "px", True, "mean of the absolute error"),

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets.files import NS, read_rows, stamp_from_seconds
 from depth_ros.geometry import inverse, pose_from, quaternion_from_matrix
+from depth_ros.recordings.files import NS, read_rows, stamp_from_seconds
 
 SEGMENT_LENGTHS = range(100, 900, 100)
 """Lengths of the segments of KITTI's odometry benchmark, m (Geiger et al., CVPR 2012)."""

@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Folder, Sample, open_folder
-from depth_ros.datasets.split import HELD_OUT_DIVISOR
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Recording, Sample, open_recording
+from depth_ros.recordings.split import HELD_OUT_DIVISOR
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import Source
 from depth_ros.training.parallel import parallel_map
@@ -73,7 +73,7 @@ def load_training_clips(
         if source.is_rendered:
             recordings = render_recordings(source, crop, settings, range(source.count))
         else:
-            folder = open_folder(data / source.folder)
+            folder = open_recording(data / source.folder)
             count = len(folder) if source.part == "all" else _training_frames(folder)
             recordings = [read_frames(folder, range(count), crop)]
         clips += clips_of(recordings, settings) * source.repeat
@@ -102,7 +102,7 @@ def load_held_out_clips(
             seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + HELD_OUT_WORLDS)
             recordings = render_recordings(source, crop, settings, seeds)
         else:
-            folder = open_folder(data / name)
+            folder = open_recording(data / name)
             first = _training_frames(folder) if name in training_folders else 0
             recordings = [read_frames(folder, range(first, len(folder)), crop)]
         clips = clips_of(recordings, settings)
@@ -110,7 +110,7 @@ def load_held_out_clips(
     return held_out
 
 
-def _training_frames(folder: Folder) -> int:
+def _training_frames(folder: Recording) -> int:
     """Number of leading frames of a recording that training may use."""
     return len(folder) - len(folder) // HELD_OUT_DIVISOR
 
@@ -136,7 +136,7 @@ def median_image_motion(older: np.ndarray, newer: np.ndarray) -> float:
     return float(np.median(np.linalg.norm(flow, axis=2)))
 
 
-def read_frames(folder: Folder, indices: Sequence[int], crop: CropSettings) -> list[ClipFrame]:
+def read_frames(folder: Recording, indices: Sequence[int], crop: CropSettings) -> list[ClipFrame]:
     """Frames of a recording, reduced to the size that crops need."""
     return [recorded_frame(folder[index], crop) for index in indices]
 

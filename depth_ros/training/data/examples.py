@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Sample, open_folder
-from depth_ros.datasets.split import held_out, training
 from depth_ros.datatypes import Camera, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Sample, open_recording
+from depth_ros.recordings.split import held_out, training
 from depth_ros.training.data.source import Source
 from depth_ros.training.parallel import parallel_map
 from depth_ros.world import World, WorldSettings
@@ -67,10 +67,10 @@ def load_examples(sources: Iterable[Source], data: Path) -> list[Example]:
 
 
 def held_out_samples(folders: Iterable[str], data: Path) -> dict[str, list[Sample]]:
-    """The held-out samples of each validation folder (see `datasets.split`)."""
+    """The held-out samples of each validation folder (see `recordings.split`)."""
     samples = {}
     for name in folders:
-        folder = open_folder(data / name)
+        folder = open_recording(data / name)
         samples[name] = [folder[index] for index in held_out(folder)]
     return samples
 
@@ -83,7 +83,7 @@ def recorded_examples(
     make_right: builds the example of a right view; `right_view_example` if None.
     """
     make_right = make_right or right_view_example
-    folder = open_folder(data / source.folder)
+    folder = open_recording(data / source.folder)
     indices = range(len(folder)) if source.part == "all" else training(folder)
     for index in indices:
         sample = folder[index]

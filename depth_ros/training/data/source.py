@@ -16,7 +16,7 @@ class Source:
 
     folder: a recorded folder below the data folder; "world:street" or "world:room" for `count` rendered scenes; or
     "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
-    part: "training" leaves out the held-out samples (see `datasets.split`), "all" uses every sample.
+    part: "training" leaves out the held-out samples (see `recordings.split`), "all" uses every sample.
     right_view: also learn from the right image. stereo_weight: loss weight of depth from semi-global matching where
     there is no ground truth; 0 disables it. frames: length of a rendered clip. rate: frame rate of a rendered clip,
     Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch.

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
-from depth_ros.datasets import Sample
+from depth_ros.recordings import Sample
 from depth_ros.training.augmentation import crop_example
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.examples import Example, held_out_samples, load_examples, mean_inverse_depth

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from torch import nn
 
-from depth_ros.datasets import Sample
 from depth_ros.evaluation.metrics.stereo import validate_pairs
 from depth_ros.geometry import rectify
+from depth_ros.recordings import Sample
 from depth_ros.training.augmentation import jitter_colours
 from depth_ros.training.crop import CropSettings, Window
 from depth_ros.training.data.examples import (

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from torch import nn
 
-from depth_ros.datasets import Sample
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.examples import Example, held_out_samples, load_examples, mean_inverse_depth
 from depth_ros.training.data.source import Source

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.datasets import open_folder
 from depth_ros.datatypes import Camera, Depth
 from depth_ros.estimators.odometry import estimator as odometry_estimator
 from depth_ros.estimators.odometry.estimator import OdometryEstimator
@@ -18,6 +17,7 @@ from depth_ros.estimators.odometry.settings import OdometrySettings, without_cam
 from depth_ros.estimators.odometry.systematic_errors import Gaussian
 from depth_ros.evaluation.metrics.trajectory import relative_poses, trajectory_metrics
 from depth_ros.geometry import inverse
+from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings
 
 SIZE = {"street": (384, 128), "room": (240, 180)}
@@ -340,7 +340,7 @@ def test_covariance_reflects_distortions_that_patches_share():
 )
 def test_every_frame_of_a_recorded_clip_is_tracked(data_root, name, frames, max_ate):
     """Hand-held RGB-D cameras: fast rotations and motion blur."""
-    folder, estimator = open_folder(data_root / name), OdometryEstimator()
+    folder, estimator = open_recording(data_root / name), OdometryEstimator()
     results, ground_truth = [], []
     for index in range(frames):
         sample = folder[index]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from depth_ros.card import Card, load_model, read_card
-from depth_ros.datasets import open_folder
 from depth_ros.engine import EngineSettings
 from depth_ros.estimators.odometry.pose_network import PoseNetwork
 from depth_ros.networks import sfmlearner
+from depth_ros.recordings import open_recording
 from depth_ros.training.export import save_model
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -19,7 +19,7 @@ from depth_ros.world import World, WorldSettings, write_folder
 def frames(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "street"
     write_folder(World(WorldSettings(kind="street", frames=5, width=128, height=64)), path)
-    return [sample.left for sample in open_folder(path)]
+    return [sample.left for sample in open_recording(path)]
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_ros.datasets import open_folder
-from depth_ros.datasets.split import held_out, training
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS
+from depth_ros.recordings import open_recording
+from depth_ros.recordings.split import held_out, training
 
 NAN = np.nan
 
@@ -44,7 +44,7 @@ def test_no_valid_depth_is_an_error() -> None:
 
 def test_metrics_on_kitti_2015(data_root) -> None:
     """A predictor that does not look at the image: AbsRel 0.22, delta1 0.67 on pairs of KITTI 2015."""
-    folder = open_folder(data_root / "kitti2015_stereo")
+    folder = open_recording(data_root / "kitti2015_stereo")
     mean = MeanInverseDepth.from_depths(folder[index].depth for index in training(folder)[::3])
     metrics = DepthMetrics(PROTOCOLS["kitti2015"])
     for index in held_out(folder):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera, Frame, ObjectMotion
 from depth_ros.evaluation.metrics.object_motion import ObjectMotionMetrics, velocity_errors
+from depth_ros.recordings import Sample
 
 
 def box(label: int, rows: slice, columns: slice, velocity: tuple[float, float, float]) -> ObjectMotion:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from depth_ros.datasets import Sample
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
 from depth_ros.training.data.examples import (
     SKY_DEPTH,
     SKY_WEIGHT,

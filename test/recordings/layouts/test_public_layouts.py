@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.datasets import open_folder
-from depth_ros.datasets.kitti_raw import lidar_depth
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
+from depth_ros.recordings import open_recording
+from depth_ros.recordings.layouts.kitti_raw import lidar_depth
 
 WIDTH, HEIGHT = 40, 24
 P2 = "40 0 19.5 2 0 40 11.5 0 0 0 1 0"
@@ -54,7 +54,7 @@ def make_raw(root: Path, frames: int = 3) -> Path:
 def test_kitti_raw(tmp_path):
     make_raw(tmp_path)
     for path in (tmp_path, tmp_path / "2011_09_26", tmp_path / DRIVE):
-        folder = open_folder(path)
+        folder = open_recording(path)
         assert (folder.layout, len(folder)) == ("kitti_raw", 3)
     sample = folder[1]
     assert sample.name == "2011_09_26_drive_0001_sync/0000000001"
@@ -71,7 +71,7 @@ def test_kitti_raw(tmp_path):
 
 
 def test_lidar_x_is_the_published_ground_truth(tmp_path):
-    folder = open_folder(make_raw(tmp_path), lidar_x=True)
+    folder = open_recording(make_raw(tmp_path), lidar_x=True)
     assert np.nanmax(folder[1].depth) == pytest.approx(10.27)
     assert folder.note == "g is the distance along the x axis of the lidar"
 
@@ -94,7 +94,7 @@ def test_split_files_select_images(tmp_path, line):
     make_raw(tmp_path)
     file = tmp_path / "split.txt"
     file.write_text(f"{line}\n{DRIVE} 0000000001 r\n")
-    folder = open_folder(tmp_path, images=file)
+    folder = open_recording(tmp_path, images=file)
     assert [name[-3:] for name in folder.names] == ["002", "001"]
     assert folder[0].left.image[0, 0, 0] == 20
     assert folder[1].left.frame_id == "image_03_optical_frame" and folder[1].right is None
@@ -110,7 +110,7 @@ def test_invalid_split_files_are_rejected(tmp_path, text, message):
     make_raw(tmp_path)
     (tmp_path / "split.txt").write_text(text)
     with pytest.raises(DepthRosError, match=message):
-        open_folder(tmp_path, images=tmp_path / "split.txt")
+        open_recording(tmp_path, images=tmp_path / "split.txt")
 
 
 def test_kitti_odometry_as_published(tmp_path):
@@ -124,7 +124,7 @@ def test_kitti_odometry_as_published(tmp_path):
     (tmp_path / "poses").mkdir()
     rotated = "0 0 1 5 0 1 0 0 -1 0 0 0"  # 90 degrees about y
     (tmp_path / "poses/09.txt").write_text(f"1 0 0 0 0 1 0 0 0 0 1 0\n{rotated}\n")
-    folder = open_folder(path)
+    folder = open_recording(path)
     first, second = folder
     assert first.left.image[0, 0, 0] == 2 and first.right.image[0, 0, 0] == 3
     assert first.right.camera.baseline == pytest.approx(0.5)
@@ -151,7 +151,7 @@ def test_cityscapes(tmp_path):
     file = tmp_path / "camera/val/bonn/bonn_000003_000012_camera.json"  # another image of the sequence
     file.write_text(json.dumps(camera))
     for path in (tmp_path, tmp_path / "leftImg8bit/val"):
-        folder = open_folder(path)
+        folder = open_recording(path)
         assert (folder.layout, folder.names) == ("cityscapes", ["bonn_000003_000019"])
     sample = folder[0]
     assert sample.left.camera.fy == 2265.3
@@ -168,9 +168,9 @@ def test_split_options_are_rejected_for_other_layouts(tmp_path):
     camera = f"width: {WIDTH}\nheight: {HEIGHT}\nfx: 40\nfy: 40\ncx: 19\ncy: 11\n"
     (tmp_path / "camera.yaml").write_text(camera)
     with pytest.raises(DepthRosError, match="raw KITTI only"):
-        open_folder(tmp_path, lidar_x=True)
+        open_recording(tmp_path, lidar_x=True)
 
 
 def test_kitti_raw_poses_are_rigid(tmp_path):
-    poses = [sample.T_world_camera for sample in open_folder(make_raw(tmp_path))]
+    poses = [sample.T_world_camera for sample in open_recording(make_raw(tmp_path))]
     assert all(np.allclose(T @ inverse(T), np.eye(4)) for T in poses)

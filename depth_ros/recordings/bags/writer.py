@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Folder, Sample
 from depth_ros.datatypes import Camera, Frame, Pose
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, inverse, quaternion_from_matrix
 from depth_ros.messages.fill import fill_camera_info, fill_depth, fill_header, fill_image, fill_odometry
+from depth_ros.recordings import Recording, Sample
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -32,7 +32,11 @@ _GROUND_TRUTH_INFO = "/ground_truth/depth/camera_info"
 
 
 def write_bag(
-    folder: Folder, path: str | Path, storage: str = "mcap", compressed: bool = False, progress: bool = False
+    folder: Recording,
+    path: str | Path,
+    storage: str = "mcap",
+    compressed: bool = False,
+    progress: bool = False,
 ) -> None:
     """Write a recording as a rosbag2 directory: images, camera_info, /tf_static and available ground truth.
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from depth_ros.config import settings_from
-from depth_ros.datasets import Sample
-from depth_ros.datasets.files import NS, Trajectory, read_depth, read_image, read_yaml, stamp_from_seconds
-from depth_ros.datasets.folder import CameraFile
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
+from depth_ros.recordings.files import NS, Trajectory, read_depth, read_image, read_yaml, stamp_from_seconds
+from depth_ros.recordings.layouts.folder import CameraFile
 
 REQUIRED = "associations.txt, camera.yaml and rgb/"
 _DEPTH_SCALE = 5000.0

@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Sample
-from depth_ros.datasets.files import Trajectory, frame_stamps, images_in, read_image, read_yaml
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
+from depth_ros.recordings import Sample
+from depth_ros.recordings.files import Trajectory, frame_stamps, images_in, read_image, read_yaml
 
 REQUIRED = "cam0.yaml, cam1.yaml, cam0/ and cam1/"
 

@@ -1,6 +1,6 @@
-"""Recorded folders as sequences of samples. One module reads each layout; all return a `Folder`.
+"""Recorded folders as sequences of samples. One module reads each layout; all return a `Recording`.
 
-`open_folder(path)` detects the layout.
+`open_recording(path)` detects the layout.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Sample:
         return 0.0 if self.right is None else self.left.camera.rectified().fx * self.right.camera.baseline
 
 
-class Folder(Protocol):
+class Recording(Protocol):
     """A recording. Samples are in time order and are read from disk on access."""
 
     layout: str
@@ -53,14 +53,22 @@ class Folder(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
-def open_folder(path: str | Path, images: Path | None = None, lidar_x: bool = False) -> Folder:
+def open_recording(path: str | Path, images: Path | None = None, lidar_x: bool = False) -> Recording:
     """Open the recording in a folder. Raises DepthRosError if no layout matches.
 
     images: a split file that lists the images of raw KITTI to use, such as the Eigen split. lidar_x: the depth of
     raw KITTI is the distance along the x axis of the lidar, as in published results on that split, instead of
     the depth along the optical axis of the camera.
     """
-    from depth_ros.datasets import cityscapes, euroc, folder, kitti_odometry, kitti_raw, middlebury, tum
+    from depth_ros.recordings.layouts import (
+        cityscapes,
+        euroc,
+        folder,
+        kitti_odometry,
+        kitti_raw,
+        middlebury,
+        tum,
+    )
 
     path = Path(path)
     if not path.is_dir():

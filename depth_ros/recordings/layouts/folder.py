@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from depth_ros.config import setting, settings_from
-from depth_ros.datasets import Sample
-from depth_ros.datasets.files import (
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
+from depth_ros.recordings.files import (
     frame_stamps,
     images_in,
     read_depth,
@@ -31,8 +33,6 @@ from depth_ros.datasets.files import (
     read_single_channel,
     read_yaml,
 )
-from depth_ros.datatypes import Camera, Frame
-from depth_ros.errors import DepthRosError
 
 REQUIRED = "camera.yaml and image/ or left/"
 _REQUIRED_KEYS = ("width", "height", "fx", "fy", "cx", "cy")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_ros.datasets import Sample
-from depth_ros.datasets.files import frame_stamps, read_image, read_single_channel
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
+from depth_ros.recordings.files import frame_stamps, read_image, read_single_channel
 
 REQUIRED = "leftImg8bit/SPLIT/CITY/ and camera/SPLIT/CITY/"
 RATE = 17.0  # Hz

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_ros.datasets import Sample
-from depth_ros.datasets.split import held_out, training
 from depth_ros.datatypes import Camera, Frame
+from depth_ros.recordings import Sample
+from depth_ros.recordings.split import held_out, training
 
 CAMERA = Camera.pinhole(4, 3, 5.0, 5.0, 1.5, 1.0)
 FRAME = Frame(1, "camera", np.zeros((3, 4, 3), np.uint8), CAMERA)

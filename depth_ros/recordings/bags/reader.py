@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from depth_ros.bags.recovery import recover
-from depth_ros.bags.writer import (
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.errors import DepthRosError
+from depth_ros.geometry import T_BODY_OPTICAL, pose_from
+from depth_ros.messages.decode import camera_from, depth_from, frame_from, stamp_ns
+from depth_ros.recordings import Sample
+from depth_ros.recordings.bags.recovery import recover
+from depth_ros.recordings.bags.writer import (
     CAMERA_INFO,
     COMPRESSED,
     GROUND_TRUTH_DEPTH,
@@ -19,11 +24,6 @@ from depth_ros.bags.writer import (
     IMAGE,
     ODOMETRY,
 )
-from depth_ros.datasets import Sample
-from depth_ros.datatypes import Camera, Frame
-from depth_ros.errors import DepthRosError
-from depth_ros.geometry import T_BODY_OPTICAL, pose_from
-from depth_ros.messages.decode import camera_from, depth_from, frame_from, stamp_ns
 
 if TYPE_CHECKING:
     from rosbags import rosbag1, rosbag2

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets.files import FIRST_STAMP, NS, images_in, read_rows
-from depth_ros.datasets.folder import CameraFile, Layout, Recording
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings.files import FIRST_STAMP, NS, images_in, read_rows
+from depth_ros.recordings.layouts.folder import CameraFile, Layout, Recording
 
 REQUIRED = "calib.txt and left/ or image_2/"
 _RATE = 10.0  # Hz

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.datasets import open_folder
-from depth_ros.datasets.files import stamp_from_name, stamp_from_seconds
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse, pose_from, quaternion_from_matrix
+from depth_ros.recordings import open_recording
+from depth_ros.recordings.files import stamp_from_name, stamp_from_seconds
 
 WIDTH, HEIGHT = 32, 20
 CAMERA = "width: 32\nheight: 20\nfx: 40.0\nfy: 41\ncx: 15.5\ncy: 9.25\n"
@@ -44,7 +44,7 @@ def make_stereo(path: Path, extra: str = "baseline: 0.5\nrate_hz: 8\n") -> list[
 
 def test_stereo_in_the_general_layout(tmp_path):
     images = make_stereo(tmp_path)
-    folder = open_folder(tmp_path)
+    folder = open_recording(tmp_path)
     assert (folder.layout, folder.rate, len(folder)) == ("folder", 8.0, 3)
     for index, sample in enumerate(folder):
         assert sample.name == f"{index:03d}"
@@ -74,7 +74,7 @@ def test_depth_units(tmp_path, name, scale, metres):
     write_image(tmp_path / "image/0.jpg")
     write_image(tmp_path / name / "0.png", np.full((HEIGHT, WIDTH), 2560, np.uint16))
     (tmp_path / "camera.yaml").write_text(CAMERA + scale)
-    sample = open_folder(tmp_path)[0]
+    sample = open_recording(tmp_path)[0]
     assert np.allclose(sample.depth, metres)
     assert sample.right is None
     assert sample.left.frame_id == "camera_optical_frame"
@@ -94,7 +94,7 @@ def test_kitti_odometry(tmp_path):
         write_image(tmp_path / side / "000000.jpg", np.full((HEIGHT, WIDTH), 90, np.uint8))
     rows = ["40 0 15 0 0 41 9 0 0 0 1 0", "P1: 40 0 15 -20 0 41 9 0 0 0 1 0"]
     (tmp_path / "calib.txt").write_text("\n".join(rows))
-    folder = open_folder(str(tmp_path))
+    folder = open_recording(str(tmp_path))
     assert folder.layout == "kitti_odometry"
     assert folder[0].right.camera.baseline == pytest.approx(0.5)
     assert folder[0].left.camera.fy == 41
@@ -114,7 +114,7 @@ def test_tum_poses_are_interpolated(tmp_path):
     quarter = "0 0 0.70710678 0.70710678"  # 90 degrees about z
     rows = ["# t p q", "100.0 0 0 0 0 0 0 1", f"100.1 2 0 0 {quarter}", f"100.5 9 0 0 {quarter}"]
     (tmp_path / "groundtruth.txt").write_text("\n".join(rows))
-    folder = open_folder(tmp_path)
+    folder = open_recording(tmp_path)
     assert folder.layout == "tum"
     assert [s.left.stamp for s in folder][-1] == 100_500_001_000
     assert np.allclose(folder[0].depth, 2.0)
@@ -155,7 +155,7 @@ def test_euroc_rectification_of_a_rotated_pair(tmp_path):
     q = " ".join(map(repr, map(float, quaternion_from_matrix(T_world_body[:3, :3]))))
     (tmp_path / "groundtruth.txt").write_text(f"1403715273.26214 1 2 3 {q}\n")
 
-    sample = open_folder(tmp_path)[0]
+    sample = open_recording(tmp_path)[0]
     assert sample.left.stamp == 1403715273262142976
     in_left = np.array([[0.3, -0.2, 3.0], [-0.5, 0.1, 4.0], [0.0, 0.4, 5.0]])
     body = in_left @ T_body[0][:3, :3].T + T_body[0][:3, 3]
@@ -178,12 +178,12 @@ def test_euroc_rectification_of_a_rotated_pair(tmp_path):
 
 def test_folders_without_a_known_layout_are_rejected(tmp_path):
     with pytest.raises(DepthRosError, match="no folder"):
-        open_folder(tmp_path / "nowhere")
+        open_recording(tmp_path / "nowhere")
     (tmp_path / "stuff").mkdir()
     with pytest.raises(
         DepthRosError, match=r"found stuff/; known layouts: tum .*euroc .*kitti_odometry .*folder"
     ):
-        open_folder(tmp_path)
+        open_recording(tmp_path)
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -198,7 +198,7 @@ def test_invalid_camera_file_is_rejected(tmp_path, text, message):
     make_stereo(tmp_path)
     (tmp_path / "camera.yaml").write_text(text)
     with pytest.raises(DepthRosError, match=message) as error:
-        open_folder(tmp_path)
+        open_recording(tmp_path)
     assert "camera.yaml" in str(error.value)
 
 
@@ -206,13 +206,13 @@ def test_incomplete_folders_are_rejected(tmp_path):
     make_stereo(tmp_path)
     (tmp_path / "right/002.png").unlink()
     with pytest.raises(DepthRosError, match=r"right lacks 002 \(1 of 3 missing\)"):
-        open_folder(tmp_path)
+        open_recording(tmp_path)
     (tmp_path / "left/002.png").unlink()
     with pytest.raises(DepthRosError, match=r"poses.txt has 3 poses for 2 images"):
-        open_folder(tmp_path)
+        open_recording(tmp_path)
     np.savetxt(tmp_path / "poses.txt", np.zeros((2, 7)))
     with pytest.raises(DepthRosError, match=r"poses.txt has 7 numbers per row"):
-        open_folder(tmp_path)
+        open_recording(tmp_path)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 0.998])
@@ -221,15 +221,15 @@ def test_truncated_image_is_named_in_the_error(tmp_path, suffix, fraction):
     (tmp_path / "camera.yaml").write_text(CAMERA)
     file = tmp_path / f"image/7.{suffix}"
     write_image(file)
-    assert open_folder(tmp_path)[0].name == "7"
+    assert open_recording(tmp_path)[0].name == "7"
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(DepthRosError, match=rf"7.{suffix} is damaged"):
-        open_folder(tmp_path)[0]
+        open_recording(tmp_path)[0]
 
 
 def test_image_of_another_size_is_rejected(tmp_path):
     (tmp_path / "camera.yaml").write_text(CAMERA)
     write_image(tmp_path / "image/7.png", np.zeros((10, 12, 3), np.uint8))
     with pytest.raises(DepthRosError, match=r"7\.png is 12x10, but its calibration is for 32x20"):
-        open_folder(tmp_path)[0]
+        open_recording(tmp_path)[0]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.datasets import open_folder
 from depth_ros.geometry import back_project, inverse, project, rectify
+from depth_ros.recordings import open_recording
 
 LAYOUTS = {
     "kitti2015_stereo": ("folder", 110), "kitti_stereo_clip": ("folder", 21),
@@ -20,7 +20,7 @@ LAYOUTS = {
 def recorded(data_root, name):
     if not (data_root / name).is_dir():
         pytest.skip(f"{data_root} has no {name}")
-    return open_folder(data_root / name)
+    return open_recording(data_root / name)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_ros.datasets import Sample
-from depth_ros.datasets.files import FIRST_STAMP, read_image, read_single_channel
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
+from depth_ros.recordings.files import FIRST_STAMP, read_image, read_single_channel
 
 REQUIRED = "scenes with view1.png and view5.png, or im2.png and im6.png"
 FULL_SIZE_FOCAL, BASELINE = 3740.0, 0.16

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_ros.datasets import Sample
-from depth_ros.datasets.files import NS, frame_stamps, images_in, read_image, read_rows
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
+from depth_ros.recordings import Sample
+from depth_ros.recordings.files import NS, frame_stamps, images_in, read_image, read_rows
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
 RATE = 10.0  # Hz

@@ -7,13 +7,13 @@ A folder without depth cannot be trained on: all of it is held out.
 
 from __future__ import annotations
 
-from depth_ros.datasets import Folder
+from depth_ros.recordings import Recording
 
 HELD_OUT_DIVISOR = 5
 """One sample in 5 is held out."""
 
 
-def held_out(folder: Folder) -> list[int]:
+def held_out(folder: Recording) -> list[int]:
     """Indices of the held-out samples, in order."""
     count = len(folder)
     first = folder[0] if count else None
@@ -26,13 +26,13 @@ def held_out(folder: Folder) -> list[int]:
     return list(range(count - count // HELD_OUT_DIVISOR, count))
 
 
-def training(folder: Folder) -> list[int]:
+def training(folder: Recording) -> list[int]:
     """Indices of the training samples: all that are not held out."""
     excluded = set(held_out(folder))
     return [index for index in range(len(folder)) if index not in excluded]
 
 
-def sample_names(folder: Folder) -> list[str]:
+def sample_names(folder: Recording) -> list[str]:
     """The names of all samples. No image is read if the folder lists its names."""
     listed = getattr(folder, "names", None)
     return list(listed) if listed else [folder[index].name for index in range(len(folder))]

@@ -13,14 +13,14 @@ import yaml
 from rosbags import rosbag1, rosbag2
 from rosbags.typesys import Stores, get_typestore
 
-from depth_ros.bags import BagReader, write_bag
-from depth_ros.bags.recovery import recover
-from depth_ros.bags.writer import default_message
-from depth_ros.datasets import Sample, open_folder
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, inverse, pose_from
 from depth_ros.messages.fill import fill_camera_info, fill_depth, fill_header, fill_image
+from depth_ros.recordings import Sample, open_recording
+from depth_ros.recordings.bags import BagReader, write_bag
+from depth_ros.recordings.bags.recovery import recover
+from depth_ros.recordings.bags.writer import default_message
 
 WIDTH, HEIGHT = 160, 90
 JAZZY, NOETIC = get_typestore(Stores.ROS2_JAZZY), get_typestore(Stores.ROS1_NOETIC)
@@ -139,7 +139,7 @@ def test_forward_motion_is_along_x(tmp_path):
 def test_recorded_data_round_trip(data_root, tmp_path, name):
     if not (data_root / name).is_dir():
         pytest.skip(f"{data_root} has no {name}")
-    folder = open_folder(data_root / name)
+    folder = open_recording(data_root / name)
 
     class FirstFrames:
         layout, rate = folder.layout, folder.rate
