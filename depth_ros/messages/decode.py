@@ -5,6 +5,8 @@ RGB images are not copied: the array is a view of the message's data.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 
@@ -13,24 +15,26 @@ from depth_ros.errors import DepthRosError
 from depth_ros.messages.protocols import CameraInfo, CompressedImage, DisparityImage, Header, Image
 
 _TO_RGB = {
-    "bgr": cv2.COLOR_BGR2RGB, "rgba": cv2.COLOR_RGBA2RGB, "bgra": cv2.COLOR_BGRA2RGB,
-    "mono": cv2.COLOR_GRAY2RGB, "uyvy": cv2.COLOR_YUV2RGB_UYVY, "yuyv": cv2.COLOR_YUV2RGB_YUYV,
-    "nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21,
-    # OpenCV names a Bayer pattern by its second row, ROS by its first.
-    "bayer_rggb": cv2.COLOR_BayerBG2RGB, "bayer_bggr": cv2.COLOR_BayerRG2RGB,
-    "bayer_gbrg": cv2.COLOR_BayerGR2RGB, "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+    "bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "mono8": cv2.COLOR_GRAY2RGB,
+    "nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21,  # cv_bridge has no planar encodings
 }  # fmt: skip
+_BY_CV_BRIDGE = ("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8", "yuv422", "yuv422_yuy2")
+_NOT_IN_CV_BRIDGE_1 = {
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,  # OpenCV names a Bayer pattern by its second row, ROS by its first
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY, "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
+}  # fmt: skip
+"""What cv-bridge 1.13, the version on PyPI, lacks; those of ROS distributions have it."""
 
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "uyvy": 2, "yuyv": 2}
+_OTHER_NAMES = {
+    "8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8", "16UC1": "mono16", "16UC3": "bgr16", "16UC4": "bgra16",
+    "uyvy": "yuv422", "yuyv": "yuv422_yuy2",  # since Iron; cv_bridge knows the older ones
+}  # fmt: skip
+_EIGHT_BIT = ("rgb8", *_TO_RGB, *_BY_CV_BRIDGE)
+_SIXTEEN_BIT = tuple(name[:-1] + "16" for name in _EIGHT_BIT if name.endswith("8"))
+_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "yuv422": 2, "yuv422_yuy2": 2}
 
-_LAYOUTS = {"uyvy": "uyvy", "yuv422": "uyvy", "yuyv": "yuyv", "yuv422_yuy2": "yuyv",
-            "nv12": "nv12", "nv21": "nv21", "nv24": "nv24",
-            "8UC1": "mono", "8UC3": "bgr", "8UC4": "bgra",
-            "16UC1": "mono", "16UC3": "bgr", "16UC4": "bgra"}  # fmt: skip
-_LAYOUTS |= {f"{name}{bits}": name for name in ("rgb", *_TO_RGB) if name not in _LAYOUTS for bits in (8, 16)}
-
-ENCODINGS = tuple(sorted(_LAYOUTS))
-"""Encodings that `decode_image` reads: those that cv_bridge converts to rgb8, and OpenCV's BGR types."""
+ENCODINGS = tuple(sorted((*_EIGHT_BIT, *_SIXTEEN_BIT, *_OTHER_NAMES)))
+"""Encodings that `decode_image` reads."""
 
 _DEPTH_TYPES: dict[str, np.dtype] = {"32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16)}
 _LABEL_TYPES: dict[str, np.dtype] = {
@@ -58,26 +62,51 @@ def decode_image(message: Image | CompressedImage) -> np.ndarray:
     """
     if isinstance(message, CompressedImage):
         return _decompress(message)
-    layout = _LAYOUTS.get(message.encoding)
-    if layout is None:
+    if message.encoding not in ENCODINGS:
         raise DepthRosError(
             f"image encoding '{message.encoding}' is not supported; supported are {', '.join(ENCODINGS)}: "
             "configure the camera driver for one of these"
         )
-    rows = {"nv12": 3, "nv21": 3, "nv24": 6}.get(layout, 2) * message.height // 2
-    dtype = np.dtype(np.uint16 if "16" in message.encoding else np.uint8)
-    pixels = _pixels(message, rows, _CHANNELS.get(layout, 1), dtype)
+    encoding = _OTHER_NAMES.get(message.encoding, message.encoding)
+    dtype = np.dtype(np.uint16 if encoding in _SIXTEEN_BIT else np.uint8)
+    encoding = encoding[:-2] + "8" if encoding in _SIXTEEN_BIT else encoding
+    rows = message.height * 3 // 2 if encoding.startswith("nv") else message.height
+    pixels = _pixels(message, rows, _CHANNELS.get(encoding, 1), dtype)
     if dtype.itemsize == 2:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)  # 65535 becomes 255
-    if layout == "rgb":
+    if encoding == "rgb8":
         return pixels
     try:
-        return _nv24_to_rgb(pixels) if layout == "nv24" else cv2.cvtColor(pixels, _TO_RGB[layout])
+        if encoding in _TO_RGB:
+            return cv2.cvtColor(pixels, _TO_RGB[encoding])
+        return _by_cv_bridge(pixels, encoding)
     except cv2.error as error:
         raise DepthRosError(
             f"image of {message.width}x{message.height} pixels cannot be converted from '{message.encoding}' to RGB: "
             f"{error.err}; check the image size in the camera driver"
         ) from error
+
+
+def _by_cv_bridge(pixels: np.ndarray, encoding: str) -> np.ndarray:
+    """RGB of Bayer or YUV pixels. Raises DepthRosError if cv_bridge is missing or cannot convert them."""
+    try:
+        from cv_bridge import CvBridge, CvBridgeError
+    except Exception as error:  # built for another NumPy, it raises AttributeError or SystemError
+        raise DepthRosError(
+            f"image encoding '{encoding}' requires cv_bridge, which cannot be imported ({error}): "
+            "sudo apt install ros-$ROS_DISTRO-cv-bridge; without a ROS distribution: pip install cv-bridge"
+        ) from error
+    height, width = pixels.shape[:2]
+    message = SimpleNamespace(
+        height=height, width=width, encoding=encoding, data=np.ascontiguousarray(pixels),
+        is_bigendian=0, step=pixels[0].nbytes,
+    )  # fmt: skip
+    try:
+        return CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except KeyError:  # of a table of cv-bridge 1.13
+        return cv2.cvtColor(message.data, _NOT_IN_CV_BRIDGE_1[encoding])
+    except CvBridgeError as error:
+        raise DepthRosError(f"cv_bridge cannot convert '{encoding}' to rgb8: {error}") from error
 
 
 def _pixels(message: Image, rows: int, channels: int, dtype: np.dtype) -> np.ndarray:
@@ -98,15 +127,6 @@ def _pixels(message: Image, rows: int, channels: int, dtype: np.dtype) -> np.nda
     pixels: np.ndarray = np.ndarray(shape, stored, np.frombuffer(data, np.uint8), strides=strides)
     pixels = pixels if channels > 1 else pixels[..., 0]
     return pixels if stored.isnative else pixels.astype(dtype)
-
-
-def _nv24_to_rgb(pixels: np.ndarray) -> np.ndarray:
-    """RGB of a Y plane and a plane of UV pairs of the same size (BT.601 limited range, as OpenCV converts NV12)."""
-    height, width = pixels.shape[0] // 3, pixels.shape[1]
-    y = 1.164 * (pixels[:height].astype(np.float32) - 16)
-    u, v = np.moveaxis(pixels[height:].reshape(height, width, 2).astype(np.float32) - 128, -1, 0)
-    rgb = np.stack([y + 1.596 * v, y - 0.813 * v - 0.391 * u, y + 2.018 * u], axis=-1)
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
 
 
 def _decompress(message: CompressedImage) -> np.ndarray:

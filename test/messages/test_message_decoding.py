@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -42,7 +43,7 @@ def encoded(rgb: np.ndarray, encoding: str) -> tuple[bytes, int]:
         index = np.array(["rgb".index(c) for c in colours]).reshape(2, 2)
         v, u = np.mgrid[0 : rgb.shape[0], 0 : rgb.shape[1]]
         return rgb[v, u, index[v % 2, u % 2]].tobytes(), 8
-    if name in ("uyvy", "yuyv", "nv12", "nv21", "nv24"):
+    if name in ("uyvy", "yuyv", "nv12", "nv21"):
         return encoded_yuv(rgb, name), 8
     order = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0], "rgba8": [0, 1, 2, 3], "bgra8": [2, 1, 0, 3]}
     if name == "mono8":
@@ -58,8 +59,6 @@ def encoded_yuv(rgb: np.ndarray, name: str) -> bytes:
     u = np.rint(128 - 0.148 * r - 0.291 * g + 0.439 * b).astype(np.uint8)
     v = np.rint(128 + 0.439 * r - 0.368 * g - 0.071 * b).astype(np.uint8)
     uv = np.stack([u, v], axis=-1)
-    if name == "nv24":
-        return y.tobytes() + uv.tobytes()
     if name.startswith("nv"):
         return y.tobytes() + np.ascontiguousarray(uv[::2, ::2, :: 1 if name == "nv12" else -1]).tobytes()
     chroma = uv[:, ::2].reshape(y.shape)
@@ -112,12 +111,61 @@ def test_rgb8_is_not_copied(rgb, padding):
         (0, 0, "rgb8", 0, 0, ["0x0"]),
         (0, 2, "mono8", 0, 0, ["0x2"]),
         (3, 2, "uyvy", 12, 6, ["3x2", "'uyvy'"]),
+        (4, 2, "nv24", 24, 4, ["'nv24'", "nv12"]),
     ],
 )
 def test_errors_name_what_is_wrong_with_an_image(width, height, encoding, size, step, parts):
     with pytest.raises(DepthRosError) as error:
         decode_image(image(width, height, encoding, bytes(size), step))
     assert all(part in str(error.value) for part in parts), error.value
+
+
+CONVERTED = ["bayer_rggb8", "bayer_grbg16", "yuv422", "yuyv"]
+"""Encodings that cv_bridge decodes."""
+
+
+@pytest.mark.parametrize("encoding", CONVERTED)
+@pytest.mark.parametrize("padding", [0, 6])
+def test_other_encodings_are_decoded_by_cv_bridge(rgb, encoding, padding, monkeypatch):
+    """cv_bridge gets the pixels without padding, which the version on PyPI would read as pixels."""
+    import cv_bridge
+
+    received = []
+
+    class Recorder:
+        def imgmsg_to_cv2(self, message, encoding):
+            received.append((message.encoding, message.step, bytes(message.data), encoding))
+            return rgb
+
+    monkeypatch.setattr(cv_bridge, "CvBridge", Recorder)
+    rows = np.frombuffer(encoded(rgb, encoding)[0], np.uint8).reshape(24, -1)
+    assert decode_image(image(32, 24, encoding, np.pad(rows, ((0, 0), (0, padding))).tobytes())) is rgb
+    name = {"bayer_grbg16": "bayer_grbg8", "yuyv": "yuv422_yuy2"}.get(encoding, encoding)
+    data = encoded(rgb, name)[0]
+    assert received == [(name, len(data) // 24, data, "rgb8")]
+
+
+@pytest.mark.parametrize("encoding", CONVERTED)
+def test_missing_cv_bridge_is_named_with_the_package_to_install(rgb, encoding, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    with pytest.raises(
+        DepthRosError, match=r"'\w+' requires cv_bridge.*ros-\$ROS_DISTRO-cv-bridge.*pip install"
+    ) as e:
+        decode_image(image(32, 24, encoding, encoded(rgb, encoding)[0]))
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8", "bgra8", "rgb16", "8UC3", "nv12"])
+def test_common_encodings_are_decoded_without_cv_bridge(rgb, encoding, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    data, tolerance = encoded(rgb, encoding)
+    got = decode_image(image(32, 24, encoding, data, step=None if encoding != "nv12" else 32))
+    want = (
+        rgb
+        if encoding != "mono8"
+        else cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    )
+    assert np.abs(got.astype(int) - want).max() <= max(tolerance, 1)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
