@@ -1,5 +1,6 @@
 # make demo [DATA=folder] [MODEL=stereo]   play a clip through the node over DDS and write a report
 # make test [ARGS=...]      run all tests, or pytest with the arguments ARGS
+# make docs                 build the documentation in build/docs; warnings are errors
 # make lint                 check style, spelling, types and import contracts
 # make setup                create the environment; run by all other targets, quick if nothing has changed
 # JAZZY=1 uses the Jazzy wheels, in .venv-jazzy. If a ROS distribution is sourced, that one is used.
@@ -11,7 +12,7 @@ SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c "import rclpy; print('distrib
 ROS := $(if $(JAZZY),jazzy,$(or $(SOURCED),kilted))
 READY := $(VENV)/.ready-$(ROS)
 
-.PHONY: setup demo test test-nodes test-others lint clean
+.PHONY: setup demo docs test test-nodes test-others lint clean
 
 setup: $(READY)
 	@:
@@ -22,6 +23,10 @@ $(READY): .ci/environment.py $(wildcard .ci/tf2_msgs/* .ci/tf2_msgs/msg/*) setup
 
 demo: setup
 	@$(BIN)/depth_ros demo $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
+
+docs: setup
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo build/docs/index.html
 
 # Two halves side by side, in separate processes: most tests with nodes wait, the others compute. Training has a process
 # of its own: after all compilers in one process, Python 3.11 crashed in it. A random domain isolates the tests from

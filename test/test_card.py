@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -114,10 +113,3 @@ def test_weights_of_another_architecture_are_rejected(copied_model):
     edit_card(copied_model, family="monodepth", settings={})
     with pytest.raises(DepthRosError, match="does not fit family 'monodepth'"):
         load_model(read_card(copied_model))
-
-
-def test_readme_contains_the_licence_note_of_monodepth():
-    from depth_ros.networks.monodepth import LICENCE_NOTE
-
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert LICENCE_NOTE in " ".join(readme.split())

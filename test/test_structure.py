@@ -193,9 +193,9 @@ def test_folders_of_tests_mirror_the_package_and_file_names_are_unique():
     assert len({path.name for path in tests}) == len(tests)
 
 
-def test_readme_and_contributing_name_existing_modules():
-    """Paths such as `depth_ros/training/recipes.py` in the documentation."""
-    for name in ("README.md", "CONTRIBUTING.md"):
-        text = (ROOT / name).read_text()
+def test_documentation_names_existing_modules():
+    """Paths such as `depth_ros/training/recipes.py`."""
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = file.read_text()
         paths = re.findall(r"\b(?:depth_ros|test|config|launch)/[\w/]+\.(?:py|yaml|xml|rviz)\b", text)
-        assert [path for path in paths if not (ROOT / path).exists()] == [], name
+        assert [path for path in paths if not (ROOT / path).exists()] == [], file.name

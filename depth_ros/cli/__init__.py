@@ -8,7 +8,7 @@ import sys
 
 from depth_ros.errors import DepthRosError
 
-EPILOG = "Every command has --help. Models, recipes and data: see README.md."
+EPILOG = "Every command has --help. Models, recipes and data: see docs/."
 
 
 def main(argv: list[str] | None = None) -> int:

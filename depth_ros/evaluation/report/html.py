@@ -59,6 +59,7 @@ svg text { font: 12px system-ui, sans-serif; fill: #6d6d68; }
   main { padding: 24px 16px 40px; } h1 { font-size: 22px; } .summary { font-size: 16px; }
   .tile { padding: 12px 0 12px 12px; } .value { font-size: 25px; } .name, .caption, .comparison { font-size: 12px; }
   .strip { grid-template-columns: repeat(2, 1fr); } .strip.wide, .strip.three { grid-template-columns: 1fr; }
+  table { font-size: 13px; } th, td { padding-right: 8px; } tbody th { white-space: normal; }
   td.text, th.text { display: none; } .legend { width: 100%; } svg text { font-size: 24px; }
 }
 @media print { main { max-width: none; padding: 0; } h2 { break-after: avoid; } table { break-inside: avoid; }
