@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from depth_ros.datatypes import Camera, Frame
+from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
-from depth_ros.messages.protocols import CameraInfo, CompressedImage, DisparityImage, Header, Image
+from depth_ros.messages.compressed import decompressed
+from depth_ros.messages.protocols import CompressedImage, DisparityImage, Header, Image
 
 _TO_RGB = {
     "bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "mono8": cv2.COLOR_GRAY2RGB,
@@ -36,16 +37,13 @@ _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "yuv422": 2, "yuv422_
 ENCODINGS = tuple(sorted((*_EIGHT_BIT, *_SIXTEEN_BIT, *_OTHER_NAMES)))
 """Encodings that `decode_image` reads."""
 
-_DEPTH_TYPES: dict[str, np.dtype] = {"32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16)}
+_DEPTH_TYPES: dict[str, np.dtype] = {
+    "32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16),
+}  # fmt: skip
 _LABEL_TYPES: dict[str, np.dtype] = {
     "mono8": np.dtype(np.uint8), "8UC1": np.dtype(np.uint8), "mono16": np.dtype(np.uint16),
     "16UC1": np.dtype(np.uint16), "32SC1": np.dtype(np.int32),
 }  # fmt: skip
-_COEFFICIENT_COUNTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
-_CALIBRATE = (
-    "calibrate the camera (ros2 run camera_calibration cameracalibrator) and load the result in its driver"
-)
-
 MAX_ASPECT_DIFFERENCE = 0.06
 """Relative difference of the aspect ratios of a label image and a depth image: networks round to multiples of 32 px."""
 
@@ -61,7 +59,7 @@ def decode_image(message: Image | CompressedImage) -> np.ndarray:
     Raises DepthRosError if the encoding is not supported or the data do not have the size that the message declares.
     """
     if isinstance(message, CompressedImage):
-        return _decompress(message)
+        message = decompressed(message)
     if message.encoding not in ENCODINGS:
         raise DepthRosError(
             f"image encoding '{message.encoding}' is not supported; supported are {', '.join(ENCODINGS)}: "
@@ -129,25 +127,8 @@ def _pixels(message: Image, rows: int, channels: int, dtype: np.dtype) -> np.nda
     return pixels if stored.isnative else pixels.astype(dtype)
 
 
-def _decompress(message: CompressedImage) -> np.ndarray:
-    if "compressedDepth" in message.format:
-        raise DepthRosError(
-            f"compressed image has format '{message.format}', which is a depth image; a colour image is required: "
-            "check the topic remappings"
-        )
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # camera_info does not take EXIF into account
-    data = np.frombuffer(message.data, np.uint8)
-    image = cv2.imdecode(data, flags) if data.size else None
-    if image is None:
-        raise DepthRosError(
-            f"compressed image of {data.size} bytes with format '{message.format}' cannot be decoded: it is damaged or "
-            "OpenCV does not support its format; use jpeg or png"
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
 def depth_from(message: Image) -> np.ndarray:
-    """(H, W) float32 m of a depth image, 32FC1 (m) or 16UC1 (mm); zero, negative and infinite values become NaN."""
+    """(H, W) float32 m of a depth image, 32FC1 (m), 16UC1 or mono16 (mm); zero, negative and infinite become NaN."""
     dtype = _DEPTH_TYPES.get(message.encoding)
     if dtype is None:
         raise DepthRosError(
@@ -190,82 +171,3 @@ def disparity_from(message: DisparityImage) -> np.ndarray:
     disparity = _pixels(message.image, message.image.height, 1, np.dtype(np.float32)).astype(np.float32)
     inside = (disparity >= message.min_disparity) & (disparity <= message.max_disparity)
     return np.where(inside, disparity, np.float32(np.nan))
-
-
-def camera_from(info: CameraInfo) -> Camera:
-    """Camera of the image as published: the region of interest of the full-resolution image, then binned.
-
-    Binning averages neighbouring pixels (sensor_msgs/CameraInfo), so the principal point shifts as in `Camera.resized`.
-    If P is all zero, as from some single cameras, P = [K | 0]; if R is all zero, there is no rotation.
-    Raises DepthRosError if the camera is not calibrated or the message is inconsistent.
-    """
-    if not info.width or not info.height:
-        raise DepthRosError(
-            f"camera_info is not calibrated (image size {info.width}x{info.height}): {_CALIBRATE}"
-        )
-    K, R = _matrix(info, "k", (3, 3)), _matrix(info, "r", (3, 3))
-    P, distortion = _matrix(info, "p", (3, 4)), _matrix(info, "d", (-1,))
-    if K[0, 0] <= 0 or K[1, 1] <= 0:
-        raise DepthRosError(
-            f"camera_info is not calibrated (K has fx {K[0, 0]:g} and fy {K[1, 1]:g}): {_CALIBRATE}"
-        )
-    if not P.any():
-        P = np.hstack([K, np.zeros((3, 1))])
-    if P[0, 0] <= 0 or P[1, 1] <= 0:
-        raise DepthRosError(
-            f"camera_info is not calibrated (P has fx {P[0, 0]:g} and fy {P[1, 1]:g}): {_CALIBRATE}"
-        )
-    model = info.distortion_model or "plumb_bob"
-    _check_distortion(model, distortion)
-    camera = Camera(info.width, info.height, K, P, R if R.any() else np.eye(3), tuple(distortion), model)
-    return _crop_and_bin(camera, info)
-
-
-def _matrix(info: CameraInfo, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Matrix of a camera_info; in ROS 1 its name is upper case. Raises DepthRosError if it is not finite."""
-    values = np.array(getattr(info, name if hasattr(info, name) else name.upper()), float)
-    if not np.all(np.isfinite(values)):
-        raise DepthRosError(f"camera_info has NaN or Inf in {name.upper()}: {_CALIBRATE}")
-    return values.reshape(shape)
-
-
-def _check_distortion(model: str, distortion: np.ndarray) -> None:
-    if not distortion.any():
-        return
-    if model not in _COEFFICIENT_COUNTS:
-        raise DepthRosError(
-            f"distortion_model '{model}' of camera_info is not supported; supported are "
-            f"{', '.join(_COEFFICIENT_COUNTS)}: recalibrate with one of these, or rectify the image first"
-        )
-    if len(distortion) not in _COEFFICIENT_COUNTS[model]:
-        allowed = " or ".join(map(str, _COEFFICIENT_COUNTS[model]))
-        raise DepthRosError(
-            f"camera_info has {len(distortion)} coefficients in D; '{model}' requires {allowed}: {_CALIBRATE}"
-        )
-
-
-def _crop_and_bin(camera: Camera, info: CameraInfo) -> Camera:
-    """`camera` after the region of interest (full-resolution px; all zero = whole image) and the binning of `info`."""
-    roi = info.roi
-    if roi.width or roi.height:
-        if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
-            raise DepthRosError(
-                f"roi of camera_info, {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}), exceeds the "
-                f"{camera.width}x{camera.height} image: roi is in pixels before binning; fix the camera driver"
-            )
-        width, height = roi.width or camera.width, roi.height or camera.height
-        camera = camera.cropped(roi.x_offset, roi.y_offset, width, height)
-    x, y = max(info.binning_x, 1), max(info.binning_y, 1)  # 0 means 1
-    return camera.resized(camera.width // x, camera.height // y) if (x, y) != (1, 1) else camera
-
-
-def frame_from(message: Image | CompressedImage, camera: Camera) -> Frame:
-    """Frame of an Image or CompressedImage taken by `camera`. Raises DepthRosError if the sizes differ."""
-    image = decode_image(message)
-    height, width = image.shape[:2]
-    if (width, height) != (camera.width, camera.height):
-        raise DepthRosError(
-            f"image is {width}x{height} but camera_info describes {camera.width}x{camera.height}: "
-            "use the camera_info of the same stream (a resized image needs a resized camera_info)"
-        )
-    return Frame(stamp_ns(message.header), message.header.frame_id, image, camera)

@@ -9,18 +9,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from rosbags_messages import TYPES, TYPES_ROS1, camera_info, header, image
+from rosbags_messages import image
 
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
-from depth_ros.messages.decode import (
-    ENCODINGS,
-    camera_from,
-    decode_image,
-    depth_from,
-    frame_from,
-    labels_from,
-)
+from depth_ros.messages.decode import ENCODINGS, decode_image, depth_from, labels_from
 from depth_ros.messages.fill import fill_image
 
 
@@ -168,87 +161,13 @@ def test_common_encodings_are_decoded_without_cv_bridge(rgb, encoding, monkeypat
     assert np.abs(got.astype(int) - want).max() <= max(tolerance, 1)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_compressed_images_are_decoded(rgb, kind):
-    data = cv2.imencode(f".{kind}", rgb[..., ::-1])[1].ravel()
-    message = TYPES["sensor_msgs/msg/CompressedImage"](header(), f"rgb8; {kind} compressed bgr8", data)
-    got = decode_image(message)
-    assert np.abs(got.astype(int) - rgb).max() <= (0 if kind == "png" else 12)
-
-
-@pytest.mark.parametrize(
-    "format, data, message_part",
-    [
-        ("jpeg", b"", "0 bytes"),
-        ("jpeg", b"no image", "damaged"),
-        ("16UC1; compressedDepth png", b"x", "depth image"),
-    ],
-)
-def test_errors_name_what_is_wrong_with_a_compressed_image(format, data, message_part):
-    message = TYPES["sensor_msgs/msg/CompressedImage"](header(), format, np.frombuffer(data, np.uint8))
-    with pytest.raises(DepthRosError, match=message_part):
-        decode_image(message)
-
-
-@pytest.mark.parametrize("types", [TYPES, TYPES_ROS1], ids=["ros2", "ros1"])
-def test_camera_info_of_ros_2_and_ros_1_is_decoded(types):
-    camera = camera_from(camera_info(types, d=[0.1, -0.2, 0.001, 0.002, 0.0]))
-    assert (camera.width, camera.height, camera.fx, camera.fy) == (640, 480, 500, 510)
-    assert camera.distortion == (0.1, -0.2, 0.001, 0.002, 0.0) and not camera.is_rectified
-
-
-def test_camera_info_without_p_and_r_is_rectified_with_the_intrinsics_k():
-    camera = camera_from(camera_info(p=[0.0] * 12, r=[0.0] * 9))
-    assert camera.is_rectified and np.array_equal(camera.P[:, :3], camera.K)
-
-
-def test_region_of_interest_and_binning_move_the_principal_point():
-    """A point of the full image has to project to where cropping and 2x4 averaging of the pixels put it."""
-    info = camera_info(roi=(100, 60, 400, 200), binning=(2, 4))
-    camera = camera_from(info)
-    assert (camera.width, camera.height) == (200, 50)
-    ray = np.array([0.1, -0.05, 1.0])
-    u, v, _ = np.reshape(info.k, (3, 3)) @ ray
-    binned = camera.K @ ray
-    # Full-resolution pixels 2i and 2i+1 have their common centre at 2i + 0.5.
-    assert binned[0] == pytest.approx((u - 100 - 0.5) / 2)
-    assert binned[1] == pytest.approx((v - 60 - 1.5) / 4)
-    assert camera.P[:, :3] == pytest.approx(camera.K)
-
-
-@pytest.mark.parametrize(
-    "change, parts",
-    [
-        ({"k": [0.0] * 9, "p": [0.0] * 12}, ["not calibrated", "cameracalibrator"]),
-        ({"k": [np.nan] * 9}, ["NaN or Inf in K", "cameracalibrator"]),
-        ({"p": [np.inf] + [0.0] * 11}, ["NaN or Inf in P"]),
-        ({"d": [0.1, np.nan, 0, 0, 0]}, ["NaN or Inf in D"]),
-        ({"r": [np.nan] * 9}, ["NaN or Inf in R"]),
-        ({"d": [0.1, 0.2, 0.3]}, ["3 coefficients in D", "4 or 5"]),
-        ({"d": [0.1] * 5, "model": "equidistant"}, ["5 coefficients in D", "'equidistant' requires 4"]),
-        ({"d": [0.1] * 5, "model": "magic"}, ["'magic'", "plumb_bob"]),
-        ({"p": [0.0] * 11 + [1.0]}, ["P has fx 0", "cameracalibrator"]),
-        ({"width": 0}, ["0x480", "cameracalibrator"]),
-        ({"roi": (600, 0, 100, 100)}, ["100x100 at (600, 0)", "640x480"]),
-    ],
-)
-def test_errors_name_what_is_wrong_with_a_camera_info(change, parts):
-    with pytest.raises(DepthRosError) as error:
-        camera_from(camera_info(**change))
-    assert all(part in str(error.value) for part in parts), error.value
-
-
-def test_frame_has_stamp_and_frame_id_of_the_image_and_requires_a_camera_of_its_size(rgb):
-    message = image(32, 24, "rgb8", rgb.tobytes())
-    frame = frame_from(message, Camera.pinhole(32, 24, 30, 30, 16, 12))
-    assert (frame.stamp, frame.frame_id) == (5_000_000_007, "optical") and np.array_equal(frame.image, rgb)
-    with pytest.raises(DepthRosError, match="32x24 but camera_info describes 64x48"):
-        frame_from(message, Camera.pinhole(64, 48, 30, 30, 16, 12))
-
-
 def test_depth_without_a_distance_becomes_nan():
     data = np.array([[0.0, -1.0, np.inf, 2.0]], "<f4")
     assert np.array_equal(np.isnan(depth_from(image(4, 1, "32FC1", data.tobytes()))), [[True] * 3 + [False]])
+    for encoding in ("16UC1", "mono16"):
+        millimetres = np.array([[0, 1500, 65535]], "<u2")
+        got = depth_from(image(3, 1, encoding, millimetres.tobytes()))
+        assert got[0].tolist() == pytest.approx([np.nan, 1.5, 65.535], nan_ok=True)
     with pytest.raises(DepthRosError, match="'rgb8' is not supported; supported are 32FC1, 16UC1"):
         depth_from(image(1, 1, "rgb8", bytes(3)))
 

@@ -12,7 +12,8 @@ from rosbags_messages import TYPES, camera_info, header, image
 
 from depth_ros.datatypes import Camera, Depth, Disparity, ObjectMotion, Planes, Pose
 from depth_ros.errors import DepthRosError
-from depth_ros.messages.decode import camera_from, decode_image, depth_from, disparity_from, stamp_ns
+from depth_ros.messages.calibration import camera_from
+from depth_ros.messages.decode import decode_image, depth_from, disparity_from, stamp_ns
 from depth_ros.messages.fill import (
     MOVING_POINT_FIELDS,
     PLANE_POINT_FIELDS,

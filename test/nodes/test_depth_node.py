@@ -10,7 +10,8 @@ from node_client import Client, camera, image_of, info_of, values_of
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
-from depth_ros.messages.decode import camera_from, depth_from
+from depth_ros.messages.calibration import camera_from
+from depth_ros.messages.decode import depth_from
 
 SMALL, LARGE = camera(64, 48), camera(96, 64)
 COLUMNS = 1 + 0.5 * np.arange(32, dtype=np.float32)

@@ -15,7 +15,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from stereo_client import BASELINE, StereoClient, cameras, scene
 from tf2_msgs.msg import TFMessage
 
-from depth_ros.messages.decode import camera_from, depth_from
+from depth_ros.messages.calibration import camera_from
+from depth_ros.messages.decode import depth_from
 from depth_ros.playback.play import node_process
 
 WARNING_LIMIT, SLACK = 2.0, 1.0

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from stereo_client import StereoClient, Views
 
-from depth_ros.messages.decode import camera_from, depth_from, stamp_ns
+from depth_ros.messages.calibration import camera_from
+from depth_ros.messages.decode import depth_from, stamp_ns
 from depth_ros.playback.play import node_process
 from depth_ros.recordings import Sample, open_recording
 

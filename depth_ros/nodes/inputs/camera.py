@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_ros.config import setting
-from depth_ros.datatypes import Camera, Depth, Frame
+from depth_ros.datatypes import Depth, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.messages.decode import camera_from, depth_from, frame_from, stamp_ns
+from depth_ros.messages.calibration import Calibration, calibration_from, names_rectified_images
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.frames import depth_frame_from, frame_from
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -29,8 +38,19 @@ except ImportError:  # Humble
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
 
-CAMERAS_KEPT = 64
-"""Cameras kept to match images that are decoded later: 2 s at 30 Hz."""
+CALIBRATIONS_KEPT = 64
+"""Calibrations kept to match images that are decoded later: 2 s at 30 Hz."""
+STALE_AFTER = 5.0
+"""Seconds without a camera_info, or three of its periods, after which it is stale. One that came once is latched."""
+OVERRIDABLE = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
+"""QoS policies that can be set with parameters: qos_overrides./camera_info.subscription.durability."""
+LATCHED_CHECK_PERIOD = 0.5
+"""Seconds between two searches for a publisher of latched camera_info."""
 SHARED_MEMORY_LIMIT = 500_000
 """Bytes; larger messages do not fit into Fast DDS's default shared-memory segment of 512 KiB and are mostly lost."""
 
@@ -58,7 +78,9 @@ class CameraSettings:
         choices=("raw", "compressed"),
     )
     rectified: bool = setting(
-        False, "The images are already rectified: P of camera_info describes them and D is ignored."
+        False,
+        "The images are already rectified: P of camera_info describes them and D is ignored. Not needed for topics "
+        "named so, such as image_rect.",
     )
 
 
@@ -82,14 +104,19 @@ class CameraInput(ManagedEntity):
         self.topic = node.resolve_topic_name(prefix + image_topic) + suffix
         self.info_topic = node.resolve_topic_name(prefix + "camera_info")
         self._image_type = CompressedImage if suffix else Image
+        self._is_rectified = settings.rectified or names_rectified_images(self.topic)
         self._subscriptions: list[Subscription] = []
         self._lock = threading.Lock()
+        self._calibrations: dict[int, Calibration] = {}  # by stamp, in order of arrival
+        self._calibration_problem = ""
         self._reset()
 
     def _reset(self) -> None:
         self.received = self.dropped = 0
-        self._cameras: dict[int, Camera] = {}  # by stamp, in order of arrival
-        self._camera_problem = ""
+        with self._lock:  # the newest is kept: a latched one comes only once
+            self._calibrations = dict(list(self._calibrations.items())[-1:])
+        self._info_times: list[float] = []  # of the last two
+        self._next_latched_check = 0.0
         self._last_stamp = 0
         self._last_sequence: tuple[bytes | None, int] = (b"", 0)
 
@@ -119,66 +146,84 @@ class CameraInput(ManagedEntity):
             message_type, topic, callback,
             QoSProfile(depth=queue_depth, reliability=ReliabilityPolicy.BEST_EFFORT),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible_qos),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
         )  # fmt: skip
+
+    def _subscribe_latched(self) -> None:
+        """Subscribe to a camera_info that was published once, before this node existed.
+
+        Not from the start: a driver that does not latch would log an incompatible durability.
+        """
+        now = time.monotonic()
+        if now < self._next_latched_check:
+            return
+        self._next_latched_check = now + LATCHED_CHECK_PERIOD
+        latched = QoSProfile(
+            depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+        )
+        publishers = self._node.get_publishers_info_by_topic(self.info_topic)
+        if any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
+            self._subscriptions.append(
+                self._node.create_subscription(CameraInfo, self.info_topic, self._receive_info, latched)
+            )
+            self._next_latched_check = math.inf
 
     @property
     def has_camera_info(self) -> bool:
         """Whether a camera_info has arrived, valid or not. Images are ignored before that."""
-        return bool(self._cameras or self._camera_problem)
+        return bool(self._calibrations or self._calibration_problem)
 
     def frame(self, message: ImageMessage) -> Frame:
         """Decode an image. Raises DepthRosError if the image or its camera_info is invalid."""
-        return frame_from(message, self.camera_of(message))
+        return frame_from(message, self._calibration_of(message), self._warn_about_image)
 
-    def depth(self, message: Image, image: np.ndarray | None = None) -> Depth:
-        """Decode a depth image. image: (H, W, 3) uint8 RGB of the same view; grey if None.
+    def depth(self, message: Image) -> Depth:
+        """Decode a depth image. Raises DepthRosError if it or its camera_info is invalid."""
+        return depth_frame_from(message, self._calibration_of(message), self._warn_about_image)
 
-        Raises DepthRosError if depth image and camera_info do not match.
-        """
-        pixels = depth_from(message)
-        camera = self.camera_of(message)
-        if (camera.width, camera.height) != pixels.shape[::-1]:
-            raise DepthRosError(
-                f"the depth image is {pixels.shape[1]}x{pixels.shape[0]} but its camera_info describes "
-                f"{camera.width}x{camera.height}: use the camera_info of the same stream"
-            )
-        if not camera.is_rectified:
-            raise DepthRosError(
-                "the camera_info of the depth image has distortion: rectify the depth image, or set the parameter "
-                "rectified if it is rectified already"
-            )
-        image = np.full((*pixels.shape, 3), 128, np.uint8) if image is None else image
-        header, baseline = message.header, abs(camera.baseline)
-        return Depth(stamp_ns(header), header.frame_id, pixels, camera, image, baseline=baseline)
+    def _warn_about_image(self, doubt: str) -> None:
+        self._warn(f"'{self.topic}': {doubt}")
 
-    def camera_of(self, message: ImageMessage) -> Camera:
-        """Camera of an image: that of the camera_info with the same stamp, otherwise the newest.
+    def _calibration_of(self, message: ImageMessage) -> Calibration:
+        """Calibration of an image: that of the camera_info with the same stamp, otherwise the newest.
 
         Raises DepthRosError if the newest camera_info is invalid.
         """
         with self._lock:
-            if not self._cameras:
-                raise DepthRosError(self._camera_problem or f"no camera_info on '{self.info_topic}'")
-            newest = next(reversed(self._cameras.values()))
-            return self._cameras.get(stamp_ns(message.header), newest)
+            if not self._calibrations:
+                raise DepthRosError(self._calibration_problem or f"no camera_info on '{self.info_topic}'")
+            newest = next(reversed(self._calibrations.values()))
+            return self._calibrations.get(stamp_ns(message.header), newest)
 
     def _receive_info(self, info: CameraInfo) -> None:
-        problem, camera = "", None
+        self._info_times = [*self._info_times[-1:], time.monotonic()]
+        problem, calibration = "", None
         try:
-            camera = camera_from(info)
+            calibration = calibration_from(info, self._is_rectified)
         except DepthRosError as error:
             problem = str(error)
-        stamp = stamp_ns(info.header)
         with self._lock:
-            self._camera_problem = problem
-            if camera is None:
-                self._cameras.clear()
+            self._calibration_problem = problem
+            if calibration is None:
+                self._calibrations.clear()
                 return
-            self._cameras.pop(stamp, None)
-            self._cameras[stamp] = camera.rectified() if self._settings.rectified else camera
-            if len(self._cameras) > CAMERAS_KEPT:
-                del self._cameras[next(iter(self._cameras))]
+            stamp = stamp_ns(info.header)
+            self._calibrations.pop(stamp, None)
+            self._calibrations[stamp] = calibration
+            if len(self._calibrations) > CALIBRATIONS_KEPT:
+                del self._calibrations[next(iter(self._calibrations))]
+        for doubt in calibration.doubts:
+            self._warn(f"'{self.info_topic}': {doubt}")
+
+    def _check_stale_info(self) -> None:
+        if len(self._info_times) < 2:
+            return  # latched
+        first, last = self._info_times
+        age = time.monotonic() - last
+        if age > max(STALE_AFTER, 3 * (last - first)):
+            self._warn(
+                f"no camera_info on '{self.info_topic}' for {age:.0f} s while images arrive: the last one is used"
+            )
 
     def _receive_counted(self, message: ImageMessage, info: dict[str, Any]) -> None:
         publisher = info.get("publisher_gid", {}).get("data")  # Jazzy and older do not report the publisher
@@ -198,8 +243,11 @@ class CameraInput(ManagedEntity):
         self._last_stamp = stamp
         if self.received == 1 and len(message.data) > SHARED_MEMORY_LIMIT and has_default_transports():
             self._warn(TRANSPORT_ADVICE)
-        if self.has_camera_info:  # otherwise `no_input_reason` reports it
+        if self.has_camera_info:
+            self._check_stale_info()
             self._on_image(message)
+        else:  # `no_input_reason` reports it
+            self._subscribe_latched()
 
     def no_input_reason(self) -> str:
         """Reason why no images arrive, as far as this node can see; for use after some time without any."""

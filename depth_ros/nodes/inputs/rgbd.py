@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import cv2
@@ -69,14 +70,14 @@ class RgbdInput(ManagedEntity):
 
     def depth(self, image: ImageMessage, depth: Image) -> Depth:
         """Decode both, the image resized to the depth image. Raises DepthRosError if they do not match."""
-        frame = self.image.frame(image)
-        if depth.header.frame_id != frame.frame_id:
+        frame, result = self.image.frame(image), self.depth_image.depth(depth)
+        if result.frame_id != frame.frame_id:
             raise DepthRosError(
-                f"the depth image is in frame '{depth.header.frame_id}' and the image in '{frame.frame_id}': use depth "
+                f"the depth image is in frame '{result.frame_id}' and the image in '{frame.frame_id}': use depth "
                 "registered to the image (register node of depth_image_proc, or align_depth of a RealSense driver)"
             )
         pixels, camera = rectify(frame.image, frame.camera)
-        return self.depth_image.depth(depth, resized(pixels, camera, self.depth_image.camera_of(depth)))
+        return replace(result, image=resized(pixels, camera, result.camera))
 
     def _on_image(self, message: ImageMessage) -> None:
         stamp = stamp_ns(message.header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, pose_from
-from depth_ros.messages.decode import camera_from, depth_from, frame_from, stamp_ns
+from depth_ros.messages.calibration import Calibration, calibration_from, names_rectified_images
+from depth_ros.messages.decode import depth_from, stamp_ns
+from depth_ros.messages.frames import frame_from
 from depth_ros.recordings import Sample
 from depth_ros.recordings.bags.recovery import recover
 from depth_ros.recordings.bags.writer import (
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from rosbags import rosbag1, rosbag2
 
 T = TypeVar("T")
+log = logging.getLogger("depth_ros.recordings")
 
 _MAX_PENDING_STAMPS = 8
 """Number of stamps that wait for ground truth and right image, which may be recorded a little later."""
@@ -60,6 +63,7 @@ class BagReader:
         self.path, self.image_topic, self.camera_info_topic = Path(path), image_topic, camera_info_topic
         self.topics: dict[str, str] = {}
         self.damage = ""
+        self._doubts: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._reader: rosbag1.Reader | rosbag2.Reader | None = None
         self._roles: dict[str, str] = {}
@@ -180,7 +184,7 @@ class BagReader:
         frames = 0
         for role, message in self._messages():
             if role.endswith("info"):
-                cameras[role] = camera_from(message)
+                cameras[role] = self._calibration(role, message)
                 continue
             pending.setdefault(stamp_ns(message.header), {})[role] = message
             for parts in self._pop_complete(pending):
@@ -203,13 +207,13 @@ class BagReader:
         file = next(file for file in files if file.suffix in _REPAIR_COMMANDS)
         return _REPAIR_COMMANDS[file.suffix].format(file)
 
-    def _first_cameras(self) -> dict[str, Camera]:
+    def _first_cameras(self) -> dict[str, Calibration]:
         """The first camera_info of each camera, for images recorded before it."""
-        cameras: dict[str, Camera] = {}
+        cameras: dict[str, Calibration] = {}
         required = {role for role in self._roles.values() if role.endswith("info")}
         for role, message in self._messages():
             if role in required:
-                cameras.setdefault(role, camera_from(message))
+                cameras.setdefault(role, self._calibration(role, message))
             if cameras.keys() == required:
                 break
         if "info" not in cameras:
@@ -229,18 +233,25 @@ class BagReader:
             if "image" in parts:
                 yield parts
 
-    def _sample(self, parts: dict[str, Any], cameras: dict[str, Camera]) -> Sample:
-        left = self._frame(parts["image"], cameras["info"])
+    def _calibration(self, role: str, info: Any) -> Calibration:
+        """image_rect and image_raw share one camera_info, whose K and distortion are those of image_raw."""
+        calibration = calibration_from(info, names_rectified_images(self.image_topic))
+        for doubt in calibration.doubts:
+            self._warn(f"camera_info: {doubt}")
+        return calibration
+
+    def _warn(self, doubt: str) -> None:
+        if doubt not in self._doubts:
+            log.warning("%s: %s", self.path, doubt)
+        self._doubts.add(doubt)
+
+    def _sample(self, parts: dict[str, Any], cameras: dict[str, Calibration]) -> Sample:
+        left = frame_from(parts["image"], cameras["info"], self._warn)
         is_pair = "right" in parts and "right_info" in cameras
         depth = depth_from(parts["depth"]) if "depth" in parts else None
         T = _pose_of(parts["odometry"]) @ T_BODY_OPTICAL if "odometry" in parts else None
-        right = self._frame(parts["right"], cameras["right_info"]) if is_pair else None
+        right = frame_from(parts["right"], cameras["right_info"], self._warn) if is_pair else None
         return Sample(f"{left.stamp:019d}", left, right, depth, T)
-
-    def _frame(self, image: Any, camera: Camera) -> Frame:
-        """Decode an image. image_rect and image_raw share one camera_info, whose K and distortion are of image_raw."""
-        rectified = "rect" in self.image_topic.removesuffix("/compressed").rsplit("/", 1)[-1]
-        return frame_from(image, camera.rectified() if rectified else camera)
 
 
 def _camera_topics(topics: list[str]) -> list[str]:

@@ -27,11 +27,23 @@ class InputHost:
         self.node.destroy_node()
         self.context.try_shutdown()
 
-    def spin_until(self, condition: Callable[[], object], timeout: float = 30.0) -> None:
-        """Run callbacks until the condition holds; fail after `timeout` seconds."""
+    def spin_until(
+        self,
+        condition: Callable[[], object],
+        timeout: float = 30.0,
+        action: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Run callbacks until the condition holds, with `action` before each; fail after `timeout` seconds."""
         end = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < end, "condition not met"
+            action()
+            self.executor.spin_once(0.02)
+
+    def spin(self, seconds: float) -> None:
+        """Run callbacks for some time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             self.executor.spin_once(0.02)
 
     def connect(self, publisher) -> None:
