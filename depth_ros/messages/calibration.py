@@ -162,7 +162,7 @@ def _distortion(name: str, D: np.ndarray) -> tuple[str, tuple[float, ...]]:
     key = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     model = _MODEL_NAMES.get(key, key)
     if not D.any():
-        return model if model in _COEFFICIENT_COUNTS else "plumb_bob", tuple(D)
+        return model if model in _COEFFICIENT_COUNTS else "plumb_bob", tuple(D.tolist())
     if model not in _COEFFICIENT_COUNTS:
         raise DepthRosError(
             f"distortion_model '{name}' of camera_info is not supported; supported are "
@@ -176,7 +176,7 @@ def _distortion(name: str, D: np.ndarray) -> tuple[str, tuple[float, ...]]:
             f"camera_info has {len(D)} coefficients in D; '{name or model}' requires "
             f"{' or '.join(map(str, counts))}: {_CALIBRATE}"
         )
-    return model, tuple(D[:count])
+    return model, tuple(D[:count].tolist())
 
 
 def _cropped_and_binned(camera: Camera, info: CameraInfo) -> Camera:

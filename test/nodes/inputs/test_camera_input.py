@@ -41,10 +41,10 @@ class CameraDriver:
         fill_camera_info(info, calibrated)
         self.infos.publish(info)
 
-    def publish_image(self, stamp: int, width: int, height: int) -> None:
+    def publish_image(self, stamp: int, width: int, height: int, value: int = 90) -> None:
         image = Image()
         fill_header(image.header, stamp, "optical")
-        fill_image(image, np.zeros((height, width, 3), np.uint8), "rgb8")
+        fill_image(image, np.full((height, width, 3), value, np.uint8), "rgb8")
         self.images.publish(image)
 
 
@@ -164,10 +164,13 @@ def test_doubts_name_the_topic_they_are_about(host):
     driver = CameraDriver(host)
     part.on_activate(STATE)
     driver.connect()
-    driver.publish_info(1, 64, 48, fx=3.6)
+    driver.publish_info(1, 64, 48, fx=1.0)
     host.spin_until(lambda: part.has_camera_info)
     driver.publish_image(1, 64, 48)
     host.spin_until(lambda: received)
     part.frame(received[0])
-    assert host.warnings[0].startswith("'/camera_info': the focal length 3.6 px of P")
-    assert "'/image': the image is black: every pixel is 0; check the camera" in host.warnings
+    assert host.warnings[0].startswith("'/camera_info': the focal length 1 px of P")
+    driver.publish_image(2, 64, 48, value=0)
+    host.spin_until(lambda: len(received) == 2)
+    part.frame(received[1])
+    assert host.warnings[-1] == "'/image': the image is black: every pixel is 0; check the camera"
