@@ -80,6 +80,7 @@ def test_invalid_input_is_rejected_with_a_reason(node: Client, image, info, word
     if isinstance(info, str):
         kind, info = info, info_of(SMALL)
         info.k[:] = {"zeros": 0.0, "nan": np.nan}.get(kind, info.k)
+        info.p[:] = 0.0 if kind == "zeros" else info.p
         info.d = [0.1, 0.2] if kind == "d" else info.d
     node.subscribe("depth/image_rect")
     before = len(node.estimated_stamps)
