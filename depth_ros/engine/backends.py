@@ -11,7 +11,7 @@ from depth_ros.errors import DepthRosError
 if TYPE_CHECKING:
     from depth_ros.engine.engine import EngineSettings
 
-BACKENDS = ("torch_tensorrt", "openvino", "inductor", "eager")
+BACKENDS = ("torch_tensorrt", "tensorrt_rtx", "openvino", "inductor", "eager")
 """In order of preference; `auto` takes the first that is installed and passes the check."""
 
 

@@ -1,8 +1,8 @@
 """Check that models compile completely, without running them: `depth_ros compile --check-only`.
 
 A strict export traces the Python code and fails at the first graph break. Every compiler has to accept the exported
-program as a whole: each backend of this machine builds and loads an engine in a temporary folder, and TensorRT-RTX
-builds one where there is no GPU. Accuracy and speed are not checked: that takes the machine that runs the engine.
+program as a whole: each backend of this machine builds and loads an engine in a temporary folder. Without a GPU,
+TensorRT-RTX builds one for another machine. Accuracy and speed are not checked: that takes the machine that runs it.
 The command is a process that serves no node, so it compiles in place.
 """
 
@@ -20,14 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from depth_ros.card import cards, find_card, load_model
-from depth_ros.engine import tensorrt_rtx
+from depth_ros.engine import tensorrt_rtx_backend
 from depth_ros.engine.backends import BACKENDS, backend, pick_device
 from depth_ros.engine.builder import first_line
 from depth_ros.engine.check import check_inputs, task_inputs
 from depth_ros.engine.precision import lowered
 from depth_ros.networks import families, family, model_class
 
-COMPILERS = (*(name for name in BACKENDS if name != "eager"), "tensorrt_rtx")
+COMPILERS = tuple(name for name in BACKENDS if name != "eager")
+CAPABILITY = "8.9"
+"""Compute capability (Ada) that TensorRT-RTX builds for where there is no GPU."""
 SMALLEST = (192, 128)
 """px; width and height at which a network with random weights is compiled, rounded up to a size that it takes."""
 
@@ -76,16 +78,15 @@ def cases(name: str = "") -> Iterator[CompileCase]:
 def check(case: CompileCase, requested: str = "auto") -> Iterator[CompileResult]:
     """The result of the export, then of every compiler, or of the `requested` one, in its preferred precision."""
     try:
-        program = exported(case.model, case.inputs)
+        exported(case.model, case.inputs)
     except Exception as error:  # tracers raise anything
         yield CompileResult("torch.export", False, first_line(error))
         return
     yield CompileResult("torch.export", True)
     device = pick_device("auto")
     for name in COMPILERS if requested == "auto" else (requested,):
-        build: Callable[[], object]
-        if name == "tensorrt_rtx":
-            missing, build = tensorrt_rtx.unavailable(), partial(tensorrt_rtx.build, program)
+        if name == "tensorrt_rtx" and device == "cpu":
+            missing, build = tensorrt_rtx_backend.not_installed(), partial(_build_for_rtx, case)
         else:
             missing, build = backend(name).unavailable(device), partial(_build, name, case, device)
         yield _result(name, missing, build)
@@ -119,3 +120,10 @@ def _build(name: str, case: CompileCase, device: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         module.build(model, inputs, Path(folder))
         module.load(Path(folder), device)
+
+
+def _build_for_rtx(case: CompileCase) -> None:
+    precision = tensorrt_rtx_backend.precisions("cuda")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        model = lowered(case.model, precision, case.inputs)
+        tensorrt_rtx_backend.build(model, case.inputs, Path(folder), CAPABILITY)

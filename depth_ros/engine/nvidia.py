@@ -29,17 +29,27 @@ def torch_tensorrt_version() -> str:
 def tensorrt_version() -> str:
     """The version of the TensorRT library: of the package that contains it, else of the module `tensorrt`.
 
-    The packages are named after the major version of CUDA; that of torch's comes first.
+    The packages are named after the major version of CUDA.
     """
-    import torch
-
-    majors = sorted(("13", "12"), key=lambda major: major != str(torch.version.cuda).split(".")[0])
-    packages = [f"tensorrt_cu{major}{part}" for part in ("_libs", "") for major in majors]
+    packages = [f"tensorrt_cu{major}{part}" for part in ("_libs", "") for major in _cuda_majors()]
     found = installed_version(*packages, "tensorrt")
     if found == MISSING:  # Debian packages of JetPack may lack metadata
         with contextlib.suppress(Exception):  # a library that does not load raises anything
             return str(importlib.import_module("tensorrt").__version__)
     return found
+
+
+def tensorrt_rtx_package(part: str) -> str:
+    """The installed distribution of TensorRT-RTX, or the one that fits torch. part: `bindings` or `libs`."""
+    packages = [f"tensorrt-rtx-cu{major}-{part}" for major in _cuda_majors()]
+    return next((each for each in packages if installed_version(each) != MISSING), packages[0])
+
+
+def _cuda_majors() -> list[str]:
+    """Major versions of CUDA in names of packages, that of torch first."""
+    import torch
+
+    return sorted(("13", "12"), key=lambda major: major != str(torch.version.cuda).split(".")[0])
 
 
 def driver_version() -> str:
@@ -51,16 +61,25 @@ def driver_version() -> str:
     return MISSING
 
 
-def versions() -> dict[str, str]:
-    """The versions that decide an engine of Torch-TensorRT."""
+def versions(backend: str) -> dict[str, str]:
+    """The versions that decide an engine of a backend; none for backends without TensorRT."""
     import torch
 
-    return {
-        "torch_tensorrt": torch_tensorrt_version(),
-        "tensorrt": tensorrt_version(),
-        "cuda": str(torch.version.cuda),
-        "driver": driver_version(),
-    }
+    if backend == "torch_tensorrt":
+        found = {"torch_tensorrt": torch_tensorrt_version(), "tensorrt": tensorrt_version()}
+    elif backend == "tensorrt_rtx":
+        packages = (tensorrt_rtx_package("bindings"), tensorrt_rtx_package("libs"), "onnx", "onnxscript")
+        found = {package: installed_version(package) for package in packages}
+    else:
+        return {}
+    return {**found, "cuda": str(torch.version.cuda), "driver": driver_version()}
+
+
+def compute_capability() -> str:
+    """The compute capability of the current GPU, e.g. "8.9"; empty if torch finds none."""
+    import torch
+
+    return ".".join(map(str, torch.cuda.get_device_capability())) if torch.cuda.is_available() else ""
 
 
 def gpu_name() -> str:

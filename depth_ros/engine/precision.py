@@ -1,4 +1,4 @@
-"""Conversion of a model to another precision."""
+"""Conversion of a model and its inputs to another precision."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def lowered(model: nn.Module, precision: str, inputs: tuple[Tensor, ...]) -> nn.
         if getattr(part, "keep_float32", False):
             part.float()
     return model
+
+
+def without_uint8(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inputs, on their device, with uint8 tensors converted to float32, which holds their values exactly."""
+    return tuple(tensor.float() if tensor.dtype == torch.uint8 else tensor for tensor in inputs)

@@ -33,7 +33,7 @@ PACKAGES = {
     "openvino": ("openvino",),
     "hugging_face": ("transformers",),
 }
-"""Distributions whose versions decide the result, by backend or family; for torch_tensorrt see `nvidia.versions`."""
+"""Distributions whose versions decide the result, by backend or family; for TensorRT see `nvidia.versions`."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class EngineRequest:
         packages = (*PACKAGES.get(self.backend, ()), *PACKAGES.get(self.card.family, ()))
         versions = {"torch": torch.__version__, "depth_ros": depth_ros.__version__}
         versions |= {name: nvidia.installed_version(name) for name in packages}
-        if self.backend == "torch_tensorrt":
-            versions |= nvidia.versions()
+        versions |= nvidia.versions(self.backend)
         return {
             "model": self.card.name,
             "task": self.card.task,

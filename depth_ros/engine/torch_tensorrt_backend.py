@@ -28,6 +28,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from depth_ros.engine import nvidia, store
+from depth_ros.engine.precision import without_uint8
 from depth_ros.errors import DepthRosError
 
 FILE = "engine.ep"
@@ -80,11 +81,6 @@ def load(folder: Path, device: str) -> Callable:
         return module(*without_uint8(inputs))
 
     return run
-
-
-def without_uint8(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The inputs, on their device, with uint8 tensors converted to float32."""
-    return tuple(tensor.float() if tensor.dtype == torch.uint8 else tensor for tensor in inputs)
 
 
 def options(device: str, timing_cache_file: Path) -> dict[str, Any]:
