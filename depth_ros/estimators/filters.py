@@ -81,3 +81,16 @@ def filtered(disparity: Disparity, settings: FilterSettings) -> Disparity:
 def within_range(depth: np.ndarray, max_depth: float) -> np.ndarray:
     """Depth (H, W) m with NaN where it exceeds `max_depth`."""
     return np.where(depth <= max_depth, depth, np.float32(np.nan))
+
+
+def no_depth_reason(depth: np.ndarray, max_depth: float) -> str:
+    """Why no pixel of a depth image is left. depth: (H, W) m, before the filters."""
+    valid = depth[np.isfinite(depth)]
+    if not valid.size:
+        return "no pixel has a valid depth: is the camera covered, or do left and right image not match?"
+    if valid.min() > max_depth:
+        return (
+            f"all depth is beyond max_depth ({max_depth:g} m), the median at {np.median(valid):.4g} m: check focal "
+            "length and baseline in camera_info, or raise max_depth"
+        )
+    return "the filters remove every pixel: lower min_confidence, or raise flying_pixels or max_depth"

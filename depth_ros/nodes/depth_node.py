@@ -18,6 +18,7 @@ from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.filters import RangeSettings, within_range
 from depth_ros.nodes import life_cycle
+from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
 from depth_ros.nodes.downstream import Downstream, forward_to, is_needed
 from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
@@ -97,6 +98,7 @@ class DepthNode(LifecycleNode):
         self.parameters.warn_about_unknown(self.diagnostics.warn)
         self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
         self._output = DepthOutput(self._outputs)
+        self._depth_check = DepthCheck(self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
@@ -133,6 +135,7 @@ class DepthNode(LifecycleNode):
     def _publish(self, depth: Depth, timing: Timing) -> None:
         max_depth = self.parameters.read(RangeSettings).max_depth
         in_range = replace(depth, depth=within_range(depth.depth, max_depth))
+        self._depth_check.check(depth.depth, in_range.depth, max_depth)
         self._output.publish(in_range, self.parameters.read(DepthOutputSettings))
         self.diagnostics.published(depth.stamp, timing)
 

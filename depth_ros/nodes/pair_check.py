@@ -9,7 +9,7 @@ import numpy as np
 from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
 
-from depth_ros.datatypes import StereoFrame
+from depth_ros.datatypes import Frame, StereoFrame
 from depth_ros.estimators.stereo.rectification import pair_problem
 from depth_ros.nodes.inputs.static_transforms import StaticTransforms
 
@@ -39,11 +39,14 @@ class PairCheck(ManagedEntity):
         """Whether the next pair is to be checked."""
         return time.monotonic() - self._last_check > CHECK_PERIOD
 
-    def check(self, pair: StereoFrame) -> None:
-        """Check one pair."""
+    def check(self, pair: StereoFrame, originals: tuple[Frame, Frame]) -> None:
+        """Check one pair. originals: before rectification."""
         self._last_check = time.monotonic()
         self.baseline = pair.baseline
-        problem = pair_problem(pair.left.image, pair.right.image) or self._transform_problem(pair)
+        are_rectified = all(frame.camera.is_rectified for frame in originals)
+        unrectified = None if are_rectified else (originals[0].image, originals[1].image)
+        problem = pair_problem(pair.left.image, pair.right.image, unrectified)
+        problem = problem or self._transform_problem(pair)
         if problem:
             self._warn(problem)
 

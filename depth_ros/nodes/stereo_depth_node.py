@@ -18,8 +18,9 @@ from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.estimators.filters import FilterSettings, RangeSettings, filtered, within_range
 from depth_ros.estimators.stereo.estimator import StereoSettings
-from depth_ros.estimators.stereo.pair import rectified_pair
+from depth_ros.estimators.stereo.pair import baseline_doubt, rectified_pair
 from depth_ros.nodes import life_cycle
+from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
 from depth_ros.nodes.downstream import Downstream, forward_to, is_needed
 from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
@@ -131,6 +132,7 @@ class StereoDepthNode(LifecycleNode):
         self._depth_output = DepthOutput(self._outputs)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         self._pair_check = PairCheck(self, self.diagnostics.warn)
+        self._depth_check = DepthCheck(self.diagnostics.warn)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
     def _configure(self) -> list[ManagedEntity]:
@@ -160,9 +162,12 @@ class StereoDepthNode(LifecycleNode):
 
     def _estimate(self, left: ImageMessage, right: ImageMessage) -> Result | None:
         assert self._estimator
-        pair = rectified_pair(*self._input.frames(left, right))
+        frames = self._input.frames(left, right)
+        pair = rectified_pair(*frames)
+        if doubt := baseline_doubt(pair.baseline):
+            self.diagnostics.warn(doubt)
         if self.parameters.read(StereoDepthNodeSettings).check_pairs and self._pair_check.is_due:
-            self._pair_check.check(pair)
+            self._pair_check.check(pair, frames)
         if not self._is_needed():
             return None
         disparity = self._estimator.estimate(pair)
@@ -174,6 +179,7 @@ class StereoDepthNode(LifecycleNode):
             kept = filtered(disparity, self.parameters.read(FilterSettings))
             in_range = within_range(depth.depth, self.parameters.read(RangeSettings).max_depth)
             valid = np.where(np.isfinite(kept.disparity), in_range, np.float32(np.nan))
+            self._depth_check.check(depth.depth, valid, self.parameters.read(RangeSettings).max_depth)
             self._disparity_output.publish(disparity, kept)
             self._depth_output.publish(replace(depth, depth=valid), self.parameters.read(DepthOutputSettings))
         self.diagnostics.published(disparity.stamp, timing)

@@ -35,6 +35,10 @@ class ReplayKind(Protocol):
         """(H, W) m."""
         ...
 
+    def doubts_about(self, sample: Sample) -> list[str]:
+        """What looks wrong about the input, as the nodes warn of it."""
+        ...
+
 
 class MonoReplay:
     """One camera; results are depth images."""
@@ -53,6 +57,9 @@ class MonoReplay:
     def depth_of(self, result: Result) -> np.ndarray:
         assert isinstance(result, Depth)
         return result.depth
+
+    def doubts_about(self, sample: Sample) -> list[str]:
+        return []
 
 
 class StereoReplay:
@@ -80,6 +87,19 @@ class StereoReplay:
     def depth_of(self, result: Result) -> np.ndarray:
         assert isinstance(result, Disparity)
         return result.depth().depth
+
+    def doubts_about(self, sample: Sample) -> list[str]:
+        from depth_ros.estimators.stereo.pair import baseline_doubt
+        from depth_ros.estimators.stereo.rectification import pair_problem
+
+        left, right = self.views_of(sample)
+        pair = self.input_of(sample)
+        are_rectified = left.camera.is_rectified and right.camera.is_rectified
+        originals = None if are_rectified else (left.image, right.image)
+        problems = (
+            baseline_doubt(pair.baseline), pair_problem(pair.left.image, pair.right.image, originals)
+        )  # fmt: skip
+        return [problem for problem in problems if problem]
 
 
 MONO, STEREO = MonoReplay(), StereoReplay()

@@ -6,11 +6,14 @@ Frames and estimator are the same both ways, and so are the results.
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from depth_ros.card import Card
 from depth_ros.engine import EngineStatus
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from depth_ros.datatypes import Frame
     from depth_ros.evaluation.metrics.depth import DepthMetrics
     from depth_ros.playback.play import Played
+
+log = logging.getLogger("depth_ros.playback")
 
 TimedResult = tuple[Sample, Result, float]
 """A sample with its ground truth, its result, and the latency of the result, ms."""
@@ -150,12 +155,17 @@ def _collect(
     latencies: list[float] = []
     stamps: list[int] = []
     metrics: DepthMetrics | None = None
+    without_depth = 0
     begin = time.perf_counter()
     for sample, result, latency in tqdm(
         results, total=len(frames), unit="frame", disable=not options.progress
     ):
+        if not stamps:
+            for doubt in kind.doubts_about(sample):
+                log.warning("%s: %s", frames.bag.path, doubt)
         latencies.append(latency)
         stamps.append(sample.left.stamp)
+        without_depth += not np.isfinite(kind.depth_of(result)).any()
         if folder:
             folder.write(sample.name, result)
         if sample.depth is not None:
@@ -163,6 +173,10 @@ def _collect(
             metrics.add(kind.depth_of(result), sample.depth, sample.fx_baseline)
     if not latencies:
         raise DepthRosError(frames.damage or f"{frames.bag.path} has no image on {frames.bag.image_topic}")
+    if without_depth:
+        log.warning(
+            "%s: %d of %d depth images have no valid pixel", frames.bag.path, without_depth, len(stamps)
+        )
     return Replay(
         len(latencies),
         time.perf_counter() - begin,

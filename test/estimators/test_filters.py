@@ -12,6 +12,7 @@ from depth_ros.estimators.filters import (
     confidence_image,
     filtered,
     flying_pixel_mask,
+    no_depth_reason,
     within_range,
 )
 
@@ -65,3 +66,15 @@ def test_confidence_is_zero_where_the_disparity_is_invalid():
 def test_depth_beyond_the_range_becomes_nan():
     found = within_range(np.array([1.0, 5.0, np.nan, 9.0], np.float32), 5.0)
     assert found[:2].tolist() == [1.0, 5.0] and np.isnan(found[2:]).all()
+
+
+@pytest.mark.parametrize(
+    "depth, reason",
+    [
+        ([np.nan, np.nan], "no pixel has a valid depth"),
+        ([np.nan, 2100.0], "all depth is beyond max_depth (80 m), the median at 2100 m"),
+        ([3.0, 2100.0], "the filters remove every pixel"),
+    ],
+)
+def test_reason_why_no_pixel_is_left(depth, reason):
+    assert no_depth_reason(np.array([depth], np.float32), 80.0).startswith(reason)

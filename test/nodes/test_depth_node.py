@@ -51,6 +51,17 @@ def test_encoding_and_max_depth_change_at_run_time(node: Client):
     assert values[1].tolist() == [round(1000 * c) if c <= 8 else 0 for c in COLUMNS]
 
 
+def test_successive_images_without_a_valid_pixel_are_warned_about_with_the_reason(node: Client):
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    assert node.set_parameters(max_depth=0.5)[0].successful
+    status = node.wait_for_warning(
+        "all depth is beyond max_depth (0.5 m), the median at 8.75 m",
+        lambda: node.publish(image_of(SMALL), info_of(SMALL)),
+    )
+    assert int(values_of(status)["rejected frames"]) == 0 and node.received["depth/image_rect"]
+    assert node.set_parameters(max_depth=1000.0)[0].successful
+
+
 def test_image_size_may_change(node: Client):
     node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
     depth, info = node.results_of(image_of(LARGE), info_of(LARGE), "depth/image_rect", "depth/camera_info")

@@ -118,6 +118,19 @@ def without_baseline(pair):
     return {**pair, "right": (image, replace(camera, P=pair["left"][1].P))}
 
 
+def with_baseline_in_millimetres(pair):
+    image, camera = pair["right"]
+    P = camera.P.copy()
+    P[0, 3] *= 1000
+    return {**pair, "right": (image, replace(camera, P=P))}
+
+
+def with_calibration_of_the_raw_images(pair):
+    """Rectified images beside a camera_info with the rotation of the raw ones."""
+    image, camera = pair["right"]
+    return {**pair, "right": (image, replace(camera, R=cv2.Rodrigues(np.array([0.0, 0.0, 0.08]))[0]))}
+
+
 def without_right_image(pair):
     return {"left": pair["left"]}
 
@@ -127,7 +140,9 @@ FAULTS = {
     "swapped images": (with_swapped_images, "left and right are swapped: the median disparity is -12 px"),
     "different sizes": (with_smaller_image, "the left image is 320x192 and the right image 160x96"),
     "not rectified": (with_rotated_image, "the images are not rectified: the rows of"),
-    "no baseline": (without_baseline, "P[3] of the right camera_info is 0"),
+    "no baseline": (without_baseline, "P[3] of the left and right camera_info is 0 and 0, so the baseline"),
+    "millimetres": (with_baseline_in_millimetres, "the baseline is 100 m by P[3]"),
+    "rectified twice": (with_calibration_of_the_raw_images, "the images are rectified already"),
     "no right image": (without_right_image, "no usable images from the right camera: no messages on"),
 }
 

@@ -11,6 +11,23 @@ from depth_ros.geometry import rectify
 MAX_CALIBRATION_DIFFERENCE = 0.02
 """Largest difference of the rectified cameras: of fy and cy as a fraction of the height, of fx relative to fx."""
 
+NO_BASELINE = 1e-6
+"""m, below which the two cameras are at the same position."""
+MIN_BASELINE, MAX_BASELINE = 0.001, 5.0
+"""m, of a plausible pair."""
+
+
+def baseline_doubt(baseline: float) -> str:
+    """What is implausible about a baseline, m; empty if nothing is."""
+    if MIN_BASELINE <= baseline <= MAX_BASELINE:
+        return ""
+    reason = "P[3] has to be -fx * baseline"
+    if baseline > MAX_BASELINE and MIN_BASELINE <= baseline / 1000 <= MAX_BASELINE:
+        reason = f"was the calibration in millimetres? P[3] has to be in metres times pixels ({reason})"
+    return (
+        f"the baseline is {baseline:.4g} m by P[3] of camera_info, and depth is proportional to it: {reason}"
+    )
+
 
 def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
     """Rectify both images. Raises DepthRosError where the images or their cameras do not form a stereo pair."""
@@ -21,15 +38,17 @@ def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
         )
     cameras = [frame.camera.rectified() for frame in (left, right)]
     baseline = cameras[1].baseline - cameras[0].baseline
-    if baseline == 0:
+    offsets = [float(camera.P[0, 3]) + 0.0 for camera in cameras]
+    if abs(baseline) < NO_BASELINE:
         raise DepthRosError(
-            "P[3] of the right camera_info is 0, so the baseline is unknown: it must be -fx * baseline, as "
-            "camera_calibration writes it for a stereo pair"
+            f"P[3] of the left and right camera_info is {offsets[0]:g} and {offsets[1]:g}, so the baseline is unknown: "
+            "it must be 0 and -fx * baseline, as camera_calibration writes it for a stereo pair"
         )
     if baseline < 0:
         raise DepthRosError(
-            f"the baseline is {baseline:.3f} m (P[3] of the two camera_info messages), which puts the right camera on "
-            "the left: left and right are swapped"
+            f"the baseline is {baseline:.3f} m (P[3] of the left and right camera_info is {offsets[0]:g} and "
+            f"{offsets[1]:g}), which puts the right camera on the left: left and right are swapped, or P[3] has the "
+            "wrong sign"
         )
     rows = [abs(cameras[0].fy - cameras[1].fy), abs(cameras[0].cy - cameras[1].cy)]
     if (

@@ -17,33 +17,51 @@ MAX_ROW_DIFFERENCE = 2.0
 """px of the reduced image, up to which matches count as being in the same row."""
 
 
-def pair_problem(left: np.ndarray, right: np.ndarray) -> str:
+def pair_problem(
+    left: np.ndarray, right: np.ndarray, originals: tuple[np.ndarray, np.ndarray] | None = None
+) -> str:
     """Why two images (H, W, 3) uint8 are not a rectified pair of left and right image; empty if no problem is found.
 
+    originals: both images before rectification, if they were rectified. They may be a rectified pair already.
     ORB corners are matched. In a rectified pair most matches are in the same row: if fewer than half are, the images
     are not rectified. The disparities x left - x right of a correct pair are positive: if nearly all of those that
     differ from zero are negative, left and right are swapped.
     """
-    pair, scale = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (left, right)], 1
-    while pair[0].shape[1] > MAX_WIDTH * 1.2:
-        pair, scale = [cv2.pyrDown(x) for x in pair], 2 * scale
-    offsets = scale * match_offsets(*pair)
+    offsets, tolerance = _reduced_match_offsets(left, right)
     if len(offsets) < MIN_MATCHES:
         return ""
-    same_row = np.abs(offsets[:, 1]) <= MAX_ROW_DIFFERENCE * scale
+    same_row = np.abs(offsets[:, 1]) <= tolerance
     if same_row.mean() < 0.5:
+        if originals and _are_in_same_rows(*originals):
+            return (
+                "the images are rectified already, but D or R of camera_info is set and they are rectified again: set "
+                "the parameter rectified to true"
+            )
         return (
             f"the images are not rectified: the rows of {len(offsets)} matched corners differ by "
             f"{np.median(np.abs(offsets[:, 1])):.1f} px (median); set 'rectified' to false and provide the "
             "calibration, or recalibrate the cameras"
         )
-    disparities = offsets[same_row & (np.abs(offsets[:, 0]) > MAX_ROW_DIFFERENCE * scale), 0]
+    disparities = offsets[same_row & (np.abs(offsets[:, 0]) > tolerance), 0]
     if len(disparities) >= MIN_MATCHES // 2 and (disparities < 0).mean() > 0.8:
         return (
             f"left and right are swapped: the median disparity is {np.median(disparities):.0f} px "
             f"({len(disparities)} matched corners), but it must be positive; exchange the left and right topics"
         )
     return ""
+
+
+def _are_in_same_rows(left: np.ndarray, right: np.ndarray) -> bool:
+    offsets, tolerance = _reduced_match_offsets(left, right)
+    return len(offsets) >= MIN_MATCHES and (np.abs(offsets[:, 1]) <= tolerance).mean() >= 0.5
+
+
+def _reduced_match_offsets(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
+    """`match_offsets` of the halved images, px of the full ones, and the row difference that is tolerated."""
+    pair, scale = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (left, right)], 1
+    while pair[0].shape[1] > MAX_WIDTH * 1.2:
+        pair, scale = [cv2.pyrDown(x) for x in pair], 2 * scale
+    return scale * match_offsets(*pair), MAX_ROW_DIFFERENCE * scale
 
 
 def match_offsets(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from depth_ros.datatypes import Camera, Disparity, Frame
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.estimator import StereoEstimator, StereoSettings
-from depth_ros.estimators.stereo.pair import rectified_pair
+from depth_ros.estimators.stereo.pair import baseline_doubt, rectified_pair
 from depth_ros.estimators.stereo.rectification import pair_problem
 from depth_ros.estimators.stereo.semi_global import SemiGlobalMatcher, fill_invalid
 
@@ -125,8 +125,16 @@ def test_frames_that_are_not_a_pair_are_rejected():
     left, right = frames()
     with pytest.raises(DepthRosError, match=r"the baseline is -0.200 m .* left and right are swapped"):
         rectified_pair(right, left)
-    with pytest.raises(DepthRosError, match=r"P\[3\] of the right camera_info is 0"):
+    with pytest.raises(
+        DepthRosError, match=r"P\[3\] of the left and right camera_info is 0 and 0, so the baseline"
+    ):
         rectified_pair(left, replace(right, camera=left.camera))
+    same = right.camera.P.copy()
+    both = [changed(frame, P=same, K=same[:, :3]) for frame in (left, right)]
+    with pytest.raises(
+        DepthRosError, match=rf"is {same[0, 3]:g} and {same[0, 3]:g}, so the baseline is unknown"
+    ):
+        rectified_pair(*both)
     with pytest.raises(DepthRosError, match="the left image is 300x120 and the right image 300x100"):
         rectified_pair(left, replace(right, image=right.image[:100]))
     P = right.camera.P.copy()
@@ -150,3 +158,28 @@ def test_swapped_and_unrectified_pairs_are_recognised():
     assert "not rectified" in pair_problem(left, cv2.warpAffine(right, turn, (WIDTH, HEIGHT)))
     flat = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     assert pair_problem(flat, flat) == ""  # no corners, no statement
+
+
+def test_a_pair_that_rectification_has_misaligned_is_recognised_as_rectified_already():
+    left, right = (cv2.GaussianBlur(x, (0, 0), 1.0) for x in images())
+    turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 3.0, 1.0)
+    turned = cv2.warpAffine(right, turn, (WIDTH, HEIGHT))
+    assert "the images are rectified already" in pair_problem(left, turned, (left, right))
+    assert "the images are not rectified" in pair_problem(left, turned, (left, turned))
+
+
+@pytest.mark.parametrize(
+    "baseline, part",
+    [
+        (
+            60.0,
+            "the baseline is 60 m by P[3] of camera_info, and depth is proportional to it: was the",
+        ),
+        (0.00012, "the baseline is 0.00012 m"),
+        (6000.0, "P[3] has to be -fx * baseline"),
+        (0.05, ""),
+        (1.2, ""),
+    ],
+)
+def test_implausible_baselines_are_doubted(baseline, part):
+    assert part in baseline_doubt(baseline) and bool(part) == bool(baseline_doubt(baseline))
