@@ -1,10 +1,11 @@
-"""Make the pictures of the documentation: `python docs/make_pictures.py`, one to two minutes.
+"""Make the pictures of the documentation: `python docs/make_pictures.py`, about two minutes.
 
 A street of the built-in world, which nothing was trained on, as the shipped models see it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,13 @@ from PIL import Image
 
 from depth_ros.datatypes import Depth, StereoFrame
 from depth_ros.estimators.depth import DepthEstimator
+from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
+from depth_ros.estimators.odometry.estimator import OdometryEstimator
 from depth_ros.estimators.stereo.estimator import StereoEstimator
+from depth_ros.evaluation.report.object_motion import ObjectMotionFrame, object_motion_image
 from depth_ros.evaluation.report.plots import depth_image
 from depth_ros.geometry import back_project, project
+from depth_ros.recordings import Sample
 from depth_ros.world import World, WorldSettings
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -28,7 +33,7 @@ SPAN = (4.0, 60.0)
 """Depths at the ends of the colour scale, m."""
 MAX_DEPTH = 45.0
 """Depth of the farthest point drawn, m."""
-BACKGROUND, INK = 24, (235, 235, 235)
+BACKGROUND = 24
 
 
 def main() -> None:
@@ -38,11 +43,42 @@ def main() -> None:
     depths = [estimator.estimate(world[i].left) for i in range(len(world))]
     frames = [_depth_and_cloud(depth, i / len(depths)) for i, depth in enumerate(depths)]
     _write_animation(IMAGES / "depth_and_cloud.webp", frames, world.rate)
-    sample = world[20]
+    _write(IMAGES / "mono_and_stereo.webp", _mono_and_stereo(world[20], depths[20]))
+    _write(IMAGES / "moving_objects.webp", _moving_objects(World(replace(WORLD, seed=5, moving_count=6))))
+
+
+def _stereo(sample: Sample, model: str) -> Depth:
     assert sample.right is not None
     pair = StereoFrame(sample.left, sample.right, sample.right.camera.baseline)
-    stereo = StereoEstimator("stereo").estimate(pair).depth()
-    _write(IMAGES / "mono_and_stereo.webp", _comparison(sample.left.image, sample.depth, depths[20], stereo))
+    return StereoEstimator(model).estimate(pair).depth()
+
+
+def _mono_and_stereo(sample: Sample, mono: Depth) -> np.ndarray:
+    assert sample.depth is not None
+    panels = {
+        "image": sample.left.image,
+        "ground truth": depth_image(sample.depth, SPAN),
+        "mono_driving, one image": depth_image(mono.depth, SPAN),
+        "stereo, two images": depth_image(_stereo(sample, "stereo").depth, SPAN),
+    }
+    rows = [
+        _titled(cv2.resize(each, PANEL, interpolation=cv2.INTER_AREA), title)
+        for title, each in panels.items()
+    ]
+    return np.vstack([np.hstack(rows[:2]), np.hstack(rows[2:])])
+
+
+def _moving_objects(world: World) -> np.ndarray:
+    """The moving objects in the frame where most are found, from semi-global depth."""
+    odometry, estimator = OdometryEstimator(), ObjectMotionEstimator()
+    found, older = [], None
+    for i in range(26, 38):
+        depth = _stereo(world[i], "semi_global")
+        motion = odometry.estimate(depth).motion
+        if older is not None and motion is not None:
+            found.append(ObjectMotionFrame(depth, estimator.estimate(older, depth, motion)))
+        older = depth
+    return object_motion_image(max(found, key=lambda frame: len(frame.objects)))
 
 
 def _depth_and_cloud(depth: Depth, phase: float) -> np.ndarray:
@@ -95,20 +131,6 @@ def _cloud(depth: Depth, position: np.ndarray) -> np.ndarray:
     order = np.argsort(source, kind="stable")
     image.reshape(-1, 3)[target[order]] = colours[source[order]]
     return image
-
-
-def _comparison(image: np.ndarray, truth: np.ndarray, mono: Depth, stereo: Depth) -> np.ndarray:
-    panels = {
-        "image": image,
-        "ground truth": depth_image(truth, SPAN),
-        "mono_driving, one image": depth_image(mono.depth, SPAN),
-        "stereo, two images": depth_image(stereo.depth, SPAN),
-    }
-    rows = [
-        _titled(cv2.resize(each, PANEL, interpolation=cv2.INTER_AREA), title)
-        for title, each in panels.items()
-    ]
-    return np.vstack([np.hstack(rows[:2]), np.hstack(rows[2:])])
 
 
 def _write(path: Path, image: np.ndarray) -> None:

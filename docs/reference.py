@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from depth_ros.card import Card, cards
 from depth_ros.cli import parser
+from depth_ros.networks import families
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -80,12 +81,13 @@ def _setting_row(field: dataclasses.Field) -> tuple[str, str, str]:
 
 def launch_arguments(file: str) -> str:
     """The arguments of a launch file."""
+    title = f"**Arguments of `{file}`**\n\n"
     every = ElementTree.parse(ROOT / "launch" / file).getroot().iter("arg")
     rows = (
         (f"`{arg.get('name')}`", _argument_default(arg), _sentence(arg.get("description", "")))
         for arg in every
     )
-    return table(("Argument", "Default", "Description"), rows)
+    return title + table(("Argument", "Default", "Description"), rows)
 
 
 def _argument_default(argument: ElementTree.Element) -> str:
@@ -96,7 +98,10 @@ def _argument_default(argument: ElementTree.Element) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    """A text as a sentence; a name at its beginning, such as camera_info, keeps its case."""
+    first = text.partition(" ")[0].strip(",.:;")
+    name = not first.isalpha() or first in families()
+    return (text if name else text[:1].upper() + text[1:]) + ("" if text.endswith(".") else ".")
 
 
 def commands(_: str) -> str:
@@ -112,24 +117,23 @@ def subcommands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ar
 
 
 def _command(name: str, command: argparse.ArgumentParser, text: str) -> str:
-    formatter = argparse.HelpFormatter(command.prog, width=100)
-    rows = []
-    for action in command._actions:
-        if (action.help in (argparse.SUPPRESS, None) and not action.choices) or action.dest == "help":
-            rows += [] if action.option_strings else [(f"`{_metavar(action)}`", "")]
-            continue
-        words = ", ".join(action.option_strings)
-        shown = f"{words} {_metavar(action)}".strip() if action.nargs != 0 else words
-        rows.append((f"`{shown}`", _sentence(formatter._expand_help(action) if action.help else "")))
+    formatter = argparse.HelpFormatter(command.prog)
+    rows = [
+        (f"`{_usage(action)}`", _sentence(formatter._expand_help(action)) if action.help else "")
+        for action in command._actions
+        if action.dest != "help"
+    ]
     arguments = table(("Argument", "Description"), rows) if rows else ""
     return f"## depth_ros {name}\n\n{_sentence(text)}\n\n{arguments}"
 
 
-def _metavar(action: argparse.Action) -> str:
-    if action.choices and not action.metavar:
-        return "{" + ",".join(map(str, action.choices)) + "}"
-    metavar = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
-    return str(metavar)
+def _usage(action: argparse.Action) -> str:
+    """An argument as typed: `--limit LIMIT`, `--verbose`, `bag`, `{street,room}`."""
+    if action.nargs == 0:
+        return ", ".join(action.option_strings)
+    name = action.dest.upper() if action.option_strings else action.dest
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else name
+    return " ".join([", ".join(action.option_strings), str(action.metavar or choices)]).strip()
 
 
 def models(_: str) -> str:
@@ -167,11 +171,11 @@ def model_metrics(_: str) -> str:
 def _metrics_table(chosen: list[Card], shown: dict[str, tuple[str, int, str, int]]) -> str:
     names = [name for name, *_ in shown.values()]
     rows = [
-        (f"`{card.name}`", entry["data"], *_metric_cells(entry, shown), entry["engine"])
+        (f"`{card.name}`", entry["data"], *_metric_cells(entry, shown))
         for card in chosen
         for entry in card.metrics
     ]
-    return table(("Model", "Data", *names, "Engine"), rows)
+    return table(("Model", "Data", *names), rows, style="metrics")
 
 
 def _metric_cells(entry: dict[str, Any], shown: dict[str, tuple[str, int, str, int]]) -> Iterator[str]:
@@ -181,7 +185,8 @@ def _metric_cells(entry: dict[str, Any], shown: dict[str, tuple[str, int, str, i
             "" if metrics.get(key) is None else f"{metrics[key] * factor:.{digits}f}{unit}"
             for metrics in (entry["metrics"], entry.get("baseline", {}))
         )
-        yield f"{value} ({baseline})" if value and baseline else value or "-"
+        cell = f"{value} ({baseline})" if value and baseline else value or "-"
+        yield cell.replace(" px", "\N{NO-BREAK SPACE}px").replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def model_cards(_: str) -> str:
@@ -192,11 +197,19 @@ def model_cards(_: str) -> str:
 def _card_section(card: Card) -> str:
     items = [f"- {_sentence(each)}" for each in card.training_data]
     commands = [command for entry in card.metrics for command in entry["command"].split("; ")]
-    lines = [
-        f"### {card.name}\n", f"{card.description}. {card.terms}\n", "Trained on:\n", *items, "",
-        f"Trained by `{card.recipe}`. The metrics are repeated by:\n", "```bash", *dict.fromkeys(commands), "```\n",
-    ]  # fmt: skip
-    return "\n".join(lines)
+    engines = ", ".join(dict.fromkeys(entry["engine"] for entry in card.metrics))
+    return "\n".join(
+        [
+            f"### {card.name}\n",
+            f"{card.description}. {card.terms}\n",
+            f"Trained by `{card.recipe}` on:\n",
+            *items,
+            f"\nThe metrics, measured with {engines}, are repeated by:\n",
+            "```bash",
+            *dict.fromkeys(commands),
+            "```\n",
+        ]
+    )
 
 
 def _shipped() -> list[Card]:
