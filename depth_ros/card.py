@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 
@@ -105,6 +103,8 @@ def find_card(model: str) -> Card:
 
 def read_card(folder: Path) -> Card:
     """Read and validate `folder`/card.yaml."""
+    import yaml
+
     file = folder / "card.yaml"
     try:
         content = yaml.safe_load(file.read_text())
@@ -126,6 +126,8 @@ def read_card(folder: Path) -> Card:
 
 def write_card(card: Card) -> None:
     """Write `card.path`/card.yaml, without the path itself."""
+    import yaml
+
     content = {key: value for key, value in dataclasses.asdict(card).items() if key != "path"}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
     (card.path / "card.yaml").write_text(text)

@@ -1,120 +1,192 @@
-"""`depth_ros doctor`: the installed backends, ROS, DDS transport and models; what is missing and what to type."""
+"""`depth_ros doctor`: Python packages, engines, ROS, DDS transport, cache and models; what is missing, what to type."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.metadata
-import importlib.util
 import os
 import platform
+import shutil
 import sys
-from dataclasses import dataclass
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 
-from depth_ros.card import cards, load_model
+import depth_ros
+from depth_ros.card import cards, checksum, load_model
+from depth_ros.cli.dependencies import (
+    DISTRIBUTIONS,
+    OPTIONAL,
+    REQUIRED,
+    advice,
+    explain,
+    is_missing,
+    ros_advice,
+    version,
+)
+from depth_ros.cli.doctor_engines import engine_findings
+from depth_ros.cli.finding import Finding, evaluated, imported
 from depth_ros.cli.options import Commands, add_command
-from depth_ros.engine import BACKENDS, backend, pick_device
+from depth_ros.engine.nvidia import MISSING, installed_version
 from depth_ros.engine.store import MANIFEST, cache_root
 from depth_ros.errors import DepthRosError
 
 LARGE_DATA = "export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. needed: depth_ros does not work without it."""
-
-    ok: bool
-    text: str
-    advice: str = ""
-    needed: bool = False
+PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Variables of Fast DDS 3 (Kilted and later) and 2."""
+MIN_SHARED_MEMORY = 128e6
+"""Bytes of /dev/shm; a container has 64 MiB by default, which a few cameras fill."""
+MIN_DISK = 1e9
+"""Bytes that should be free for engines."""
+DISTRIBUTION_NAMES = {"cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+                      "rclpy": ("rclpy", "ros-rclpy", "ros-jazzy-rclpy")}  # fmt: skip
 
 
 def examine() -> list[Finding]:
-    """All findings, from the machine to the models."""
-    return [_machine(), *_backends(), _ros(), _transport(), _cache(), *_models()]
+    """All findings, from Python to the models. None of them fails because of another one."""
+    groups: tuple[Callable[[], list[Finding]], ...] = (
+        _python, _packages, engine_findings, _ros, _transport, _cache, _models
+    )  # fmt: skip
+    found: list[Finding] = []
+    for group in groups:
+        try:
+            found += group()
+        except ImportError as error:
+            found.append(Finding(False, explain(error), needed=True))
+        except (DepthRosError, OSError, RuntimeError) as error:
+            found.append(Finding(False, f"{group.__name__.strip('_')}: {error}", needed=True))
+    return found
 
 
-def _machine() -> Finding:
-    import torch
-
-    capability = torch.backends.cpu.get_cpu_capability()
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    text = f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} x {capability}, {gpu}"
-    return Finding(sys.version_info >= (3, 10), text, needed=True)
+def _python() -> list[Finding]:
+    text = f"depth_ros {depth_ros.__version__}, Python {platform.python_version()} ({sys.executable})"
+    return [Finding(sys.version_info >= (3, 10), text, "Python 3.10 or newer is required", needed=True)]
 
 
-def _backends() -> list[Finding]:
-    device = pick_device("auto")
-    findings = []
-    for name in BACKENDS:
-        module = backend(name)
-        missing = module.unavailable(device)
-        text = f"backend {name}: {missing or ', '.join(module.precisions(device))}"
-        findings.append(Finding(not missing, text, needed=name == "eager"))
-    return findings
-
-
-def _ros() -> Finding:
-    distribution = os.environ.get("ROS_DISTRO", "")
-    if importlib.util.find_spec("rclpy") is None:
-        advice = "source /opt/ros/<distribution>/setup.bash, or `make setup` for ROS 2 from PyPI"
-        return Finding(
-            False, "ROS 2: rclpy cannot be imported; replay, evaluate and train work without", advice
+def _packages() -> list[Finding]:
+    missing = [module for module in REQUIRED if is_missing(module)]
+    there = [
+        f"{module} {_version_of(module, REQUIRED[module])}" for module in REQUIRED if module not in missing
+    ]
+    found = [Finding(True, f"packages: {', '.join(there)}")] if there else []
+    if missing:
+        found.append(Finding(False, f"not installed: {', '.join(missing)}", advice(*missing), needed=True))
+    for module in ("numpy", "cv2", "scipy"):
+        if module not in missing and (problem := imported(module)[1]):
+            found.append(
+                Finding(False, f"{module} cannot be imported: {problem}", "reinstall it", needed=True)
+            )
+    optional = [module for module in OPTIONAL if is_missing(module)]
+    if optional:
+        names = [OPTIONAL[module] for module in optional]
+        found.append(
+            Finding(False, f"optional packages: no {', '.join(names)}", f"pip install {' '.join(names)}")
         )
-    from rclpy.utilities import get_rmw_implementation_identifier
+    return found
 
-    version = "".join(
-        importlib.metadata.version(name)
-        for name in ("rclpy", "ros-rclpy", "ros-jazzy-rclpy")
-        if _installed(name)
+
+def _version_of(module: str, package: str) -> str:
+    number = installed_version(*DISTRIBUTION_NAMES.get(module, ()), package)
+    return "" if number == MISSING else number
+
+
+def _ros() -> list[Finding]:
+    if is_missing("rclpy"):
+        text = "ROS 2: rclpy is not installed; the command line works, nodes do not"
+        return [Finding(False, text, ros_advice())]
+    distribution = os.environ.get("ROS_DISTRO", "")
+    needed = DISTRIBUTIONS.get(distribution, version())
+    if needed != version():
+        text = f"ROS 2: {distribution} is built for Python {needed}, this is {version()}"
+        return [Finding(False, text, ros_advice(), needed=True)]
+    middleware, problem = evaluated(
+        "from rclpy.utilities import get_rmw_implementation_identifier", "get_rmw_implementation_identifier()"
     )
+    if problem:
+        return [Finding(False, f"ROS 2: rclpy cannot be imported: {problem}", ros_advice(), needed=True)]
     where = distribution or "wheels from PyPI"
-    return Finding(True, f"ROS 2: {where}, rclpy {version}, {get_rmw_implementation_identifier()}")
+    return [
+        Finding(True, f"ROS 2: {where}, rclpy {_version_of('rclpy', 'rclpy')}, {middleware}"),
+        *_ros_packages(),
+    ]
 
 
-def _installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _ros_packages() -> list[Finding]:
+    found = []
+    numpy_major = installed_version("numpy").partition(".")[0]
+    if os.environ.get("ROS_DISTRO") and numpy_major == "2" and sys.version_info < (3, 13):
+        text = (
+            f"NumPy {installed_version('numpy')}: the packages of this ROS distribution are built for NumPy 1"
+        )
+        found.append(Finding(False, text, 'pip install "numpy<2"', needed=True))
+    for module, purpose in (
+        ("cv_bridge", "Bayer and YUV images"),
+        ("tf2_ros", "transforms of moving joints"),
+    ):
+        if is_missing(module):
+            package = f"ros-$ROS_DISTRO-{'cv-bridge' if module == 'cv_bridge' else 'tf2-ros-py'}"
+            wheels = ", or without a ROS distribution pip install cv-bridge" if module == "cv_bridge" else ""
+            text = f"{module}: not installed; {purpose} need it"
+            found.append(Finding(False, text, f"sudo apt install {package}{wheels}"))
+        else:
+            problem = imported(module)[1]
+            found.append(Finding(not problem, f"{module}: {problem or 'can be imported'}"))
+    return found
 
 
-def _transport() -> Finding:
-    if importlib.util.find_spec("rclpy") is None:
-        return Finding(False, "DDS: no ROS 2, no transport")
-    from rclpy.utilities import get_rmw_implementation_identifier
-
-    implementation = get_rmw_implementation_identifier()
+def _transport() -> list[Finding]:
+    if is_missing("rclpy"):
+        return []
+    implementation = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if implementation != "rmw_fastrtps_cpp":
-        return Finding(True, f"DDS: {implementation} (the large-image check knows Fast DDS only)")
+        return [Finding(True, f"DDS: {implementation} (the large-image check knows Fast DDS only)")]
+    found = []
+    shared = Path("/dev/shm")
+    if shared.is_dir() and shutil.disk_usage(shared).total < MIN_SHARED_MEMORY:
+        text = (
+            f"DDS: /dev/shm has {shutil.disk_usage(shared).total / 1e6:.0f} MB, too little for shared memory"
+        )
+        found.append(Finding(False, text, "docker run --shm-size=1g, or --ipc=host"))
     chosen = os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "")
-    if chosen.startswith("LARGE_DATA") or os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"):
-        return Finding(True, f"DDS: {chosen or 'own profile'} carries large images")
-    text = "DDS: the default transports lose most images above 0.5 MB; depth.launch.xml sets a better one"
-    return Finding(False, text, LARGE_DATA)
+    profile = next((os.environ[name] for name in PROFILES if os.environ.get(name)), "")
+    if profile and not Path(profile).is_file():
+        return [
+            *found,
+            Finding(False, f"DDS: the profile {profile} does not exist", f"unset {' '.join(PROFILES)}"),
+        ]
+    if chosen.startswith("LARGE_DATA") or profile:
+        return [*found, Finding(True, f"DDS: {chosen or profile} carries large images")]
+    text = "DDS: the default transports lose most images above 0.5 MB; our launch files set a better one"
+    return [*found, Finding(False, text, LARGE_DATA)]
 
 
-def _cache() -> Finding:
+def _cache() -> list[Finding]:
     root = cache_root()
-    writable = os.access(next(p for p in (root, *root.parents) if p.exists()), os.W_OK)
+    parent = next(path for path in (root, *root.parents) if path.exists())
+    remedy = "set DEPTH_ROS_CACHE to a folder that you may write to"
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        return [Finding(False, f"engines: {root} is not writable ({error.strerror})", remedy, needed=True)]
     engines = len(list(root.glob(f"*/{MANIFEST}")))
-    advice = "" if writable else "set DEPTH_ROS_CACHE to a folder you may write to"
-    return Finding(writable, f"engines: {engines} in {root}", advice, needed=True)
+    free = shutil.disk_usage(parent).free
+    text = f"engines: {engines} in {root}, {free / 1e9:.1f} GB free"
+    return [Finding(free > MIN_DISK, text, "" if free > MIN_DISK else remedy)]
 
 
 def _models() -> list[Finding]:
-    findings = []
+    found = []
     for card in cards():
         try:
-            load_model(card)
-            findings.append(Finding(True, f"model {card.name}: {card.scale} {card.task}, weights whole"))
+            if is_missing("torch") or is_missing("safetensors"):
+                if not card.weights.is_file() or checksum(card.weights) != card.sha256:
+                    raise DepthRosError(f"{card.weights} is missing or damaged: reinstall the package")
+            else:
+                load_model(card)
+            found.append(Finding(True, f"model {card.name}: {card.scale} {card.task}, weights whole"))
         except DepthRosError as error:
-            findings.append(Finding(False, f"model {card.name}: {error}", needed=True))
-    return findings or [
-        Finding(False, "models: none found", "set DEPTH_ROS_MODELS or reinstall", needed=True)
-    ]
+            found.append(Finding(False, f"model {card.name}: {error}", needed=True))
+    return found or [Finding(False, "models: none found", "set DEPTH_ROS_MODELS or reinstall", needed=True)]
 
 
 def add_commands(commands: Commands) -> None:
@@ -123,9 +195,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
-    findings = examine()
+    """Print the report. Returns 1 if something that depth_ros needs is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns if NumPy is missing
+        findings = examine()
     for finding in findings:
-        print(f"[{'ok' if finding.ok else '--'}] {finding.text}")
-        if finding.advice:
+        print(f"[{'ok' if finding.ok else '!!' if finding.needed else '--'}] {finding.text}")
+        if finding.advice and not finding.ok:
             print(f"     {finding.advice}")
-    return 0 if all(finding.ok or not finding.needed for finding in findings) else 1
+    broken = sum(finding.needed and not finding.ok for finding in findings)
+    print("depth_ros works here" if not broken else f"depth_ros does not work here: see [!!], {broken} above")
+    return 1 if broken else 0

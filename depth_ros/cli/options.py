@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depth_ros.engine import BACKENDS
+from depth_ros.engine.backends import BACKENDS
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings

@@ -10,10 +10,23 @@ its files, `load(folder, device)` returns a function from tensors to tensors on 
 defines them (see depth_ros.networks), with a batch of 1.
 """
 
-from depth_ros.engine.backends import BACKENDS, backend, candidates, pick_device
-from depth_ros.engine.engine import Engine, EngineSettings, EngineStatus
-from depth_ros.engine.model_engines import ModelEngines, engine_size
-from depth_ros.engine.pool import EngineProvider, close, open_engine, serve_engine
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depth_ros.engine.backends import BACKENDS, backend, candidates, pick_device
+    from depth_ros.engine.engine import Engine, EngineSettings, EngineStatus
+    from depth_ros.engine.model_engines import ModelEngines, engine_size
+    from depth_ros.engine.pool import EngineProvider, close, open_engine, serve_engine
+
+_MODULES = {
+    "backends": ("BACKENDS", "backend", "candidates", "pick_device"),
+    "engine": ("Engine", "EngineSettings", "EngineStatus"),
+    "model_engines": ("ModelEngines", "engine_size"),
+    "pool": ("EngineProvider", "close", "open_engine", "serve_engine"),
+}
 
 __all__ = [
     "BACKENDS",
@@ -30,3 +43,11 @@ __all__ = [
     "pick_device",
     "serve_engine",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is used: the command line lists backends and stored engines without torch and NumPy."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
