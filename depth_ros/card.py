@@ -71,10 +71,18 @@ class Card:
 
 
 def model_roots() -> list[Path]:
-    """Folders searched for models, in order: $DEPTH_ROS_MODELS, checkout, ament prefixes, Python prefix."""
+    """Folders searched for models, in order: $DEPTH_ROS_MODELS, checkout, ament prefixes, prefix of this package.
+
+    The prefix of PREFIX/lib/python3.x/site-packages/depth_ros need not be Python's: pip install --user, /usr/local.
+    """
     roots = [Path(entry) for entry in os.environ.get("DEPTH_ROS_MODELS", "").split(os.pathsep) if entry]
-    roots.append(Path(__file__).resolve().parent.parent / "models")
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    package = Path(__file__).resolve().parent
+    roots.append(package.parent / "models")
+    prefixes = [
+        *os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep),
+        *map(str, package.parents[3:4]),
+        sys.prefix,
+    ]
     roots += [Path(prefix) / "share/depth_ros/models" for prefix in prefixes if prefix]
     return [root for root in dict.fromkeys(roots) if root.is_dir()]
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from depth_ros.errors import DepthRosError
 
@@ -68,6 +69,9 @@ def advice(*modules: str) -> str:
     """What to type to install modules."""
     packages = REQUIRED | OPTIONAL
     names = [packages[module] for module in modules if module in packages]
+    active = os.environ.get("VIRTUAL_ENV", "")
+    if names and active and Path(active).resolve() != Path(sys.prefix).resolve():
+        return f"the active environment {active} is not used: build with `python -m colcon build` ({GUIDE})"
     parts = [f"pip install {' '.join(names)} ({GUIDE})"] if names else []
     if "cv_bridge" in modules:
         parts.append(

@@ -40,7 +40,7 @@ def run_without(modules: str, rounds, folder: Path) -> list[tuple[int, str, str]
     return [tuple(each) for each in json.loads(result.stdout.splitlines()[-1])]
 
 
-@pytest.mark.parametrize("modules", ["torch", "rclpy", "numpy", "yaml", "cv2", ALL])
+@pytest.mark.parametrize("modules", ["torch", "rclpy", ALL])
 def test_help_and_version_need_no_package(modules, tmp_path):
     rounds = [[COMMAND, ["--version"]], [COMMAND, ["-h"]], *([COMMAND, [name, "-h"]] for name in SUBCOMMANDS)]
     rounds += [[entry, [option]] for entry in ENTRIES for option in ("-h", "--help", "--version")]
@@ -49,7 +49,7 @@ def test_help_and_version_need_no_package(modules, tmp_path):
         assert "usage" in out or out == f"depth_ros {depth_ros.__version__}\n"
 
 
-@pytest.mark.parametrize("module", [*REQUIRED, ALL])
+@pytest.mark.parametrize("module", ["torch", "numpy", ALL])
 def test_doctor_reports_a_missing_package_and_fails(module, tmp_path):
     [(status, out, err)] = run_without(module, [[COMMAND, ["doctor"]]], tmp_path)
     assert status == 1 and err == ""
@@ -66,7 +66,7 @@ def test_doctor_passes_without_ros_and_optional_packages_and_names_them(tmp_path
     assert f"pip install {' '.join(OPTIONAL.values())}" in out and "works here" in out
 
 
-@pytest.mark.parametrize("module", [*REQUIRED, "rclpy", "rosbags", ALL])
+@pytest.mark.parametrize("module", ["torch", "numpy", "cv2", "rclpy", "rosbags", ALL])
 def test_a_command_that_cannot_work_says_why_in_one_line(module, tmp_path):
     rounds = [[COMMAND, argv] for argv in OTHERS]
     if module == "torch":
@@ -81,7 +81,7 @@ def test_a_command_that_cannot_work_says_why_in_one_line(module, tmp_path):
         assert out == "" and "Traceback" not in err
 
 
-@pytest.mark.parametrize("module", [*REQUIRED, "rclpy", ALL])
+@pytest.mark.parametrize("module", ["torch", "numpy", "rclpy", ALL])
 def test_an_executable_that_cannot_work_says_why_in_one_line(module, tmp_path):
     for entry, (status, out, err) in zip(ENTRIES, run_without(module, [[e, []] for e in ENTRIES], tmp_path)):
         assert status == 1 and out == "" and err.count("\n") == 1, err
