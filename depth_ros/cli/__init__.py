@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 
 import depth_ros
 from depth_ros.cli.dependencies import explain
@@ -43,6 +44,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    warnings.filterwarnings(
+        "ignore", message="Failed to initialize NumPy"
+    )  # of torch; its absence is reported
     logging.basicConfig(level=logging.WARNING, format="depth_ros: %(message)s")
     logging.getLogger("depth_ros").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     return arguments.run(arguments) or 0

@@ -8,7 +8,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from depth_ros.cli.dependencies import (
     version,
 )
 from depth_ros.cli.doctor_engines import engine_findings
-from depth_ros.cli.finding import Finding, evaluated, imported
+from depth_ros.cli.finding import Finding, imported, imported_in_child
 from depth_ros.cli.options import Commands, add_command
 from depth_ros.engine.nvidia import MISSING, installed_version
 from depth_ros.engine.store import MANIFEST, cache_root
@@ -99,11 +98,11 @@ def _ros() -> list[Finding]:
     if needed != version():
         text = f"ROS 2: {distribution} is built for Python {needed}, this is {version()}"
         return [Finding(False, text, ros_advice(), needed=True)]
-    middleware, problem = evaluated(
-        "from rclpy.utilities import get_rmw_implementation_identifier", "get_rmw_implementation_identifier()"
-    )
-    if problem:
+    if problem := imported("rclpy")[1]:
         return [Finding(False, f"ROS 2: rclpy cannot be imported: {problem}", ros_advice(), needed=True)]
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    middleware = get_rmw_implementation_identifier()
     where = distribution or "wheels from PyPI"
     return [
         Finding(True, f"ROS 2: {where}, rclpy {_version_of('rclpy', 'rclpy')}, {middleware}"),
@@ -129,7 +128,7 @@ def _ros_packages() -> list[Finding]:
             text = f"{module}: not installed; {purpose} need it"
             found.append(Finding(False, text, f"sudo apt install {package}{wheels}"))
         else:
-            problem = imported(module)[1]
+            problem = imported_in_child(module)[1]  # built for another NumPy, it prints pages
             found.append(Finding(not problem, f"{module}: {problem or 'can be imported'}"))
     return found
 
@@ -196,9 +195,7 @@ def add_commands(commands: Commands) -> None:
 
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Print the report. Returns 1 if something that depth_ros needs is missing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns if NumPy is missing
-        findings = examine()
+    findings = examine()
     for finding in findings:
         print(f"[{'ok' if finding.ok else '!!' if finding.needed else '--'}] {finding.text}")
         if finding.advice and not finding.ok:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from pathlib import Path
 
 from depth_ros.cli.dependencies import GUIDE, is_missing
-from depth_ros.cli.finding import Finding, imported
+from depth_ros.cli.finding import Finding, imported, imported_in_child
 from depth_ros.engine import nvidia
 from depth_ros.engine.backends import BACKENDS, backend, pick_device
 
@@ -56,7 +55,7 @@ def _tensorrt(device: str) -> list[Finding]:
     """TensorRT in its three forms, each where it is installed; Torch-TensorRT also where it should be."""
     found = []
     if not is_missing("torch_tensorrt"):
-        version, problem = imported("torch_tensorrt")
+        version, problem = imported_in_child("torch_tensorrt")
         version = version or nvidia.torch_tensorrt_version()
         misfit = backend("torch_tensorrt").unavailable("cuda")
         text = f"torch_tensorrt {version}, TensorRT {nvidia.tensorrt_version()}"
@@ -69,7 +68,7 @@ def _tensorrt(device: str) -> list[Finding]:
         found.append(Finding(False, "torch_tensorrt: not installed; TensorRT needs it", remedy))
     for module in ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"):
         if not is_missing(module):
-            version, problem = imported(module)
+            version, problem = imported_in_child(module)
             found.append(
                 Finding(not problem, f"{module} {version}{problem and f': its import fails: {problem}'}")
             )
@@ -84,9 +83,10 @@ def _compilers(device: str) -> list[Finding]:
     compiler = shutil.which("g++") or shutil.which("clang++")
     found = [Finding(bool(compiler), f"C++ compiler: {compiler or 'none'}", "sudo apt install g++")]
     if device == "cuda":
-        missing = is_missing("triton")
-        version = "not installed" if missing else importlib.import_module("triton").__version__
-        found.append(Finding(not missing, f"Triton: {version}", backend("inductor").unavailable("cuda")))
+        version, problem = imported("triton")
+        found.append(
+            Finding(not problem, f"Triton: {version or problem}", backend("inductor").unavailable("cuda"))
+        )
     if not is_missing("openvino"):
         version, problem = imported("openvino")
         found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,25 +21,26 @@ class Finding:
     needed: bool = False
 
 
-def evaluated(statements: str, expression: str) -> tuple[str, str]:
-    """(value of a Python expression, "") or ("", why it failed), from a process of its own.
+def imported(module: str) -> tuple[str, str]:
+    """(version, "") of an installed module, or ("", why its import fails)."""
+    try:
+        return str(getattr(importlib.import_module(module), "__version__", "")), ""
+    except Exception as error:  # libraries that do not fit raise OSError, AttributeError, SystemError, ...
+        return (
+            "",
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+        )
 
-    A library that does not fit the rest of the environment may crash, or print pages.
-    """
-    code = f"{statements}\nprint('\\n' + str({expression}))"
+
+def imported_in_child(module: str) -> tuple[str, str]:
+    """The same for a library that may crash or print pages, in a process of its own."""
+    code = f"import {module}; print('\\n' + getattr({module}, '__version__', '-'))"
     try:
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         return "", f"no result after {TIMEOUT:.0f} s"
     if result.returncode == 0:
-        return result.stdout.strip().splitlines()[-1] if result.stdout.strip() else "", ""
+        return result.stdout.strip().splitlines()[-1].strip("-"), ""
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-    if result.returncode < 0 or not lines:
-        return "", f"Python ended with status {result.returncode}"
     errors = [line for line in lines if "Error" in line.partition(":")[0]]
-    return "", (errors or lines)[-1]
-
-
-def imported(module: str) -> tuple[str, str]:
-    """(version, "") of an installed module, or ("", why its import fails)."""
-    return evaluated(f"import {module}", f"getattr({module}, '__version__', '')")
+    return "", (errors or lines or [f"Python ended with status {result.returncode}"])[-1]

@@ -33,7 +33,7 @@ from depth_ros.nodes.odometry_services import OdometryServices
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
 from depth_ros.nodes.outputs.odometry import ODOMETRY_TOPICS, OdometryOutput, PathMessage
 from depth_ros.nodes.outputs.publishers import Publishers
-from depth_ros.nodes.outputs.transform import TRANSFORM_TOPIC, TransformOutput
+from depth_ros.nodes.outputs.transform import TRANSFORM_TOPIC, TransformOutput, tf2_ros
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.topics import Topic
 from depth_ros.nodes.worker import FrameProcessor, Worker
@@ -235,7 +235,7 @@ def _published_topics(settings: OdometryNodeSettings) -> list[Topic]:
     conditions = {
         "odom": settings.has_metric_scale,
         "odom_up_to_scale": settings.depth_scale != "metric",
-        "/tf": settings.publish_tf,
+        "/tf": settings.publish_tf and not tf2_ros,  # which has its own publisher
     }
     return [topic for topic in TOPICS if conditions.get(topic.name, True)]
 

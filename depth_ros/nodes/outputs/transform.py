@@ -16,6 +16,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros.estimators.odometry.base_frame import BaseState
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import fill_header, fill_transform
+from depth_ros.nodes.inputs.transforms import tf2_ros
 from depth_ros.nodes.outputs.publishers import Publishers
 from depth_ros.nodes.topics import Topic
 
@@ -25,16 +26,31 @@ TRANSFORMS_KEPT = 200
 
 
 class TransformOutput(ManagedEntity):
-    """Publishes the transform with the publisher of /tf. Other publishers of it are passed to `warn`."""
+    """Publishes the transform, by tf2_ros where it is installed, else with the publisher of /tf.
+
+    Other publishers of the transform are passed to `warn`.
+    """
 
     def __init__(
         self, node: Node, publishers: Publishers, odom_frame: str, warn: Callable[[str], None]
     ) -> None:
         self._node, self._publishers, self._odom_frame, self._warn = node, publishers, odom_frame, warn
         self._subscription: Subscription | None = None
+        self._broadcaster: tf2_ros.TransformBroadcaster | None = None
         self._lock = threading.Lock()
         self._base_frame = ""
         self._published: deque[tuple[int, float, float]] = deque(maxlen=TRANSFORMS_KEPT)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if tf2_ros:
+            self._broadcaster = tf2_ros.TransformBroadcaster(self._node)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._broadcaster:
+            self._node.destroy_publisher(self._broadcaster.pub_tf)
+        self._broadcaster = None
+        return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._subscription = self._node.create_subscription(
@@ -56,7 +72,10 @@ class TransformOutput(ManagedEntity):
         with self._lock:
             self._base_frame = base_frame
             self._published.append(_key(transform))
-        self._publishers.publish("/tf", TFMessage(transforms=[transform]))
+        if self._broadcaster:
+            self._broadcaster.sendTransform(transform)
+        else:
+            self._publishers.publish("/tf", TFMessage(transforms=[transform]))
 
     def _receive(self, message: TFMessage) -> None:
         with self._lock:
