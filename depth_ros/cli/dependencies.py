@@ -41,12 +41,20 @@ def is_missing(module: str) -> bool:
         return sys.modules[module] is None
 
 
+def missing(modules: Iterable[str]) -> list[str]:
+    """Those of the modules that are not installed."""
+    return [module for module in modules if is_missing(module)]
+
+
+def missing_text(modules: Iterable[str]) -> str:
+    """One line: which modules are not installed for which Python, and what to type."""
+    return f"not installed for {sys.executable}: {', '.join(modules)}; {advice(*modules)}"
+
+
 def require(modules: Iterable[str]) -> None:
     """Raise DepthRosError if one of these modules is not installed."""
-    missing = [module for module in modules if is_missing(module)]
-    if missing:
-        names = ", ".join(missing)
-        raise DepthRosError(f"not installed for {sys.executable}: {names}; {advice(*missing)}")
+    if found := missing(modules):
+        raise DepthRosError(missing_text(found))
 
 
 def explain(error: ImportError) -> str:
@@ -61,7 +69,7 @@ def explain(error: ImportError) -> str:
     if "rclpy_pybind11" in str(error) or "rosidl" in text:
         return f"rclpy is not built for this Python, {sys.executable} ({version()}): {ros_advice()}"
     if isinstance(error, ModuleNotFoundError) and module and is_missing(module):
-        return f"not installed for {sys.executable}: {module}; {advice(module)}"
+        return missing_text(missing(REQUIRED) if module in REQUIRED else [module])
     return f"{module or 'a package'} cannot be imported: {text}; reinstall it, see {GUIDE}"
 
 

@@ -20,6 +20,7 @@ from depth_ros.cli.dependencies import (
     advice,
     explain,
     is_missing,
+    missing,
     ros_advice,
     version,
 )
@@ -63,21 +64,19 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    missing = [module for module in REQUIRED if is_missing(module)]
+    absent = missing(REQUIRED)
     there = [
-        f"{module} {_version_of(module, REQUIRED[module])}" for module in REQUIRED if module not in missing
+        f"{module} {_version_of(module, REQUIRED[module])}" for module in REQUIRED if module not in absent
     ]
     found = [Finding(True, f"packages: {', '.join(there)}")] if there else []
-    if missing:
-        found.append(Finding(False, f"not installed: {', '.join(missing)}", advice(*missing), needed=True))
+    if absent:
+        found.append(Finding(False, f"not installed: {', '.join(absent)}", advice(*absent), needed=True))
     for module in ("numpy", "cv2", "scipy"):
-        if module not in missing and (problem := imported(module)[1]):
+        if module not in absent and (problem := imported(module)[1]):
             found.append(
                 Finding(False, f"{module} cannot be imported: {problem}", "reinstall it", needed=True)
             )
-    optional = [module for module in OPTIONAL if is_missing(module)]
-    if optional:
-        names = [OPTIONAL[module] for module in optional]
+    if names := [OPTIONAL[module] for module in missing(OPTIONAL)]:
         found.append(
             Finding(False, f"optional packages: no {', '.join(names)}", f"pip install {' '.join(names)}")
         )
@@ -174,6 +173,8 @@ def _cache() -> list[Finding]:
 
 
 def _models() -> list[Finding]:
+    if is_missing("yaml"):  # reported among the packages
+        return []
     found = []
     for card in cards():
         try:
