@@ -56,6 +56,14 @@ def unknown_arguments(given: Iterable[str], declared: Iterable[str]) -> str:
     return f"unknown argument {', '.join(names)}: {advice} The file of config:=FILE can set all parameters of the node."
 
 
+def driver_of(name: str) -> dict[str, Any]:
+    """The entry of config/drivers.yaml; empty if no driver is given."""
+    drivers = yaml.safe_load((SHARE / "config/drivers.yaml").read_text())
+    if name and name not in drivers:
+        raise ArgumentError(f"driver is '{name}'; allowed: {', '.join(drivers)}")
+    return drivers.get(name, {})
+
+
 def resolved_topics(
     declared: Iterable[str], values: dict[str, str], driver: dict[str, Any]
 ) -> dict[str, str]:
@@ -161,10 +169,7 @@ def complete(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = given_arguments(context, file) or set()
     if problem := unknown_arguments(given, declared):
         raise ArgumentError(problem)
-    drivers = yaml.safe_load((SHARE / "config/drivers.yaml").read_text())
-    if values["driver"] not in ("", *drivers):
-        raise ArgumentError(f"driver is '{values['driver']}'; allowed: {', '.join(drivers)}")
-    driver = drivers.get(values["driver"], {})
+    driver = driver_of(values["driver"])
     changed = given | {name for name in declared if values[name] != declared[name]}
     parameters = parameters_of(values, changed, driver)
     with tempfile.NamedTemporaryFile("w", prefix="depth_ros_", suffix=".yaml", delete=False) as arguments:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import pytest
 import yaml
 from node_tables import ROOT, table_of
@@ -11,6 +13,8 @@ COSTMAP = NAV2["local_costmap"]["local_costmap"]["ros__parameters"]
 LAYER = COSTMAP["voxel_layer"]
 MOVEIT = yaml.safe_load((ROOT / "config/moveit_sensors_3d.yaml").read_text())
 DEPTH_NODES = ("depth_node", "stereo_depth_node")
+OUTPUTS = "/camera/depth_ros/"
+"""Namespace in which the launch files start a node for `camera:=/camera`."""
 
 LAYER_PARAMETERS = {
     "plugin": str, "enabled": bool, "footprint_clearing_enabled": bool, "min_obstacle_height": float,
@@ -52,7 +56,7 @@ def test_nav2_declares_every_parameter():
 @pytest.mark.parametrize("node", DEPTH_NODES)
 def test_nav2_observation_source_is_the_point_cloud_of_the_node(node: str):
     source = LAYER["depth_ros"]
-    topic = table_of(node).published(source["topic"].removeprefix("/camera/"))
+    topic = table_of(node).published(source["topic"].removeprefix(OUTPUTS))
     assert topic.type.__name__ == source["data_type"] == "PointCloud2"
     assert source["marking"] and source["clearing"]
     (max_depth,) = table_of(node).defaults("max_depth")
@@ -83,10 +87,19 @@ def test_moveit_has_every_parameter_of_the_updater():
     assert 0 < given["near_clipping_plane_distance"] < given["far_clipping_plane_distance"]
 
 
+def test_moveit_publishes_in_a_namespace_of_its_own():
+    """The updater advertises a camera_info beside filtered_cloud_topic, which is relative to `ns`."""
+    sensor = MOVEIT["depth_ros"]
+    filtered = posixpath.join(sensor["ns"], sensor["filtered_cloud_topic"])
+    own = {OUTPUTS + topic.name for node in DEPTH_NODES for topic in table_of(node).topics}
+    assert posixpath.dirname(filtered) + "/camera_info" not in own | {"/camera/camera_info"}
+    assert not filtered.startswith(OUTPUTS)
+
+
 @pytest.mark.parametrize("node", DEPTH_NODES)
 def test_moveit_subscribes_to_the_depth_image_of_the_node_and_the_camera_info_beside_it(node: str):
     table = table_of(node)
-    topic = MOVEIT["depth_ros"]["image_topic"].removeprefix("/camera/")
+    topic = MOVEIT["depth_ros"]["image_topic"].removeprefix(OUTPUTS)
     assert table.published(topic).type.__name__ == "Image"
     info = topic.rpartition("/")[0] + "/camera_info"
     assert table.published(info).type.__name__ == "CameraInfo"

@@ -1,51 +1,48 @@
-"""Launch files, parameter files and RViz configurations against the tables of topics and parameters of the nodes."""
+"""Launch files, parameter files and RViz configurations against the tables of topics and parameters of the nodes.
+
+test_launch_arguments.py has the values of their arguments.
+"""
 
 from __future__ import annotations
 
 import importlib
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
+from launch_files import LAUNCH_FILES, LaunchFile, arguments
 from node_tables import NODES, PROCESSES, ROOT, ROS_PARAMETERS, console_scripts, table_of
 
-LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.xml"))
-OTHER_PACKAGES = ("nav2_", "moveit_")
-"""Prefixes of configurations for other packages, see test_consumers.py."""
+OTHERS = ("nav2_", "moveit_", "drivers.yaml")
+"""Beginnings of the names of files that are no parameter files of our nodes."""
 PARAMETER_FILES = sorted(
-    file for file in (ROOT / "config").glob("*.yaml") if not file.name.startswith(OTHER_PACKAGES)
+    file for file in (ROOT / "config").glob("*.yaml") if not file.name.startswith(OTHERS)
 )
-RVIZ_FILES = sorted((ROOT / "config").glob("*.rviz"))
-DISPLAY_TYPES = {"PointCloud2", "Image", "Odometry", "Path"}
+DISPLAY_TYPES = {"PointCloud2", "Image", "Odometry", "Path", "MarkerArray"}
 """RViz displays named after the message type that they show."""
+OUTPUTS = "/camera/depth_ros/"
+"""Namespace of the node in RViz configurations."""
+COMPLETED = {"launch_file", "arguments"}
+"""Launch configurations of arguments.py that are no arguments."""
+ARGUMENTS = {
+    "driver",
+    "camera",
+    "namespace",
+    "image_transport",
+    "rectified",
+    "config",
+    "bag",
+    "use_sim_time",
+    "rviz",
+}
+"""Arguments of every launch file."""
 
 launch_files = pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda file: file.name)
 
 
-class LaunchFile:
-    """A parsed launch file. arguments: {name: default or None}."""
-
-    def __init__(self, file: Path) -> None:
-        self.root = ElementTree.parse(file).getroot()
-        self.arguments = {each.get("name"): each.get("default") for each in self.root.iter("arg")}
-        self.variables = self.arguments | {
-            each.get("name"): each.get("value") for each in self.root.iter("let")
-        }
-        self.nodes = [node for node in self.root.iter("node") if node.get("pkg") == "depth_ros"]
-
-    def attributes(self) -> list[str]:
-        """The values of all attributes in the file."""
-        return [value for element in self.root.iter() for value in element.attrib.values()]
-
-    def default_of(self, text: str) -> object:
-        """The value of a parameter if no argument is given, parsed as launch does."""
-        return yaml.safe_load(re.sub(r"\$\(var (\w+)\)", lambda match: self.variables[match[1]] or "", text))
-
-
 def test_every_executable_has_a_launch_file():
-    launched = {node.get("exec") for file in LAUNCH_FILES for node in LaunchFile(file).nodes}
+    launched = {LaunchFile(file).node.get("exec") for file in LAUNCH_FILES}
     assert launched == {*NODES, *PROCESSES} == set(console_scripts()) - {"depth_ros"}
 
 
@@ -58,53 +55,79 @@ def test_node_has_topics_in_both_directions_each_listed_once_and_described(node:
 
 
 @launch_files
-def test_launch_file_starts_executables_that_exist(file: Path):
-    nodes = LaunchFile(file).nodes
-    assert nodes
-    for node in nodes:
-        module, function = console_scripts()[node.get("exec")].split(":")
-        assert callable(getattr(importlib.import_module(module), function))
+def test_launch_file_starts_an_executable_that_exists(file: Path):
+    module, function = console_scripts()[LaunchFile(file).node.get("exec")].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 @launch_files
 def test_launch_file_remaps_topics_that_its_node_has(file: Path):
-    launch = LaunchFile(file)
-    for node in launch.nodes:
-        sources = {remap.get("from") for remap in node.iter("remap")}
-        assert sources and sources <= {topic.name for topic in table_of(node.get("exec")).topics}
+    node = LaunchFile(file).node
+    sources = {remap.get("from") for remap in node.iter("remap")}
+    assert sources and sources <= {topic.name for topic in table_of(node.get("exec")).topics}
 
 
 @launch_files
-def test_launch_file_sets_parameters_that_its_node_has_to_valid_values(file: Path):
-    """A parameter that is passed on from an argument of the same name has the node's default."""
+def test_launch_file_remaps_every_image_with_its_camera_info(file: Path):
+    remaps = {remap.get("from"): remap.get("to") for remap in LaunchFile(file).node.iter("remap")}
+    infos = {f"$(var {image})": f"$(var {info})" for image, info in arguments.CAMERA_INFOS.items()}
+    for source, target in remaps.items():
+        if target in infos:
+            folder = source.rpartition("/")[0]
+            assert remaps[f"{folder}/camera_info" if folder else "camera_info"] == infos[target]
+
+
+@launch_files
+def test_arguments_that_are_parameters_are_those_of_the_node_and_have_its_defaults(file: Path):
     launch = LaunchFile(file)
-    for node in launch.nodes:
-        table = table_of(node.get("exec"))
-        parameters = {p.get("name"): p.get("value") for p in node.iter("param") if p.get("name")}
-        assert parameters
-        for name in set(parameters) - ROS_PARAMETERS:
-            value = launch.default_of(parameters[name])
-            assert table.problem(name, value) == ""
-            if parameters[name] == f"$(var {name})":
-                assert value in table.defaults(name)
+    table = table_of(launch.node.get("exec"))
+    assert [param.get("from") for param in launch.node.iter("param")] == ["$(var config)", "$(var arguments)"]
+    for name in launch.parameters - ROS_PARAMETERS:
+        default = launch.arguments[name]
+        value = yaml.safe_load(default) if default else ""
+        assert table.problem(name, value) == ""
+        assert value in table.defaults(name), name
 
 
 @launch_files
 def test_launch_file_refers_to_variables_and_files_that_exist(file: Path):
     launch = LaunchFile(file)
     attributes = " ".join(launch.attributes())
-    assert set(re.findall(r"\$\(var (\w+)\)", attributes)) <= set(launch.variables)
+    assert set(re.findall(r"\$\(var (\w+)\)", attributes)) <= {*launch.arguments, *COMPLETED}
     for path in re.findall(r"\$\(find-pkg-share depth_ros\)/([\w./]+)", attributes):
         assert (ROOT / path).is_file(), path
+    for path in re.findall(r"\$\(dirname\)/([\w./]+)", attributes):
+        assert (ROOT / "launch" / path).is_file(), path
 
 
 @launch_files
-def test_launch_file_uses_all_its_arguments_describes_them_and_requires_only_the_camera(file: Path):
+def test_launch_file_uses_all_its_arguments_and_describes_them(file: Path):
     launch = LaunchFile(file)
     attributes = " ".join(launch.attributes())
-    assert all(f"$(var {name})" in attributes for name in launch.arguments)
+    used_by_all = launch.parameters | {"driver", "camera"}
+    assert all(f"$(var {name})" in attributes for name in set(launch.arguments) - used_by_all)
     assert all(each.get("description") for each in launch.root.iter("arg"))
-    assert [name for name, default in launch.arguments.items() if default is None] == ["camera"]
+    assert None not in launch.arguments.values()
+    assert set(launch.arguments) > ARGUMENTS
+
+
+@launch_files
+def test_launch_file_completes_its_arguments_before_it_uses_them(file: Path):
+    elements = [element for element in LaunchFile(file).root if element.tag != "arg"]
+    assert [element.tag for element in elements[:2]] == ["let", "include"]
+    assert elements[0].attrib == {"name": "launch_file", "value": "$(filename)"}
+    assert elements[1].get("file") == "$(dirname)/arguments.py"
+
+
+def test_readme_and_documentation_name_arguments_that_exist():
+    """Words such as `image_transport:=compressed`; those of other packages' commands are left out."""
+    existing = {name for file in LAUNCH_FILES for name in LaunchFile(file).arguments}
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for line in page.read_text().splitlines():
+            if re.search(r"--ros-args|ros2 (run|bag)|ros2 launch (?!depth_ros)", line):
+                continue
+            named = set(re.findall(r"(?<![-\w.~/])([a-z]\w+):=", line)) - {"qos_overrides"}
+            assert named <= existing, f"{page.name}: {line}"
 
 
 @launch_files
@@ -125,17 +148,20 @@ def test_parameter_file_sets_valid_values_other_than_the_defaults(file: Path):
         assert value not in table.defaults(name), f"{name} is {value} by default"
 
 
-@pytest.mark.parametrize("file", RVIZ_FILES, ids=lambda file: file.name)
+@launch_files
 def test_rviz_configuration_shows_topics_of_the_node_with_their_type(file: Path):
-    """The launch file that opens the configuration remaps every topic, so any namespace works."""
-    displays = yaml.safe_load(file.read_text())["Visualization Manager"]["Displays"]
+    """The launch file remaps every topic of its RViz configuration, so any namespace works."""
+    launch = LaunchFile(file)
+    (config,) = re.findall(r"config/\w+\.rviz", launch.rviz.get("args"))
+    displays = yaml.safe_load((ROOT / config).read_text())["Visualization Manager"]["Displays"]
     types = {each["Topic"]["Value"]: each["Class"].split("/")[1] for each in displays if "Topic" in each}
-    launch = LaunchFile(ROOT / f"launch/{file.stem}.launch.xml")
-    (rviz,) = (node for node in launch.root.iter("node") if node.get("pkg") == "rviz2")
-    assert {remap.get("from") for remap in rviz.iter("remap")} == set(types)
-    (node,) = launch.nodes
-    table = table_of(node.get("exec"))
+    remaps = {remap.get("from"): remap.get("to") for remap in launch.rviz.iter("remap")}
+    assert set(remaps) == set(types)
+    topics = {topic.name: topic for topic in table_of(launch.node.get("exec")).topics}
+    inputs = {remap.get("to"): remap.get("from") for remap in launch.node.iter("remap")}
     for topic, display_type in types.items():
         assert display_type in DISPLAY_TYPES
-        if topic != "/camera/image_raw":  # of the camera driver
-            assert table.published(topic.removeprefix("/camera/")).type.__name__ == display_type
+        target = inputs.get(remaps[topic], remaps[topic])
+        assert topics[target].type.__name__ == display_type
+        if topic.startswith(OUTPUTS):
+            assert topic.removeprefix(OUTPUTS) == target

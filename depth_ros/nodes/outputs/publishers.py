@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecyclePublisher, LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.timer import Timer
 from sensor_msgs.msg import PointCloud2, PointField
 
 from depth_ros.nodes.inputs.camera import QosEvent, incompatible_qos_text
@@ -19,11 +21,16 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
+_UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
+"""Name of a node that is not discovered completely."""
+CHECK_PERIOD = 2.0
+"""Seconds between two checks for other publishers of the topics."""
+
 
 class Publishers(ManagedEntity):
     """Reliable publishers of the `topics` with direction "out", which exist while the node is configured.
 
-    Subscriptions with incompatible QoS are passed to `warn`.
+    Subscriptions with incompatible QoS, and other nodes that publish on the same topics, are passed to `warn`.
     """
 
     def __init__(self, node: Node, topics: Iterable[Topic], warn: Callable[[str], None]) -> None:
@@ -31,6 +38,7 @@ class Publishers(ManagedEntity):
         self._topics = [topic for topic in topics if topic.direction == "out"]
         self._lock = threading.Lock()  # of the dictionary, which other threads read
         self._publishers: dict[str, LifecyclePublisher] = {}
+        self._timer: Timer | None = None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._lock:
@@ -41,9 +49,14 @@ class Publishers(ManagedEntity):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for publisher in self._publishers.values():
             publisher.on_activate(state)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self._node.create_timer(CHECK_PERIOD, self._check_other_publishers, clock=steady)
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._timer:
+            self._node.destroy_timer(self._timer)
+        self._timer = None
         for publisher in self._publishers.values():
             publisher.on_deactivate(state)
         return TransitionCallbackReturn.SUCCESS
@@ -69,6 +82,25 @@ class Publishers(ManagedEntity):
     def publish(self, name: str, message: object) -> None:
         """Publish on the topic of this name. The caller ensures that no transition happens meanwhile."""
         self._publishers[name].publish(message)
+
+    def _check_other_publishers(self) -> None:
+        """Warn if another node publishes on one of the topics, except on those all nodes share, such as /tf."""
+        own = (self._node.get_namespace(), self._node.get_name())
+        for name in [topic.name for topic in self._topics if not topic.name.startswith("/")]:
+            resolved = self._node.resolve_topic_name(name)
+            if self._node.count_publishers(resolved) < 2:
+                continue
+            nodes = [
+                (p.node_namespace, p.node_name) for p in self._node.get_publishers_info_by_topic(resolved)
+            ]
+            if own in nodes:
+                nodes.remove(own)  # once: there may be a second node of this name
+            others = sorted(f"{space.rstrip('/')}/{node}" for space, node in nodes if node != _UNKNOWN_NODE)
+            if others:
+                self._warn(
+                    f"'{resolved}' is also published by {', '.join(others)}, and subscribers receive both: start one "
+                    f"of the nodes in another namespace, or remap the topic, here with -r {name}:=depth_ros/{name}"
+                )
 
     def _create(self, topic: Topic) -> LifecyclePublisher:
         resolved = self._node.resolve_topic_name(topic.name)
