@@ -52,7 +52,9 @@ def unknown_arguments(given: Iterable[str], declared: Iterable[str]) -> str:
     if not names:
         return ""
     similar = {each for name in names for each in difflib.get_close_matches(name, declared, 2)}
-    advice = f"did you mean {' or '.join(sorted(similar))}?" if similar else "see ros2 launch --show-args"
+    advice = (
+        f"did you mean {' or '.join(sorted(similar))}?" if similar else "ros2 launch --show-args lists all."
+    )
     return f"unknown argument {', '.join(names)}: {advice} The file of config:=FILE can set all parameters of the node."
 
 

@@ -278,9 +278,9 @@ def test_ros2_launch_lets_the_configuration_file_set_what_is_not_given(prefix, t
 @pytest.mark.parametrize("name", FILES)
 def test_ros2_launch_refuses_unknown_arguments(prefix, tmp_path, name: str):
     file = prefix / f"share/depth_ros/launch/{name}.launch.xml"
-    calls, output, status = launched(prefix, tmp_path, file, "camera:=/c", "camara_info:=/c/camera_info")
+    calls, output, status = launched(prefix, tmp_path, file, "camera:=/c", "camra:=/c")
     assert status == 1 and calls == {}
-    assert "unknown argument camara_info: did you mean camera" in output
+    assert "unknown argument camra: did you mean camera?" in output
 
 
 PARENT = """
