@@ -15,13 +15,18 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
 
 @dataclass(frozen=True)
 class Stream:
-    """Images with their camera_info. right: of the second camera of a rectified pair."""
+    """Images with their camera_info. right: of the second camera of a rectified pair.
+
+    rotation: in R of camera_info, rad. info_frame_id: of camera_info, if it is another one.
+    """
 
     topic: str
     encoding: str
     frame_id: str
     distorted: bool = False
     right: bool = False
+    rotation: float = 0.0
+    info_frame_id: str = ""
 
     @property
     def camera_info(self) -> str:
@@ -66,7 +71,8 @@ DRIVERS = {
         (
             Stream(f"{CAMERA}/color/image_raw", "rgb8", COLOR, distorted=True),
             Stream(f"{CAMERA}/infra1/image_rect_raw", "mono8", "camera_infra1_optical_frame"),
-            Stream(f"{CAMERA}/infra2/image_rect_raw", "mono8", "camera_infra2_optical_frame", right=True),
+            Stream(f"{CAMERA}/infra2/image_rect_raw", "mono8", "camera_infra2_optical_frame", right=True,
+                   info_frame_id="camera_infra1_optical_frame"),
             Stream(f"{CAMERA}/depth/image_rect_raw", "16UC1", "camera_depth_optical_frame"),
             Stream(f"{CAMERA}/aligned_depth_to_color/image_raw", "16UC1", COLOR, distorted=True),
         ),
@@ -89,8 +95,8 @@ DRIVERS = {
         "/oak",
         (
             Stream(f"{OAK}/rgb/image_raw", "bgr8", OAK_RGB, distorted=True),
-            Stream(f"{OAK}/left/image_rect", "mono8", "oak_left_camera_optical_frame"),
-            Stream(f"{OAK}/right/image_rect", "mono8", "oak_right_camera_optical_frame", right=True),
+            Stream(f"{OAK}/left/image_rect", "mono8", "oak_left_camera_optical_frame", rotation=0.01),
+            Stream(f"{OAK}/right/image_rect", "mono8", "oak_right_camera_optical_frame", right=True, rotation=-0.01),
             Stream(f"{OAK}/stereo/image_raw", "16UC1", OAK_RGB),
         ),
         {f"{OAK}/points": PointCloud2, f"{OAK}/imu/data": Imu},
@@ -106,4 +112,5 @@ DRIVERS = {
         {"/camera/points": PointCloud2, "/camera/imu": Imu, "/odom": Odometry},
     ),
 }  # fmt: skip
-"""realsense2_camera 4.57, zed_wrapper 5.4, depthai_ros_driver 3, usb_cam 0.8, v4l2_camera 0.7, ros_gz_bridge."""
+"""Those of realsense2_camera 4.57, zed_wrapper 5.4, depthai_ros_driver 3, usb_cam 0.8 and v4l2_camera 0.7; and of
+ros_gz_bridge with sensors whose <topic> is camera."""
