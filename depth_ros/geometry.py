@@ -151,7 +151,26 @@ def rectify(image: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
     """
     if camera.is_rectified:
         return image, camera
-    key = (camera.width, camera.height, tuple(camera.K.flat), tuple(camera.P.flat),
-           tuple(camera.R.flat), tuple(camera.distortion), camera.distortion_model)  # fmt: skip
-    maps = _rectify_maps(key)
-    return cv2.remap(image, *maps, cv2.INTER_LINEAR), camera.rectified()
+    return cv2.remap(image, *_rectify_maps(_map_key(camera)), cv2.INTER_LINEAR), camera.rectified()
+
+
+def rectify_depth(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
+    """The rectified depth (H, W) float32 m and its camera, as `rectify`; each pixel takes the nearest depth.
+
+    Pixels outside of the raw image become NaN. Raises DepthRosError if R rotates the image, because that changes the
+    depth along the optical axis.
+    """
+    if camera.is_rectified:
+        return depth, camera
+    if not np.allclose(camera.R, np.eye(3), atol=1e-9):
+        raise DepthRosError(
+            "R in the camera_info of the depth image is a rotation, and depth is not converted to other axes: rectify "
+            "the depth image, or set the parameter rectified if it is rectified already"
+        )
+    maps = _rectify_maps(_map_key(camera))
+    return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderValue=float("nan")), camera.rectified()
+
+
+def _map_key(camera: Camera) -> tuple:
+    return (camera.width, camera.height, tuple(camera.K.flat), tuple(camera.P.flat),
+            tuple(camera.R.flat), tuple(camera.distortion), camera.distortion_model)  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rectify_depth
 from depth_ros.messages.calibration import Calibration
 from depth_ros.messages.decode import decode_image, depth_from, stamp_ns
 from depth_ros.messages.image_doubts import doubt_about_depth, doubt_about_image
@@ -33,22 +34,20 @@ def frame_from(
     camera = _camera_for(image, calibration, warn)
     if doubt := doubt_about_image(message, image):
         warn(doubt)
-    frame_id = _frame_id(message.header.frame_id, calibration.frame_id, warn)
+    frame_id = _frame_id(message.header.frame_id, calibration, warn)
     return Frame(stamp_ns(message.header), frame_id, image, camera)
 
 
 def depth_frame_from(message: Image, calibration: Calibration, warn: Callable[[str], None]) -> Depth:
-    """Depth of a depth image, with a grey image. Raises DepthRosError as `frame_from`, and if it has distortion."""
-    depth = depth_from(message)
-    camera = _camera_for(depth, calibration, warn)
-    if not camera.is_rectified:
-        raise DepthRosError(
-            "the camera_info of the depth image has distortion: rectify the depth image, or set the parameter "
-            "rectified if it is rectified already"
-        )
+    """Rectified depth of a depth image, with a grey image. Raises DepthRosError as `frame_from` and `rectify_depth`.
+
+    Depth registered to a colour image (RealSense: aligned_depth_to_color) has the distortion of that image.
+    """
+    raw = depth_from(message)
+    depth, camera = rectify_depth(raw, _camera_for(raw, calibration, warn))
     if doubt := doubt_about_depth(depth):
         warn(doubt)
-    frame_id = _frame_id(message.header.frame_id, calibration.frame_id, warn)
+    frame_id = _frame_id(message.header.frame_id, calibration, warn)
     grey = np.full((*depth.shape, 3), 128, np.uint8)
     return Depth(stamp_ns(message.header), frame_id, depth, camera, grey, baseline=abs(camera.baseline))
 
@@ -71,11 +70,16 @@ def _camera_for(image: np.ndarray, calibration: Calibration, warn: Callable[[str
     )
 
 
-def _frame_id(image: str, info: str, warn: Callable[[str], None]) -> str:
-    """Frame id of an image: that of its camera_info if its own is empty."""
+def _frame_id(image: str, calibration: Calibration, warn: Callable[[str], None]) -> str:
+    """Frame id of an image: that of its camera_info if its own is empty.
+
+    The camera_info of the right camera of a pair may be in the frame of the left one (RealSense: infra2).
+    """
+    info = calibration.frame_id
     if not image and not info:
         warn("frame_id is empty, so that TF has no place for the results: set it in the camera driver")
-    if image and info and image != info:
+    is_right = bool(calibration.camera.P[0, 3]) and _are_right_and_left(image, info)
+    if image and info and image != info and not is_right:
         text = (
             f"image is in frame '{image}' but camera_info in '{info}': use the camera_info of the same camera (remap "
             "camera_info), or correct frame_id in the camera driver"
@@ -89,6 +93,13 @@ def _frame_id(image: str, info: str, warn: Callable[[str], None]) -> str:
 
 def _words(frame_id: str) -> set[str]:
     return set(re.findall(r"[a-z]+|\d+", frame_id.lower()))
+
+
+def _are_right_and_left(one: str, other: str) -> bool:
+    """Whether two frame ids belong to the right and the left camera of a pair, in this order."""
+    a, b = _words(one) - _words(other), _words(other) - _words(one)
+    numbers = [[int(word) for word in words if word.isdigit()] for words in (a, b)]
+    return ("right" in a and "left" in b) or (all(numbers) and min(numbers[0]) > max(numbers[1]))
 
 
 def _are_opposed(one: str, other: str) -> bool:

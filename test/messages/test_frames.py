@@ -9,6 +9,7 @@ from rosbags_messages import TYPES, camera_info, header, image
 
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rectify, se3_exp
 from depth_ros.messages.calibration import Calibration, calibration_from
 from depth_ros.messages.frames import depth_frame_from, frame_from
 
@@ -164,7 +165,35 @@ def test_depth_in_the_wrong_unit_and_without_a_valid_pixel_is_doubted(values, pa
     assert len(warnings) == bool(part) and part in "".join(warnings)
 
 
-def test_depth_with_distortion_is_refused(warnings):
-    distorted = Camera(32, 24, SMALL.K, SMALL.P, distortion=(0.1, 0, 0, 0))
-    with pytest.raises(DepthRosError, match="camera_info of the depth image has distortion"):
-        depth_frame_from(depth_image(np.ones((24, 32), np.float32)), calibration(distorted), warnings.append)
+def test_depth_with_distortion_is_rectified_like_its_image(warnings):
+    """A ramp along x: where the rectified image shows the raw column u, the rectified depth is that of u."""
+    K = np.array([[30.0, 0, 15.5], [0, 30.0, 11.5], [0, 0, 1]])
+    P = np.hstack([K, np.zeros((3, 1))])
+    distorted = Camera(32, 24, K, P, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0))
+    ramp = np.tile(np.arange(1, 33, dtype=np.float32), (24, 1))
+    depth = depth_frame_from(depth_image(ramp), calibration(distorted), warnings.append)
+    expected, camera = rectify(ramp, distorted)
+    valid = np.isfinite(depth.depth)
+    assert valid.mean() > 0.9 and depth.camera.is_rectified and np.array_equal(depth.camera.K, camera.K)
+    assert np.abs(depth.depth - expected)[valid].max() <= 0.5 + 1 / 32
+    assert np.abs(depth.depth - ramp)[valid].max() > 1  # the distortion is not ignored
+
+
+def test_depth_in_an_image_that_calibration_rotates_is_refused(warnings):
+    rotated = Camera(32, 24, SMALL.K, SMALL.P, R=se3_exp(np.array([0, 0, 0, 0, 0.05, 0.0]))[:3, :3])
+    with pytest.raises(DepthRosError, match="R in the camera_info of the depth image is a rotation"):
+        depth_frame_from(depth_image(np.ones((24, 32), np.float32)), calibration(rotated), warnings.append)
+
+
+@pytest.mark.parametrize(
+    ("image", "info"),
+    [("camera_infra2_optical_frame", "camera_infra1_optical_frame"), ("right_optical", "left_optical")],
+)
+def test_camera_info_of_a_right_camera_may_be_in_the_frame_of_the_left_one(image: str, info: str, warnings):
+    """As realsense2_camera publishes it; the reverse is the camera_info of the wrong camera."""
+    right = Camera.pinhole(SMALL.width, SMALL.height, 30, 30, 15.5, 11.5, 0.1)
+    assert frame_from(image_in(image), calibration(right, info), warnings.append).frame_id == image
+    assert not warnings
+    for camera, frames in ((right, (info, image)), (SMALL, (image, info))):
+        with pytest.raises(DepthRosError, match="use the camera_info of the same camera"):
+            frame_from(image_in(frames[0]), calibration(camera, frames[1]), warnings.append)
