@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from xml.etree import ElementTree
 
+import yaml
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -88,6 +89,23 @@ def launch_arguments(file: str) -> str:
         for arg in every
     )
     return title + table(("Argument", "Default", "Description"), rows)
+
+
+def drivers(_: str) -> str:
+    """The camera drivers of config/drivers.yaml and their topics."""
+    known = yaml.safe_load((ROOT / "config/drivers.yaml").read_text())
+    rows = (
+        (
+            f"`{name}`",
+            *(_driver_topics(driver, *topics) for topics in (("image",), ("left", "right"), ("depth",))),
+        )
+        for name, driver in known.items()
+    )
+    return table(("`driver`", "`image`", "`left`, `right`", "`depth`"), rows)
+
+
+def _driver_topics(driver: dict[str, str], *names: str) -> str:
+    return ", ".join(f"`{driver['camera'].rstrip('/')}/{driver[name]}`" for name in names if name in driver)
 
 
 def _argument_default(argument: ElementTree.Element) -> str:
@@ -242,8 +260,8 @@ def licence_note(family: str) -> str:
 WRITERS: dict[str, Callable[[str], str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        topics, parameters, launch_arguments, commands, models, model_metrics, model_cards, recipes, effect_settings,
-        licence_note,
+        topics, parameters, launch_arguments, drivers, commands, models, model_metrics, model_cards, recipes,
+        effect_settings, licence_note,
     )
 }  # fmt: skip
 """{directive: function from its argument to Markdown}"""
