@@ -17,6 +17,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import depth_ros
 from depth_ros.engine import store
@@ -32,7 +33,12 @@ _children_lock = threading.Lock()
 
 
 class BuildError(Exception):
-    """An engine could not be built; the message is one line."""
+    """An engine could not be built; the message is one line. by_machine: whether this machine is the cause, e.g. a full
+    disk, and not the network or its compiler."""
+
+    def __init__(self, message: str, by_machine: bool = False) -> None:
+        super().__init__(message)
+        self.by_machine = by_machine
 
 
 def build(request: EngineRequest, reason: str) -> str:
@@ -47,7 +53,7 @@ def build(request: EngineRequest, reason: str) -> str:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no worker processes that could outlive the child
     }
-    with tempfile.TemporaryFile() as output:
+    with _output_file() as output:
         child = subprocess.Popen(
             [sys.executable, *COMMAND],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, env=environment, start_new_session=True,
@@ -64,15 +70,27 @@ def build(request: EngineRequest, reason: str) -> str:
         return _result(child.returncode, answer, output.read().decode(errors="replace"))
 
 
+def _output_file() -> IO[bytes]:
+    """A temporary file in the cache. Raises BuildError if the cache cannot be written."""
+    try:
+        root = store.cache_root()
+        root.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=root)
+    except OSError as error:
+        raise BuildError(
+            f"the engine cache cannot be written ({error}): set DEPTH_ROS_CACHE to a writable folder", True
+        ) from error
+
+
 def _result(status: int, answer: bytes, errors: str) -> str:
     with suppress(ValueError, IndexError):
         content = json.loads(answer.splitlines()[-1])
         if content["error"]:
-            raise BuildError(content["error"])
+            raise BuildError(content["error"], content["by_machine"])
         return str(content["how"])
     last = next((line for line in reversed(errors.splitlines()) if line.strip()), "no message")
     cause = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-    raise BuildError(f"the build process {cause}: {last.strip()[:200]}")
+    raise BuildError(f"the build process {cause}: {last.strip()[:200]}", by_machine=status < 0)
 
 
 def _stop(child: subprocess.Popen) -> None:
@@ -100,11 +118,12 @@ def main() -> None:
     _end_with(arguments["parent"])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # compilers print what they like
+    how, problem, by_machine = "", "", False
     try:
-        how, problem = _build(EngineRequest.from_json(arguments["request"]), arguments["reason"]), ""
+        how = _build(EngineRequest.from_json(arguments["request"]), arguments["reason"])
     except Exception as error:  # compilers raise anything
-        how, problem = "", first_line(error)
-    answers.write(json.dumps({"how": how, "error": problem}) + "\n")
+        problem, by_machine = first_line(error), _is_by_machine(error)
+    answers.write(json.dumps({"how": how, "error": problem, "by_machine": by_machine}) + "\n")
     answers.flush()
     os._exit(0)  # threads of compilers have made interpreters hang or abort at exit
 
@@ -121,13 +140,22 @@ def _build(request: EngineRequest, reason: str) -> str:
             model = load_model(request.card, request.device)
             inputs = check_inputs(request.card, request.width, request.height, request.device)
             check = Check.of(model, inputs)
-            with store.new_engine(request) as folder:
+            with store.new_engine(request) as folder, store.scratch(request):
                 module.build(lowered(model, request.precision, inputs), inputs, folder)
                 check.save(folder / store.CHECK)
                 if problem := check.problem(module.load(folder, request.device)):
                     (folder / "rejected").write_text(problem)
             return f"built, because {reason_now}"
     return f"built by another process, because {reason}"
+
+
+def _is_by_machine(error: BaseException | None) -> bool:
+    """Whether an error, or what it results from, was raised by the operating system."""
+    while error is not None:
+        if isinstance(error, (OSError, MemoryError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _end_with(parent: int) -> None:

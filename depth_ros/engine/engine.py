@@ -36,6 +36,8 @@ class EngineSettings:
 class Engine:
     """A model ready to run on images of one size, width x height px. reason: why this engine was chosen.
 
+    problem: what on this machine prevents a faster engine; empty if nothing does.
+
     run: tensors with a batch of 1 on `device` to tensors, as the contract of the task defines them.
     """
 
@@ -46,6 +48,7 @@ class Engine:
     height: int
     reason: str
     run: Callable
+    problem: str = ""
 
     @property
     def name(self) -> str:
@@ -74,9 +77,10 @@ def _contiguous(array: np.ndarray) -> np.ndarray:
 class EngineStatus:
     """What serves a model now, for diagnostics. name: backend, precision and size. reason: why this engine.
 
-    building: the engine that is being built to replace it and for how long; empty if none is.
+    building: the engine that is being built to replace it and for how long; empty if none is. problem: as in Engine.
     """
 
     name: str = "no engine yet"
     reason: str = "no image received yet"
     building: str = ""
+    problem: str = ""

@@ -23,7 +23,7 @@ class ModelEngines:
         building = building_of(self.card)
         if self._engine is None:
             return EngineStatus(building=building)
-        return EngineStatus(self._engine.name, self._engine.reason, building)
+        return EngineStatus(self._engine.name, self._engine.reason, building, self._engine.problem)
 
     def for_image(self, width: int, height: int) -> Engine:
         """The engine for images of width x height px, which are resized to its size."""

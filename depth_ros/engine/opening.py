@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from depth_ros.card import Card, model_traits
 from depth_ros.engine import builder, store
 from depth_ros.engine.backends import backend, candidates, pick_device
-from depth_ros.engine.builder import first_line
+from depth_ros.engine.builder import BuildError, first_line
 from depth_ros.engine.engine import Engine, EngineSettings
 from depth_ros.engine.store import EngineRequest
 from depth_ros.errors import DepthRosError
@@ -47,6 +47,7 @@ class Opener:
         Raises DepthRosError if a named backend cannot be used here, or the model cannot be loaded.
         """
         passed_over: list[str] = []
+        problem = ""
         device = pick_device(settings.device)
         for name, precision in candidates(settings, device, passed_over, model_traits(card).int8):
             request = EngineRequest(card, width, height, name, precision, device)
@@ -57,10 +58,15 @@ class Opener:
                     raise
                 passed_over.append(f"{name} {precision}: {first_line(error)}")
                 log.warning("engine passed over: %s", passed_over[-1])
+                if isinstance(error, OSError) or (isinstance(error, BuildError) and error.by_machine):
+                    problem = f"no engine could be built: {passed_over[-1]}"
                 continue
             finally:
                 self._request = None
-            return Engine(name, precision, device, width, height, "; ".join([how, *passed_over]), run)
+            reason = "; ".join([how, *passed_over])
+            return Engine(
+                name, precision, device, width, height, reason, run, problem if name == "eager" else ""
+            )
         raise DepthRosError(
             f"no engine for model '{card.name}' at {width}x{height}: {'; '.join(passed_over)}"
         )

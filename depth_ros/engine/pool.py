@@ -92,7 +92,7 @@ class EnginePool:
                 self._request(key, card)
         device = pick_device(settings.device)
         reason = failure or "until the engine is built"
-        return Engine("eager", "float32", device, width, height, reason, self._eager(card, device))
+        return Engine("eager", "float32", device, width, height, reason, self._eager(card, device), failure)
 
     def building(self, card: Card) -> str:
         """The engine of a model that is being built, or waits to be, and since when; empty if there is none."""

@@ -17,6 +17,7 @@ import logging
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +100,13 @@ class EngineRequest:
 
 
 def cache_root() -> Path:
-    """$DEPTH_ROS_CACHE, else depth_ros in $XDG_CACHE_HOME, else ~/.cache/depth_ros."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depth_ros"
-    return Path(os.environ.get("DEPTH_ROS_CACHE") or default)
+    """$DEPTH_ROS_CACHE, else depth_ros in $XDG_CACHE_HOME, else ~/.cache/depth_ros. Raises OSError without a home."""
+    if given := os.environ.get("DEPTH_ROS_CACHE"):
+        return Path(given)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depth_ros"
+    except RuntimeError as error:  # neither $HOME nor an entry in the user database, as in a container
+        raise OSError("the user has no home directory: set DEPTH_ROS_CACHE") from error
 
 
 def source_checksum(family: str, backend: str) -> str:
@@ -199,6 +204,24 @@ def new_engine(request: EngineRequest) -> Iterator[Path]:
     (folder / MANIFEST).write_text(json.dumps(content, indent=1))
     shutil.rmtree(request.folder, ignore_errors=True)
     os.replace(folder, request.folder)
+
+
+@contextlib.contextmanager
+def scratch(request: EngineRequest) -> Iterator[None]:
+    """Temporary files and caches of compilers, in a folder of the cache that is deleted when the block ends.
+
+    The user's folders for them may not be writable, and nothing in them is needed again.
+    """
+    folder = request.folder.with_name(request.folder.name + ".scratch")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for variable in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        os.environ[variable] = str(folder)
+    tempfile.tempdir = None  # read TMPDIR again
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from rclpy.node import Node
 
 from depth_ros.datatypes import Depth, Odometry
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.object_motion.pending_pairs import MAX_REORDERING
 from depth_ros.estimators.odometry.base_frame import BaseFramePose, BaseState
+from depth_ros.estimators.odometry.frame_order import FrameOrder, TimeJump
 from depth_ros.estimators.odometry.scale import Scale, ScaleSettings
 from depth_ros.estimators.odometry.systematic_errors import Gaussian
 from depth_ros.nodes.inputs.imu import ImuInput
@@ -68,9 +68,10 @@ class BaseOdometry:
         self.pose, self._warn = pose, warn
         self.starts = 0
         self._estimator, self._settings = estimator, settings
-        self._stamp = 0
+        self._stamp = 0  # ns, of the last frame that the estimator used
+        self._order = FrameOrder(settings.max_frame_gap)
         self._transforms = Transforms(node)
-        self._imu = ImuInput(node) if settings.use_imu else None
+        self._imu = ImuInput(node, warn) if settings.use_imu else None
         self._scale: ScaleInput | None = None
         if settings.depth_scale != "metric":
             self._scale = ScaleInput(node, settings, scale_settings, self._imu, self._transforms, warn)
@@ -101,6 +102,7 @@ class BaseOdometry:
         base_frame = self._settings.base_frame or depth.frame_id
         T_base_optical = self._mounting_pose(base_frame, depth)
         odometry = self._estimator.estimate(depth, self._imu_rotation(depth.frame_id, depth.stamp))
+        self._order.accept(depth.stamp)
         self._stamp = depth.stamp
         if self._scale:
             was_known = self._scale.scale is not None
@@ -109,6 +111,7 @@ class BaseOdometry:
                 self._reset_estimator()
                 self.pose.rewind()
                 odometry = self._estimator.estimate(depth)
+                self._order.accept(depth.stamp)
                 self._stamp = depth.stamp
             odometry = self._scale.in_metres(odometry)
         state = self.pose.update(odometry, T_base_optical)
@@ -123,23 +126,23 @@ class BaseOdometry:
         if self._scale:
             self._scale.restart()
         self._stamp = 0
+        self._order.restart()
         self.starts += 1
 
     def _check_order(self, stamp: int) -> None:
-        """Restart if time jumps. Raises DepthRosError if the frame is late."""
-        gap = 1e-9 * (stamp - self._stamp)
-        if not self._stamp or 0 < gap <= self._settings.max_frame_gap:
+        """Restart if time jumps. Raises DepthRosError if the frame is late or has a wrong stamp."""
+        last = self._stamp
+        jump = self._order.check(stamp)
+        if jump is TimeJump.NONE:
             return
-        if -MAX_REORDERING < gap <= 0:
-            raise DepthRosError(
-                f"frame ignored: its stamp is {-1000 * gap:.0f} ms before that of the previous frame"
-            )
-        if gap < 0:
-            self._warn(f"time went back by {-gap:.3f} s: odometry restarts at its initial pose")
-            self.reset()
-        else:
-            self._warn(f"no frame for {gap:.3f} s: odometry restarts at its last pose")
-            self.restart()
+        pose = "initial" if jump is TimeJump.LOOP else "last"
+        change = (
+            f"no frame for {1e-9 * (stamp - last):.3f} s"
+            if stamp > last
+            else f"time went back by {1e-9 * (last - stamp):.3f} s"
+        )
+        self._warn(f"{change} ({jump.value}): odometry restarts at its {pose} pose")
+        self.reset() if jump is TimeJump.LOOP else self.restart()
 
     def _mounting_pose(self, base_frame: str, depth: Depth) -> np.ndarray:
         """(4, 4) T_base_optical. Raises DepthRosError if TF does not have it."""

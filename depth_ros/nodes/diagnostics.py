@@ -35,7 +35,8 @@ class Diagnostics:
     """Counts the frames of a node; publishes rates, latencies and warnings of the last second. Thread-safe.
 
     values: further key-value pairs of the status. no_input_reason: why no frame arrives; empty if none is expected.
-    error: why the node cannot work; the status is ERROR until it is cleared.
+    error: why the node cannot work; the status is ERROR until it is cleared. environment_problem: what is wrong with
+    the environment although the node works; the status is WARN.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Diagnostics:
         no_input_reason: Callable[[], str],
     ) -> None:
         self._node, self._values, self._no_input_reason = node, values, no_input_reason
-        self.error = ""
+        self.error = self.environment_problem = ""
         self.rejected = 0
         self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {name}"
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
@@ -61,25 +62,29 @@ class Diagnostics:
         # Steady instead of ROS time: with simulated time, diagnostics must go on while /clock stands still.
         node.create_timer(1.0, self.tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def warn(self, text: str) -> None:
-        """Report WARN in the next status; log the text unless it was logged within the last seconds."""
+    def warn(self, text: str, /, *, rejected: int = 0) -> None:
+        """Report WARN in the next status; log the text unless it was logged within the last seconds.
+
+        rejected: number of frames that were rejected for that reason.
+        """
         kind = re.sub(r"[\d.]+", "", text)  # the same warning with other numbers is not a new one
         now = time.monotonic()
         with self._lock:
             self._warnings[text] = None
+            self.rejected += rejected
             is_due = now - self._log_times.get(kind, float("-inf")) >= _LOG_INTERVAL
             if is_due:
                 self._log_times[kind] = now
         if is_due:
             self._node.get_logger().warning(text)
 
-    def reject(self, error: Exception) -> None:
+    def reject(self, error: BaseException) -> None:
         """Count a frame without a result, and report why."""
         with self._lock:
             self.rejected += 1
         self.report(error)
 
-    def report(self, error: Exception) -> None:
+    def report(self, error: BaseException) -> None:
         """Warn of a DepthRosError. Anything else is a bug: ERROR in the next status, a traceback in the log once."""
         if not self._node.context.ok():
             return  # a signal has shut ROS down while a result was being published
@@ -101,33 +106,31 @@ class Diagnostics:
 
     def published(self, stamp: int, timing: Timing) -> None:
         """Record that a result was published. stamp: ns, of its image."""
-        now, latency = time.perf_counter(), (self._node.get_clock().now().nanoseconds - stamp) / 1e6
+        now, clock = time.perf_counter(), self._node.get_clock().now().nanoseconds
         with self._lock:
             self._milliseconds["estimate"].append((timing.estimated - timing.received) * 1e3)
             self._milliseconds["processing"].append((now - timing.received) * 1e3)
-            self._milliseconds["latency"].append(latency)
+            if clock:  # 0 until /clock has come
+                self._milliseconds["latency"].append((clock - stamp) / 1e6)
 
     def tick(self) -> None:
         """Publish the status of the time since the last one."""
         now = time.monotonic()
-        if now - self._last_frame > _INPUT_TIMEOUT:
-            reason = self._no_input_reason()
-            if reason:
-                self.warn(reason)
+        given = self._given_values(now)
+        problems = [self.error, str(given.get("engine problem", ""))]
         with self._lock:
-            warnings, errors = "; ".join(self._warnings), "; ".join(self._errors)
+            errors = "; ".join(filter(None, [*problems, *self._errors]))
+            warnings = "; ".join(filter(None, [*self._warnings, self.environment_problem]))
             milliseconds = self._milliseconds
             self._warnings, self._errors = {}, {}
             self._milliseconds = {name: [] for name in milliseconds}
         status = DiagnosticStatus(name=self._name, hardware_id="depth_ros")
-        if self.error or errors:
-            status.level, status.message = DiagnosticStatus.ERROR, self.error or errors
+        if errors:
+            status.level, status.message = DiagnosticStatus.ERROR, errors
         elif warnings:
             status.level, status.message = DiagnosticStatus.WARN, warnings
         else:
             status.level, status.message = DiagnosticStatus.OK, "ok"
-        given = self._values()
-        self._log_engine(given)
         values = {
             **given,
             "rejected frames": self.rejected,
@@ -138,6 +141,18 @@ class Diagnostics:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
         self._last_tick = now
+
+    def _given_values(self, now: float) -> dict[str, object]:
+        """The values of the node; warns if it has no input. What that raises must not end the status messages."""
+        try:
+            if now - self._last_frame > _INPUT_TIMEOUT and (reason := self._no_input_reason()):
+                self.warn(reason)
+            given = self._values()
+            self._log_engine(given)
+            return given
+        except Exception as error:
+            self.report(error)
+            return {}
 
     def _log_engine(self, values: dict[str, object]) -> None:
         """Log the engine when another one serves."""
@@ -162,17 +177,18 @@ class Rate:
 
 def engine_values(status: EngineStatus) -> dict[str, object]:
     """Key-value pairs of the engine that serves, and of the one that is being built."""
-    return {
+    values: dict[str, object] = {
         "engine": status.name,
         "why this engine": status.reason,
         "engine is being built": bool(status.building),
         "engine build": status.building,
     }
+    return values | ({"engine problem": status.problem} if status.problem else {})
 
 
 def _rates(milliseconds: dict[str, list[float]], seconds: float) -> dict[str, object]:
     """Output rate, mean and maximum times of the frames published within `seconds`."""
-    rates: dict[str, object] = {"output rate (Hz)": f"{len(milliseconds['latency']) / seconds:.1f}"}
+    rates: dict[str, object] = {"output rate (Hz)": f"{len(milliseconds['processing']) / seconds:.1f}"}
     for name, values in milliseconds.items():
         if values:
             rates[f"{name} mean (ms)"] = f"{sum(values) / len(values):.1f}"

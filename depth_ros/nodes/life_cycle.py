@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType
 from typing import Protocol
 
 import rclpy
@@ -24,7 +18,9 @@ from depth_ros import engine
 from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes.diagnostics import Diagnostics
+from depth_ros.nodes.environment import initialise_ros, limit_memory_arenas
 from depth_ros.nodes.parameters import Parameters
+from depth_ros.nodes.signals import SignalWatch, end_process
 from depth_ros.nodes.worker import Worker
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -78,8 +74,14 @@ class LifeCycle(ManagedEntity):
 
     def start(self) -> None:
         """Configure and activate the node unless `autostart` is false."""
-        if self._parameters.read(LifeCycleSettings).autostart and self.node.trigger_configure() == SUCCESS:
-            self.node.trigger_activate()
+        try:
+            if (
+                self._parameters.read(LifeCycleSettings).autostart
+                and self.node.trigger_configure() == SUCCESS
+            ):
+                self.node.trigger_activate()
+        except Exception as error:
+            self._report("start", error)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
@@ -142,7 +144,11 @@ class LifeCycle(ManagedEntity):
             except Exception as error:
                 self._report("clean up", error)
                 succeeded = False
-        self._release()
+        try:
+            self._release()
+        except Exception as error:
+            self._report("clean up", error)
+            succeeded = False
         self._parameters.locked = False
         return succeeded
 
@@ -172,75 +178,63 @@ class ManagedNode(Protocol):
 def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[str] | None = None) -> int:
     """Run the nodes that `make` returns until SIGINT or SIGTERM arrives.
 
-    Returns 0, or 1 if they cannot be made, for example because of an invalid parameter value.
+    Returns 0, or 1 if ROS cannot be initialised or the nodes cannot be made, for example because of an invalid
+    parameter value.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)  # ROS adds its own handler, which calls this one
+    watch = SignalWatch(before_end=lambda: engine.close(0.0))
     worker: Worker | None = None
     try:
         limit_memory_arenas()
-        rclpy.init(args=args)
+        log_problem = initialise_ros(args)
         worker = Worker()
-        _spin(list(make(worker)))
-    except (_Interrupted, ExternalShutdownException):
+        nodes = list(make(worker))
+        for node in nodes:
+            node.diagnostics.environment_problem = log_problem
+        _spin(nodes, watch)
+    except ExternalShutdownException:
         pass
-    except (DepthRosError, ParameterException) as error:
-        get_logger(name).fatal(str(error))
-        return 1
-    except Exception:
-        if rclpy.ok():
-            raise  # otherwise it results from the signal that has shut ROS down
+    except Exception as error:
+        if not watch.received:  # otherwise it may result from ROS being shut down
+            get_logger(name).fatal(_start_problem(error))
+            return 1
     finally:
-        _end(worker)
+        _end(worker, watch)
     return 0
 
 
-class _Interrupted(BaseException):
-    """SIGINT or SIGTERM. Not a KeyboardInterrupt: CPython exits with signal 2 if one has passed through the exec() of a
-    string, as in dataclasses, even though it is caught later."""
+def _start_problem(error: Exception) -> str:
+    """Why the nodes do not start; with a traceback if it is a bug."""
+    if isinstance(error, (DepthRosError, ParameterException)):
+        return str(error)
+    if not rclpy.ok():
+        return f"ROS cannot be initialised: {error}; check the arguments and the ROS_ and RMW_ environment variables"
+    return "".join(traceback.format_exception(error))
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise _Interrupted
-
-
-def _spin(nodes: list[ManagedNode]) -> None:
+def _spin(nodes: list[ManagedNode], watch: SignalWatch) -> None:
     """Start the nodes and run their callbacks until ROS is shut down. No exception in a callback ends them."""
     executor = SingleThreadedExecutor()
     _executors.append(executor)
     for node in nodes:
         executor.add_node(node.life_cycle.node)
         node.life_cycle.start()
-    while rclpy.ok():
+    while rclpy.ok() and not watch.received:
         try:
             executor.spin()
         except ExternalShutdownException:
             return
-        except Exception as error:
+        except BaseException as error:  # SystemExit, too: libraries call sys.exit
             for node in nodes:  # the executor does not tell which of them it was
                 node.diagnostics.report(error)
 
 
-def _end(worker: Worker | None) -> None:
+def _end(worker: Worker | None, watch: SignalWatch) -> None:
     """End the threads that use networks: the one that builds and loads engines, and the worker."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the process is ending already
     end = time.monotonic() + EXIT_TIMEOUT
     engines_ended = engine.close(EXIT_TIMEOUT)
     worker_ended = worker is None or worker.close(max(0.0, end - time.monotonic()))
+    watch.close()
     if not (engines_ended and worker_ended):
         # A network still runs. Python's finalization would destroy objects that its threads use: the process aborts
         # ("terminate called without an active exception"). There is nothing to save, so it ends without finalization.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-
-def limit_memory_arenas() -> None:
-    """Let all threads share one memory arena if the C library is glibc.
-
-    Otherwise each thread gets its own and keeps what it frees; images are allocated in one thread and freed in another.
-    """
-    M_ARENA_MAX = -8
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
+        end_process()

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from depth_ros.datatypes import Depth, Motion
+from depth_ros.estimators.odometry.frame_order import MAX_REORDERING
 
 Labels = TypeVar("Labels")
 
-MAX_REORDERING = 0.5
-"""s; an image up to this much older than its predecessor arrived late; beyond it, the clock was set back."""
 MAX_PENDING = 15
 """Number of pairs, and of label images, that wait: 0.5 s at 30 Hz."""
 

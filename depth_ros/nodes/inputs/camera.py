@@ -30,6 +30,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.messages.calibration import Calibration, calibration_from, names_rectified_images
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.frames import depth_frame_from, frame_from
+from depth_ros.nodes.inputs.stamps import missing_stamp_text
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -61,6 +62,12 @@ class ImageCallback(Protocol):
     def __call__(self, image: ImageMessage, /) -> None: ...
 
 
+class Warn(Protocol):
+    """Callback for a warning. rejected: number of frames that were rejected for the reason given."""
+
+    def __call__(self, text: str, /, *, rejected: int = 0) -> None: ...
+
+
 class QosEvent(Protocol):
     """Incompatible-QoS event of a publisher or subscription."""
 
@@ -88,12 +95,13 @@ class CameraInput(ManagedEntity):
     """Best-effort subscriptions to `image` (or `image/compressed`) and `camera_info`.
 
     Once a camera_info has arrived, every image is passed to `on_image`; `frame` or `depth` decodes it, in any thread.
-    Problems other than decoding errors are passed to `warn`. namespace: prefix of both topics, e.g. "left".
-    queue_depth: images that the middleware holds while a callback runs; 1 unless older images have to be paired.
+    Images without a stamp are rejected. Problems other than decoding errors are passed to `warn`. namespace: prefix of
+    both topics, e.g. "left". queue_depth: images that the middleware holds while a callback runs; 1 unless older images
+    have to be paired.
     """
 
     def __init__(
-        self, node: Node, settings: CameraSettings, on_image: ImageCallback, warn: Callable[[str], None],
+        self, node: Node, settings: CameraSettings, on_image: ImageCallback, warn: Warn,
         namespace: str = "", image_topic: str = "image", queue_depth: int = 1,
     ) -> None:  # fmt: skip
         self._node, self._settings, self._queue_depth = node, settings, queue_depth
@@ -237,6 +245,9 @@ class CameraInput(ManagedEntity):
     def _receive(self, message: ImageMessage) -> None:
         self.received += 1
         stamp = stamp_ns(message.header)
+        if stamp <= 0:
+            self._warn(missing_stamp_text(self._node, self.topic), rejected=1)
+            return
         if stamp < self._last_stamp:
             seconds = (self._last_stamp - stamp) / 1e9
             self._warn(f"time went back by {seconds:.3f} s on '{self.topic}'; was a bag restarted?")

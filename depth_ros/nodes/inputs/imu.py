@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import Imu
 
 from depth_ros.messages.decode import stamp_ns
+from depth_ros.nodes.inputs.stamps import missing_stamp_text
 
 SAMPLES_KEPT = 4000
 """10 s at 400 Hz."""
@@ -27,10 +29,11 @@ Sample = tuple[int, np.ndarray]
 
 class ImuInput(ManagedEntity):
     """Best-effort subscription to `imu`: angular velocities, rad/s, and accelerations, m/s^2, in the frame of the IMU
-    (REP-145). Messages are received in the executor's thread and may be read in another one."""
+    (REP-145). Messages are received in the executor's thread and may be read in another one; those without a stamp are
+    passed to `warn`."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, warn: Callable[[str], None]) -> None:
+        self._node, self._warn = node, warn
         self.topic = node.resolve_topic_name("imu")
         self._subscription: Subscription | None = None
         self._lock = threading.Lock()
@@ -67,6 +70,9 @@ class ImuInput(ManagedEntity):
 
     def _store(self, message: Imu) -> None:
         stamp, w, a = stamp_ns(message.header), message.angular_velocity, message.linear_acceleration
+        if stamp <= 0:
+            self._warn(missing_stamp_text(self._node, self.topic))
+            return
         with self._lock:
             last = self._angular_velocities[-1][0] if self._angular_velocities else 0
             if stamp == last:

@@ -19,6 +19,7 @@ from depth_ros.datatypes import Motion
 from depth_ros.estimators.odometry.base_frame import UNKNOWN_VARIANCE, lever_arm_jacobian
 from depth_ros.geometry import inverse, pose_from, se3_exp, se3_log
 from depth_ros.messages.decode import stamp_ns
+from depth_ros.nodes.inputs.stamps import missing_stamp_text
 from depth_ros.nodes.inputs.transforms import Transforms
 
 POSES_KEPT = 2000
@@ -39,7 +40,8 @@ class OdometryInput(ManagedEntity):
     """Best-effort subscription to `topic`: poses of a base frame, related to the camera by TF.
 
     `on_pose` is called for each pose, in the executor's thread; `motion` may be called in another one. max_gap: s,
-    longest interval between two poses that is interpolated. Missing transforms and covariances are passed to `warn`.
+    longest interval between two poses that is interpolated. Missing transforms, covariances and stamps are passed to
+    `warn`.
     """
 
     def __init__(
@@ -81,6 +83,9 @@ class OdometryInput(ManagedEntity):
 
     def _receive(self, message: Odometry) -> None:
         stamp, p, q = stamp_ns(message.header), message.pose.pose.position, message.pose.pose.orientation
+        if stamp <= 0:
+            self._warn(missing_stamp_text(self._node, self.topic))
+            return
         covariance = np.array(message.twist.covariance).reshape(6, 6)
         is_tracking = max(covariance.max(), message.pose.covariance[0]) < UNKNOWN_VARIANCE
         T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])) if is_tracking else np.eye(4)

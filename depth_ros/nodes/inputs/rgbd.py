@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +15,7 @@ from depth_ros.datatypes import Camera, Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
 from depth_ros.messages.decode import stamp_ns
-from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
+from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage, Warn
 
 MAX_PENDING = 30
 """Images that wait for their depth image, which arrives later: 1 s at 30 Hz."""
@@ -39,8 +38,7 @@ class RgbdInput(ManagedEntity):
     """
 
     def __init__(
-        self, node: Node, settings: CameraSettings, tolerance: float, on_pair: RgbdCallback,
-        warn: Callable[[str], None],
+        self, node: Node, settings: CameraSettings, tolerance: float, on_pair: RgbdCallback, warn: Warn
     ) -> None:  # fmt: skip
         self._on_pair, self._tolerance = on_pair, round(tolerance * 1e9)
         depth_settings = CameraSettings("raw", settings.rectified)

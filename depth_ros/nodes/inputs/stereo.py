@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from rclpy.timer import Timer
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.messages.decode import stamp_ns
-from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
+from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage, Warn
 
 CAMERAS = ("left", "right")
 MAX_PENDING = 4
@@ -40,8 +39,7 @@ class StereoInput(ManagedEntity):
     """
 
     def __init__(
-        self, node: Node, settings: CameraSettings, tolerance: float, on_pair: StereoCallback,
-        warn: Callable[[str], None],
+        self, node: Node, settings: CameraSettings, tolerance: float, on_pair: StereoCallback, warn: Warn
     ) -> None:  # fmt: skip
         self._node, self._on_pair, self._warn = node, on_pair, warn
         self._tolerance = round(tolerance * 1e9)

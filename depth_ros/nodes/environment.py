@@ -1,0 +1,44 @@
+"""The environment of a node's process: log files of ROS, memory of the C library."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import tempfile
+from contextlib import suppress
+
+import rclpy
+
+
+def initialise_ros(args: list[str] | None) -> str:
+    """Initialise rclpy. Returns why there are no log files, which would be a reason for rclpy to fail."""
+    problem = log_file_problem()
+    args = sys.argv if args is None else args
+    rclpy.init(args=[*args, "--ros-args", "--disable-external-lib-logs"] if problem else args)
+    return problem
+
+
+def log_file_problem() -> str:
+    """Why ROS cannot write log files into $ROS_LOG_DIR, $ROS_HOME/log or ~/.ros/log; empty if it can."""
+    folder = os.environ.get("ROS_LOG_DIR") or os.path.join(os.environ.get("ROS_HOME") or "~/.ros", "log")
+    try:
+        if folder.startswith("~"):
+            if not (home := os.environ.get("HOME")):  # rcl does not look into the user database
+                raise OSError("HOME is not set")
+            folder = home + folder[1:]
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"no log files are written ({error}): set ROS_LOG_DIR to a writable folder"
+
+
+def limit_memory_arenas() -> None:
+    """Let all threads share one memory arena if the C library is glibc.
+
+    Otherwise each thread gets its own and keeps what it frees; images are allocated in one thread and freed in another.
+    """
+    M_ARENA_MAX = -8
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
