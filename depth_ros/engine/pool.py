@@ -160,7 +160,7 @@ class EnginePool:
                 with self._build_lock:
                     key = wish.key
                     self._keep(key, self._opener.open(wish.card, key.width, key.height, key.settings))
-            except Exception as error:
+            except BaseException as error:  # backends import compilers, which may call sys.exit
                 if self._closed:
                     return
                 log.error("stays on eager PyTorch: %s", first_line(error))

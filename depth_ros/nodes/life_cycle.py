@@ -183,9 +183,11 @@ def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[s
     """
     watch = SignalWatch(before_end=lambda: engine.close(0.0))
     worker: Worker | None = None
+    is_initialised = False
     try:
         limit_memory_arenas()
         log_problem = initialise_ros(args)
+        is_initialised = True
         worker = Worker()
         nodes = list(make(worker))
         for node in nodes:
@@ -194,7 +196,8 @@ def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[s
     except ExternalShutdownException:
         pass
     except Exception as error:
-        if not watch.received:  # otherwise it may result from ROS being shut down
+        is_shut_down = is_initialised and not rclpy.ok()  # by a signal that Python has not noted yet
+        if not (watch.received or is_shut_down):
             get_logger(name).fatal(_start_problem(error))
             return 1
     finally:

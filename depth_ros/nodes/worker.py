@@ -149,7 +149,7 @@ class FrameProcessor(ManagedEntity, Generic[Result]):
                     return
                 self._publish(result, timing)
             self._forward(result)
-        except Exception as error:
+        except BaseException as error:  # SystemExit would end the thread without a word
             if self._is_current(epoch):  # otherwise its inputs may have been destroyed meanwhile
                 self._diagnostics.reject(error)
 
@@ -157,7 +157,7 @@ class FrameProcessor(ManagedEntity, Generic[Result]):
         while self._commands:
             try:
                 self._commands.pop(0)()
-            except Exception as error:
+            except BaseException as error:
                 self._diagnostics.reject(error)
 
     def _is_current(self, epoch: int) -> bool:

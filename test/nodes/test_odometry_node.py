@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from node_client import values_of
 from odometry_client import PERIOD, STEP, TOLERANCE, OdometryClient, command, ground_truth, matrix, twist
 
@@ -17,6 +18,8 @@ from depth_ros.messages.fill import fill_header, fill_pose
 from depth_ros.playback.play import node_process
 
 TOPICS = ("odom", "odometry/status", "path")
+FIRST_STAMP = 1_000_000_000
+"""ns, before those of all frames."""
 
 
 @pytest.fixture(scope="module")
@@ -92,20 +95,68 @@ def test_nothing_is_published_while_odometry_is_lost(robot: OdometryClient):
     assert np.linalg.norm(matrix(last)[:3, 3] - ground_truth(2)[:3, 3]) < TOLERANCE
 
 
-def test_odometry_restarts_when_time_goes_back_as_with_a_bag_that_loops(robot: OdometryClient):
-    for _ in range(3):
+def jump(robot: OdometryClient, stamp: int, count: float) -> Odometry:
+    """Odometry of the frame that confirms a jump of time to `stamp` ns, after `count` steps."""
+    robot.stamp = stamp - PERIOD
+    before = len(robot.received["odom"])
+    rejected = robot.publish_view(count)
+    robot.spin(0.3)
+    (message,) = robot.drive(count)
+    assert message is not None
+    assert rejected not in [stamp_ns(m.header) for m in robot.received["odom"][before:]]
+    return message
+
+
+def test_odometry_restarts_at_its_initial_pose_when_a_recording_loops(robot: OdometryClient):
+    for _ in range(2):
         last = robot.drive(*range(1, 7))[-1]
         assert np.linalg.norm(matrix(last)[:3, 3] - ground_truth(6)[:3, 3]) < TOLERANCE
-        robot.stamp -= 20 * PERIOD
-        robot.subscribe(*TOPICS)
-        (first,) = robot.drive(0)
+        first = jump(robot, FIRST_STAMP, 0)
         assert matrix(first) == pytest.approx(np.eye(4)) and first.twist.covariance[0] == 9999
     late = robot.publish_view(0, interval=-PERIOD)  # late by one frame: not a loop
     robot.stamp += PERIOD
     robot.wait_for_warning("before that of the previous frame", lambda: robot.publish_view(0, interval=0))
     assert all(stamp_ns(m.header) != late for m in robot.received["odom"])
-    robot.wait_for_warning("time went back by 5", lambda: robot.publish_view(0, interval=-5_000_000_000))
-    robot.wait_for_warning("no frame for 3", lambda: robot.publish_view(0, interval=3_000_000_000))
+
+
+@pytest.mark.parametrize("seconds", [-0.7, -2.0, 5.0, 86400.0])
+def test_the_pose_stays_when_the_clock_of_a_robot_is_set(robot: OdometryClient, seconds: float):
+    """The motion between the frames before and after it is lost, but nothing more."""
+    robot.drive(*range(30))
+    before = robot.drive(30)[0]
+    stamp = robot.stamp
+    restarted = jump(robot, stamp + round(seconds * 1e9), 31)
+    assert matrix(restarted) == pytest.approx(matrix(before), abs=1e-6)
+    assert restarted.twist.covariance[0] == 9999
+    last = robot.drive(32, 33)[-1]
+    expected = ground_truth(30) @ inverse(ground_truth(31)) @ ground_truth(33)
+    assert np.linalg.norm(matrix(last)[:3, 3] - expected[:3, 3]) < TOLERANCE
+    robot.drive(*range(33, 3, -1), 0)  # view() is cached; the next test starts here
+
+
+@pytest.mark.parametrize("wrong", [0, -5, 7_000_000, 10**18], ids=["zero", "negative", "boot time", "future"])
+def test_frames_with_a_wrong_stamp_are_rejected_counted_and_do_not_disturb(robot: OdometryClient, wrong: int):
+    robot.drive(1, 2, 3)
+    stamp, before = robot.stamp, int(values_of(robot.statuses[-1])["rejected frames"])
+    robot.stamp = wrong - PERIOD
+    robot.statuses.clear()
+    robot.publish_view(17)
+    robot.stamp = stamp
+    last = robot.drive(4, 5)[-1]
+    assert np.linalg.norm(matrix(last)[:3, 3] - ground_truth(5)[:3, 3]) < TOLERANCE
+    assert last.twist.covariance[0] < 1  # it went on, without a restart
+    status = robot.wait_until(
+        lambda: next((s for s in robot.statuses if "rejected:" in s.message), None),
+        lambda: robot.publish_view(5),
+    )
+    assert int(values_of(status)["rejected frames"]) > before
+    assert "time went back" not in status.message
+    if wrong <= 0:
+        topics = [f"{robot.namespace}/{topic}" for topic in ("image", "depth/image_rect")]
+        assert all(
+            f"message on '{topic}' rejected: header.stamp is zero" in status.message for topic in topics
+        )
+        assert "(published by client)" in status.message
 
 
 def test_odometry_continues_from_a_pose_that_is_set(robot: OdometryClient):
