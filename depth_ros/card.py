@@ -71,20 +71,25 @@ class Card:
 
 
 def model_roots() -> list[Path]:
-    """Folders searched for models, in order: $DEPTH_ROS_MODELS, checkout, ament prefixes, prefix of this package.
+    """Folders searched for models: those in $DEPTH_ROS_MODELS, then `share_folders`."""
+    given = [Path(entry) for entry in os.environ.get("DEPTH_ROS_MODELS", "").split(os.pathsep) if entry]
+    return [*(root for root in given if root.is_dir()), *share_folders("models")]
+
+
+def share_folders(name: str) -> list[Path]:
+    """Folders `name` with shared files that exist, in order: checkout, ament prefixes, prefix of this package.
 
     The prefix of PREFIX/lib/python3.x/site-packages/depth_ros need not be Python's: pip install --user, /usr/local.
     """
-    roots = [Path(entry) for entry in os.environ.get("DEPTH_ROS_MODELS", "").split(os.pathsep) if entry]
     package = Path(__file__).resolve().parent
-    roots.append(package.parent / "models")
     prefixes = [
         *os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep),
         *map(str, package.parents[3:4]),
         sys.prefix,
     ]
-    roots += [Path(prefix) / "share/depth_ros/models" for prefix in prefixes if prefix]
-    return [root for root in dict.fromkeys(roots) if root.is_dir()]
+    shares = [Path(prefix) / "share/depth_ros" for prefix in prefixes if prefix]
+    folders = [folder / name for folder in (package.parent, *shares)]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def cards() -> list[Card]:
@@ -115,8 +120,8 @@ def read_card(folder: Path) -> Card:
 
     file = folder / "card.yaml"
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise DepthRosError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise DepthRosError(f"{file} is not a model card: it must be a mapping of keys to values")
@@ -138,7 +143,7 @@ def write_card(card: Card) -> None:
 
     content = {key: value for key, value in dataclasses.asdict(card).items() if key != "path"}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-    (card.path / "card.yaml").write_text(text)
+    (card.path / "card.yaml").write_text(text, encoding="utf-8")
 
 
 def checksum(file: Path) -> str:

@@ -31,7 +31,6 @@ from depth_ros.engine.nvidia import MISSING, installed_version
 from depth_ros.engine.store import MANIFEST, cache_root
 from depth_ros.errors import DepthRosError
 
-LARGE_DATA = "export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA"
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """Variables of Fast DDS 3 (Kilted and later) and 2."""
 MIN_SHARED_MEMORY = 128e6
@@ -155,7 +154,9 @@ def _transport() -> list[Finding]:
     if chosen.startswith("LARGE_DATA") or profile:
         return [*found, Finding(True, f"DDS: {chosen or profile} carries large images")]
     text = "DDS: the default transports lose most images above 0.5 MB; our launch files set a better one"
-    return [*found, Finding(False, text, LARGE_DATA)]
+    from depth_ros.nodes.transport import profile_advice
+
+    return [*found, Finding(False, text, profile_advice())]
 
 
 def _cache() -> list[Finding]:

@@ -11,6 +11,7 @@ import rclpy
 from rclpy.parameter import Parameter
 
 from depth_ros.card import find_card
+from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, is_stereo
 from depth_ros.nodes import depth_node, life_cycle, object_motion_node, odometry_node, stereo_depth_node
 from depth_ros.nodes.depth_node import DepthNode
@@ -37,7 +38,8 @@ def selected_model() -> str:
 def make_nodes(worker: Worker) -> Nodes:
     """The nodes of the process, upstream first.
 
-    Raises DepthRosError if the model does not exist or a parameter is started with an invalid value.
+    If the model does not exist, depth_node stays unconfigured and reports it. Raises DepthRosError if a parameter is
+    started with an invalid value.
     """
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.estimators.object_motion.estimator import ObjectMotionEstimator
@@ -45,16 +47,18 @@ def make_nodes(worker: Worker) -> Nodes:
     from depth_ros.estimators.stereo.estimator import StereoEstimator
 
     model = selected_model()
-    modules = (
-        stereo_depth_node if is_stereo(model) else depth_node, odometry_node, object_motion_node
-    )  # fmt: skip
+    try:
+        takes_pairs = is_stereo(model)
+        has_scale = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
+    except DepthRosError:
+        takes_pairs, has_scale = False, True
+    modules = (stereo_depth_node if takes_pairs else depth_node, odometry_node, object_motion_node)
     parameters = names_of(*(kind for module in modules for kind in module.SETTINGS))
     depth: DepthNode | StereoDepthNode
-    if is_stereo(model):
+    if takes_pairs:
         depth = StereoDepthNode(StereoEstimator, worker, other_parameters=parameters)
     else:
         depth = DepthNode(DepthEstimator, worker, other_parameters=parameters)
-    has_scale = model == SEMI_GLOBAL or find_card(model).scale != "up_to_scale"
     odometry = OdometryNode(
         OdometryEstimator,
         worker,
@@ -76,7 +80,7 @@ def make_nodes(worker: Worker) -> Nodes:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the nodes. Returns 1 if the model does not exist or a parameter is started with an invalid value."""
+    """Run the nodes. Returns 1 if a parameter is started with an invalid value."""
     return life_cycle.run("perception_node", make_nodes, args)
 
 

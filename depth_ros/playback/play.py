@@ -26,6 +26,7 @@ from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.messages.decode import depth_from, disparity_from, stamp_ns
 from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image
+from depth_ros.nodes.transport import select_transports
 
 START_TIMEOUT = 300.0
 """Seconds that a node may take until it is ready: loading torch and building an engine."""
@@ -33,8 +34,6 @@ DISCOVERY_TIMEOUT = 30.0
 """Seconds that DDS discovery may take: of the node once its process has had time to start, then of its topics."""
 PROCESS_TIMEOUT = 60.0
 """Seconds that the process of a node may take until its node exists: importing torch on a busy machine."""
-DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Environment variables with which users select their own Fast DDS transports."""
 END_TIMEOUT = 5.0
 """Seconds without a result after which no more results are expected."""
 
@@ -97,9 +96,7 @@ def node_process(command: list[str]) -> Iterator[tuple[subprocess.Popen, str]]:
 
     command must contain `--ros-args`. Yields the process and its namespace, which is unique.
     """
-    if not any(os.environ.get(name) for name in DDS_PROFILES):
-        # read when a participant is created, also by this process
-        os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    select_transports()
     namespace = f"/depth_ros_{os.getpid()}_{time.monotonic_ns()}"
     paths = [str(Path(depth_ros.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(

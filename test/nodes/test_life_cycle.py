@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -55,7 +56,10 @@ class Setup:
             get_logger=lambda: logging.getLogger("test"),
             context=SimpleNamespace(ok=lambda: True),
         )
-        self.life_cycle = LifeCycle(node, self.parameters, self.diagnostics, lambda: self.parts)
+        self.release: Callable[[], None] = lambda: None
+        self.life_cycle = LifeCycle(
+            node, self.parameters, self.diagnostics, lambda: self.parts, lambda: self.release()
+        )
 
     def take_calls(self) -> str:
         calls = ", ".join(self.calls)
@@ -116,6 +120,15 @@ def test_a_part_that_fails_to_come_down_does_not_keep_the_others_up():
     assert setup.take_calls() == "cleanup c, cleanup b, cleanup a"
 
 
+def test_an_error_at_the_end_of_cleanup_is_shown_and_the_node_can_be_configured_again():
+    setup = Setup()
+    setup.release = lambda: [][0]
+    setup.life_cycle.on_configure(None)
+    assert setup.life_cycle.on_cleanup(None) == ERROR and not setup.parameters.locked
+    assert setup.diagnostics.error == "cannot clean up: IndexError: list index out of range"
+    assert setup.life_cycle.on_configure(None) == SUCCESS and setup.diagnostics.error == ""
+
+
 def test_shutdown_brings_an_active_node_down():
     setup = Setup()
     setup.life_cycle.on_configure(None)
@@ -162,8 +175,9 @@ def test_a_real_node_ends_up_unconfigured_after_a_failed_deactivation():
 BUSY = """
 from depth_ros import engine
 from depth_ros.nodes import life_cycle
+from depth_ros.nodes.signals import SignalWatch
 engine.close = lambda timeout: False
-life_cycle._end(None)
+life_cycle._end(None, SignalWatch(print))
 print("finalization")
 """
 

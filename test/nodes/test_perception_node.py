@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
-from node_client import info_of
+from diagnostic_msgs.msg import DiagnosticStatus
+from node_client import Client, info_of
 from odometry_client import PERIOD, ROOM, STEP, T_BASE_CAMERA, OdometryClient, ground_truth, matrix
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -160,6 +162,13 @@ def test_parameters_of_the_same_name_have_the_same_type_in_all_nodes():
             assert one[name].metadata["choices"] == other[name].metadata["choices"], name
 
 
-def test_a_model_that_does_not_exist_ends_the_process():
-    with node_process(command("model:=no_such_model")) as (process, _):
-        assert process.wait(60) == 1
+def test_a_model_that_does_not_exist_is_an_error_in_diagnostics_and_can_be_corrected(small_model: Path):
+    with (
+        node_process(command("model:=no_such_model")) as (process, namespace),
+        closing(Client(namespace, depth_node)) as client,
+    ):
+        client.wait_for_status(
+            DiagnosticStatus.ERROR, "cannot configure: no model 'no_such_model'; available"
+        )
+        assert client.set_parameters(model=str(small_model))[0].successful
+        assert client.change_state("configure") and process.poll() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,9 +16,9 @@ class Reports:
     """Diagnostics that keep what is reported."""
 
     def __init__(self) -> None:
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
 
-    def reject(self, error: Exception) -> None:
+    def reject(self, error: BaseException) -> None:
         self.errors.append(error)
 
 
@@ -159,9 +160,11 @@ def test_exceptions_are_reported_and_the_thread_goes_on(worker: Worker):
     finish(worker)
     processor.command(lambda: [][0])
     finish(worker)
+    processor.enqueue(lambda: sys.exit("a library gives up"))
+    finish(worker)
     processor.enqueue(lambda: "result")
     finish(worker)
-    assert [type(error) for error in reports.errors] == [ZeroDivisionError, IndexError]
+    assert [type(error) for error in reports.errors] == [ZeroDivisionError, IndexError, SystemExit]
     assert published == ["result"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_ros.config import setting
@@ -31,6 +29,7 @@ from depth_ros.messages.calibration import Calibration, calibration_from, names_
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.frames import depth_frame_from, frame_from
 from depth_ros.nodes.inputs.stamps import missing_stamp_text
+from depth_ros.nodes.transport import SHARED_MEMORY_LIMIT, transport_problem
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -52,8 +51,6 @@ OVERRIDABLE = (
 """QoS policies that can be set with parameters: qos_overrides./camera_info.subscription.durability."""
 LATCHED_CHECK_PERIOD = 0.5
 """Seconds between two searches for a publisher of latched camera_info."""
-SHARED_MEMORY_LIMIT = 500_000
-"""Bytes; larger messages do not fit into Fast DDS's default shared-memory segment of 512 KiB and are mostly lost."""
 
 
 class ImageCallback(Protocol):
@@ -252,8 +249,9 @@ class CameraInput(ManagedEntity):
             seconds = (self._last_stamp - stamp) / 1e9
             self._warn(f"time went back by {seconds:.3f} s on '{self.topic}'; was a bag restarted?")
         self._last_stamp = stamp
-        if self.received == 1 and len(message.data) > SHARED_MEMORY_LIMIT and has_default_transports():
-            self._warn(TRANSPORT_ADVICE)
+        is_first = self.received == 1
+        if is_first and len(message.data) > SHARED_MEMORY_LIMIT and (problem := transport_problem()):
+            self._warn(problem)
         if self.has_camera_info:
             self._check_stale_info()
             self._on_image(message)
@@ -280,28 +278,11 @@ class CameraInput(ManagedEntity):
             f"{p.node_name} ({p.qos_profile.reliability.name}, {p.qos_profile.durability.name})"
             for p in publishers
         )
-        advice = f"; {TRANSPORT_ADVICE}" if has_default_transports() else ""
-        return f"no messages on '{topic}' although it is published by {offered}{advice}"
+        advice = transport_problem()
+        return f"no messages on '{topic}' although it is published by {offered}{advice and '; '}{advice}"
 
 
 def incompatible_qos_text(topic: str, endpoint: str, event: QosEvent) -> str:
     """Warning for an incompatible-QoS event. endpoint: the other side, "publisher" or "subscription"."""
     policy = qos_policy_name_from_kind(event.last_policy_kind)
     return f"a {endpoint} of '{topic}' has an incompatible QoS policy ({policy}): no messages are exchanged with it"
-
-
-def has_default_transports() -> bool:
-    """Whether Fast DDS runs with its default transports, which lose large images."""
-    variables = (
-        "FASTDDS_BUILTIN_TRANSPORTS",
-        "FASTDDS_DEFAULT_PROFILES_FILE",
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-    )
-    is_fast_dds = "fastrtps" in get_rmw_implementation_identifier()
-    return is_fast_dds and not any(os.environ.get(name) for name in variables)
-
-
-TRANSPORT_ADVICE = (
-    "Fast DDS loses most images over 0.5 MB with its default transports: "
-    "set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the camera driver and for this node"
-)
