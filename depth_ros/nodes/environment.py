@@ -13,6 +13,8 @@ import rclpy
 
 def initialise_ros(args: list[str] | None) -> str:
     """Initialise rclpy. Returns why there are no log files, which would be a reason for rclpy to fail."""
+    # Fast DDS then sends in a thread of its own: a subscriber that has stopped reading does not hold up the others.
+    os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
     problem = log_file_problem()
     args = sys.argv if args is None else args
     rclpy.init(args=[*args, "--ros-args", "--disable-external-lib-logs"] if problem else args)
