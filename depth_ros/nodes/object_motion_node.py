@@ -129,7 +129,7 @@ class ObjectMotionNode(LifecycleNode):
         self._estimator = self._estimator_of(settings)
         parts: list[ManagedEntity] = [self._outputs, self._processor]
         if settings.use_labels:
-            parts.append(LabelInput(self, self._on_labels))
+            parts.append(LabelInput(self, self._on_labels, warn))
         if settings.ego_motion == "odom":
             self._odometry_input = OdometryInput(
                 self, settings.max_pair_interval, self._request_estimate, warn

@@ -11,7 +11,7 @@ from depth_ros.card import share_folders
 
 PROFILE = "fastdds_large_images.xml"
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Environment variables that select a profile, of Fast DDS 3 and 2 (ROS 2 Humble)."""
+"""Environment variables that select a profile, of Fast DDS 3 and 2 (ROS 2 Humble and Jazzy)."""
 BUILTIN_VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 SHARED_MEMORY_LIMIT = 500_000
 """Bytes; larger messages do not fit into Fast DDS's default shared-memory segment of 512 KiB and are mostly lost."""
@@ -49,7 +49,7 @@ def transport_problem() -> str:
 def profile_advice() -> str:
     """How to select the profile."""
     file = profile_file() or f"a file like {PROFILE} of depth_ros"
-    names = f"{PROFILE_VARIABLES[0]}={file} (in Humble {PROFILE_VARIABLES[1]})"
+    names = f"{PROFILE_VARIABLES[0]}={file} (in Humble and Jazzy {PROFILE_VARIABLES[1]})"
     return f"set {names} for the camera driver and for this node"
 
 
@@ -68,6 +68,6 @@ def select_transports() -> None:
     if any(os.environ.get(name) for name in (*PROFILE_VARIABLES, BUILTIN_VARIABLE)):
         return
     if file := profile_file():
-        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(file)))
+        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(file)))  # the one for Fast DDS 2 gives a warning in 3
     else:
         os.environ[BUILTIN_VARIABLE] = "LARGE_DATA"

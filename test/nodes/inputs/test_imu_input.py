@@ -36,7 +36,7 @@ def imu_message(stamp: int, yaw_rate: float) -> Imu:
 
 def test_one_callback_receives_all_messages_that_wait(host):
     """100 samples at 400 Hz, published while the executor is busy, are there after one turn of the executor."""
-    part = ImuInput(host.node)
+    part = ImuInput(host.node, host.warnings.append)
     publisher = host.node.create_publisher(Imu, "imu", 200)
     part.on_activate(STATE)
     host.connect(publisher)
@@ -52,7 +52,7 @@ def test_one_callback_receives_all_messages_that_wait(host):
 
 
 def test_samples_are_cleared_when_time_goes_back(host):
-    part = ImuInput(host.node)
+    part = ImuInput(host.node, host.warnings.append)
     publisher = host.node.create_publisher(Imu, "imu", 200)
     part.on_activate(STATE)
     host.connect(publisher)
