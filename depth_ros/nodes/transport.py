@@ -68,6 +68,8 @@ def select_transports() -> None:
     if any(os.environ.get(name) for name in (*PROFILE_VARIABLES, BUILTIN_VARIABLE)):
         return
     if file := profile_file():
-        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(file)))  # the one for Fast DDS 2 gives a warning in 3
+        os.environ.update(
+            dict.fromkeys(PROFILE_VARIABLES, str(file))
+        )  # the one for Fast DDS 2 gives a warning in 3
     else:
         os.environ[BUILTIN_VARIABLE] = "LARGE_DATA"

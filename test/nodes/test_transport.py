@@ -32,7 +32,10 @@ def test_the_profile_holds_two_4k_images_in_shared_memory_and_reaches_other_comp
 def test_default_transports_are_warned_about_with_the_profile_to_use():
     problem = transport.transport_problem()
     assert "loses most images over 0.5 MB" in problem
-    assert f"set FASTDDS_DEFAULT_PROFILES_FILE={transport.profile_file()} (in Humble and Jazzy FASTRTPS_" in problem
+    assert (
+        f"set FASTDDS_DEFAULT_PROFILES_FILE={transport.profile_file()} (in Humble and Jazzy FASTRTPS_"
+        in problem
+    )
 
 
 @pytest.mark.parametrize("name", VARIABLES)

@@ -247,7 +247,10 @@ class CameraInput(ManagedEntity):
             return
         if stamp < self._last_stamp:
             seconds = (self._last_stamp - stamp) / 1e9
-            self._warn(f"time went back by {seconds:.3f} s on '{self.topic}'; was a bag restarted?")
+            self._warn(
+                f"time went back by {seconds:.3f} s on '{self.topic}': a recording started again, the clock was set, or "
+                "the frame before had a wrong stamp"
+            )
         self._last_stamp = stamp
         is_first = self.received == 1
         if is_first and len(message.data) > SHARED_MEMORY_LIMIT and (problem := transport_problem()):
