@@ -248,8 +248,8 @@ class CameraInput(ManagedEntity):
         if stamp < self._last_stamp:
             seconds = (self._last_stamp - stamp) / 1e9
             self._warn(
-                f"time went back by {seconds:.3f} s on '{self.topic}': a recording started again, the clock was set, or "
-                "the frame before had a wrong stamp"
+                f"time went back by {seconds:.3f} s on '{self.topic}': a recording started again, the clock was set, "
+                "or the frame before had a wrong stamp"
             )
         self._last_stamp = stamp
         is_first = self.received == 1
