@@ -220,7 +220,8 @@ def _spin(nodes: list[ManagedNode], watch: SignalWatch) -> None:
     _executors.append(executor)
     for node in nodes:
         executor.add_node(node.life_cycle.node)
-        node.life_cycle.start()
+        if not watch.received:
+            node.life_cycle.start()
     while rclpy.ok() and not watch.received:
         try:
             executor.spin()

@@ -32,9 +32,7 @@ def transport_problem() -> str:
         return ""
     profiles = [value for name in PROFILE_VARIABLES if (value := os.environ.get(name))]
     if missing := [value for value in profiles if not os.path.isfile(value)]:
-        return (
-            f"Fast DDS cannot read its profile '{missing[0]}' and loses most images over 0.5 MB: {profile_advice()}"
-        )
+        return f"Fast DDS cannot read its profile '{missing[0]}' and loses most images over 0.5 MB: {profile_advice()}"
     if not (profiles or os.environ.get(BUILTIN_VARIABLE)):
         return f"Fast DDS loses most images over 0.5 MB with its default transports: {profile_advice()}"
     size = shared_memory_size()
