@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from depth_ros.cli.options import (
     add_command,
     add_engine_options,
     add_json_option,
+    add_recording_options,
     command_line,
     engine_settings,
     metrics_line,
+    recording_options,
     write_json,
 )
 from depth_ros.errors import DepthRosError
@@ -36,14 +39,14 @@ class Task:
 def add_commands(commands: Commands) -> None:
     """evaluate."""
     evaluate = add_command(
-        commands, "evaluate", run_evaluate, "measure a model on a folder with ground truth"
+        commands, "evaluate", run_evaluate, "measure a model on a recording with ground truth"
     )
     evaluate.add_argument("task", choices=tuple(TASKS))
     evaluate.add_argument(
         "--model", default="",
         help="name or folder; odometry, object_motion: the model that estimates depth, default: what suits the folder",
     )  # fmt: skip
-    evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="RECORDING", help="a folder or a bag")
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
                           help="held_out: only the samples that training leaves out")  # fmt: skip
     evaluate.add_argument("--limit", type=int, default=0, help="maximum number of images; 0 = all")
@@ -55,6 +58,7 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument("--instances", action="store_true",
                           help="object_motion: use the folder's moving_objects as instance masks")  # fmt: skip
     add_engine_options(evaluate)
+    add_recording_options(evaluate)
 
 
 def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
@@ -91,6 +95,9 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
             arguments.split,
             arguments.limit,
             engine_settings(arguments),
+            dataclasses.replace(
+                recording_options(arguments), image_list=arguments.images, lidar_x=arguments.lidar_x
+            ),
             arguments.report,
             command_line(),
             progress,
@@ -116,7 +123,7 @@ def _evaluate_depth(arguments: argparse.Namespace, options: EvaluationOptions) -
         return evaluate_stereo(arguments.model, arguments.data, options, stereo)
     depth = DepthOptions(
         arguments.protocol, arguments.crop, arguments.scaling, arguments.resize, arguments.cap,
-        image_list=arguments.images, lidar_x=arguments.lidar_x, baseline_data=arguments.baseline_data,
+        baseline_data=arguments.baseline_data,
     )  # fmt: skip
     return evaluate_depth(arguments.model, arguments.data, options, depth)
 

@@ -13,6 +13,7 @@ from depth_ros.engine.backends import BACKENDS
 
 if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
+    from depth_ros.recordings import RecordingOptions
 
 Commands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse does not export its type."""
@@ -48,6 +49,36 @@ def engine_settings(arguments: argparse.Namespace) -> EngineSettings:
     from depth_ros.engine import EngineSettings
 
     return EngineSettings(arguments.backend, arguments.precision, arguments.device)
+
+
+def add_recording_options(command: argparse.ArgumentParser) -> None:
+    """--camera, --fov and the topics of bags."""
+    group = command.add_argument_group("recording")
+    group.add_argument(
+        "--camera", nargs="+", type=Path, default=[], metavar="FILE", dest="cameras",
+        help="calibration: camera_info YAML, Kalibr's camchain or EuRoC's sensor.yaml; two for a pair",
+    )  # fmt: skip
+    group.add_argument("--fov", type=float, default=0.0, metavar="DEGREES",
+                       help="horizontal field of view of images without calibration")  # fmt: skip
+    for name, text in (
+        ("image", "images, for bags with more than one camera"),
+        ("right", "right images"),
+        ("camera-info", "calibration of the images"),
+        ("depth", "measured depth, of the same camera or aligned to it"),
+    ):
+        group.add_argument(f"--{name}-topic", default="", metavar="TOPIC", help=f"{text} of a bag")
+    group.add_argument("--sync-tolerance", type=float, default=0.01, metavar="SECONDS",
+                       help="largest difference of the stamps that belong together; default: %(default)s")  # fmt: skip
+
+
+def recording_options(arguments: argparse.Namespace) -> RecordingOptions:
+    """The options of `add_recording_options`."""
+    from depth_ros.recordings import RecordingOptions
+
+    return RecordingOptions(
+        tuple(arguments.cameras), arguments.fov, arguments.image_topic, arguments.right_topic,
+        arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance,
+    )  # fmt: skip
 
 
 def add_json_option(command: argparse.ArgumentParser) -> None:

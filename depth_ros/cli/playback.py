@@ -11,8 +11,10 @@ from depth_ros.cli.options import (
     add_command,
     add_engine_options,
     add_json_option,
+    add_recording_options,
     engine_settings,
     metrics_line,
+    recording_options,
     write_json,
 )
 from depth_ros.errors import DepthRosError
@@ -20,7 +22,7 @@ from depth_ros.errors import DepthRosError
 if TYPE_CHECKING:
     from depth_ros.playback.kinds import ReplayKind
     from depth_ros.playback.replay import Estimator, Replay, ReplayOptions
-    from depth_ros.recordings.bags import BagReader
+    from depth_ros.recordings import Recording
 
 
 def add_commands(commands: Commands) -> None:
@@ -34,12 +36,11 @@ def add_commands(commands: Commands) -> None:
     demo.add_argument("--model", default="mono_driving", help="default: %(default)s")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER")
 
-    replay = add_command(commands, "replay", run_replay, "run a model on a bag, faster than real time")
-    replay.add_argument("bag", type=Path)
+    replay = add_command(commands, "replay", run_replay, "run a model on a recording, faster than real time")
+    replay.add_argument("recording", type=Path, help="a bag, a folder, a video or an image")
     replay.add_argument("--model", default="mono_driving", help="default: %(default)s")
     replay.add_argument("--out", type=Path, metavar="FOLDER", help="write the depth images, uint16 mm")
     replay.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
-    replay.add_argument("--image-topic", default="", help="for bags with more than one camera")
     replay.add_argument("--through-ros", action="store_true", help="play it through the real node over DDS")
     replay.add_argument(
         "--refine", type=int, default=0, metavar="STEPS",
@@ -52,6 +53,7 @@ def add_commands(commands: Commands) -> None:
         "--scale", type=float, default=1.0, help="stereo: scale at which images are matched, 0.1 to 2"
     )
     add_engine_options(replay)
+    add_recording_options(replay)
 
     bench = add_command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
     bench.add_argument("--model", default="mono_driving", help="default: %(default)s")
@@ -71,22 +73,23 @@ def run_replay(arguments: argparse.Namespace) -> None:
     from depth_ros.estimators.stereo.estimator import is_stereo
     from depth_ros.playback.kinds import MONO, STEREO
     from depth_ros.playback.replay import ReplayOptions, replay
-    from depth_ros.recordings.bags import BagReader
+    from depth_ros.recordings import open_recording
 
     kind = STEREO if is_stereo(arguments.model) else MONO
     options = ReplayOptions(arguments.out, arguments.limit)
-    with BagReader(arguments.bag, arguments.image_topic) as bag:
-        if arguments.through_ros:
-            result = _replay_through_node(arguments, bag, kind, options)
-        else:
-            estimator = _stereo_estimator(arguments) if kind is STEREO else _depth_estimator(arguments)
-            result = replay(bag, estimator, kind, options)
-            print(f"engine: {estimator.engine_status.name}, {estimator.engine_status.reason}")
+    recording = open_recording(arguments.recording, recording_options(arguments))
+    print(f"calibration: {recording.camera_source}")
+    if arguments.through_ros:
+        result = _replay_through_node(arguments, recording, kind, options)
+    else:
+        estimator = _stereo_estimator(arguments) if kind is STEREO else _depth_estimator(arguments)
+        result = replay(recording, estimator, kind, options)
+        print(f"engine: {estimator.engine_status.name}, {estimator.engine_status.reason}")
     _print_replay(result)
 
 
 def _replay_through_node(
-    arguments: argparse.Namespace, bag: BagReader, kind: ReplayKind, options: ReplayOptions
+    arguments: argparse.Namespace, recording: Recording, kind: ReplayKind, options: ReplayOptions
 ) -> Replay:
     from depth_ros.card import find_card
     from depth_ros.playback.kinds import STEREO
@@ -100,7 +103,7 @@ def _replay_through_node(
     if kind is STEREO:  # measured at full density, as without ROS
         node, parameters = STEREO_NODE, {**parameters, "flying_pixels": 0.0, "scale": arguments.scale}
     return replay_through(
-        bag,
+        recording,
         lambda views: play(node, views, arguments.model, arguments.rate, parameters),
         kind,
         scale,
@@ -128,7 +131,7 @@ def _depth_estimator(arguments: argparse.Namespace) -> Estimator:
 
 
 def _print_replay(result: Replay) -> None:
-    """Print latency and metrics. Raises DepthRosError if the bag is damaged."""
+    """Print latency and metrics. Raises DepthRosError if the recording is damaged."""
     from depth_ros.evaluation.metrics.latency import summarise
 
     latency = summarise(result.latencies)

@@ -1,4 +1,4 @@
-"""Clips for effects: rectified images with poses, masks of people and depth, from a bag or a folder."""
+"""Clips for effects: rectified images with poses, masks of people and depth, from a recording."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.metrics.protocols import resize_depth
 from depth_ros.geometry import rectify
-from depth_ros.recordings import Sample, open_recording
-from depth_ros.recordings.bags import BagReader
+from depth_ros.recordings import Sample, open_recording, readable
 from depth_ros.recordings.files import Trajectory, images_in
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class ClipImage:
 
 
 def read_clip(source: Path, options: ClipOptions = ClipOptions()) -> list[ClipImage]:
-    """Read the images of a bag or folder.
+    """Read the images of a recording.
 
     Raises DepthRosError if there is no image, or if a mask or joint image is missing or has another size.
     """
@@ -73,15 +72,9 @@ def read_clip(source: Path, options: ClipOptions = ClipOptions()) -> list[ClipIm
 
 
 def _samples(source: Path, limit: int) -> Iterator[Sample]:
-    if source.is_dir() and not any(any(source.glob(p)) for p in ("metadata.yaml", "*.mcap", "*.db3")):
-        folder = open_recording(source)
-        yield from (folder[i] for i in range(min(limit or len(folder), len(folder))))
-        return
-    with BagReader(source) as bag:
-        for i, sample in enumerate(bag):
-            if limit and i == limit:
-                return
-            yield sample
+    recording = open_recording(source)
+    count = min(limit or len(recording), len(recording))
+    yield from (sample for _, sample in readable(recording, range(count)))
 
 
 def _clip_image(sample: Sample, trajectory: Trajectory | None) -> ClipImage:

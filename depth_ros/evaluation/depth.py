@@ -64,13 +64,11 @@ def evaluate_depth(
     """Evaluate a model on a folder; returns the content of `depth_ros evaluate depth --json`."""
     estimator = DepthEstimator(model, options.engine)
     card = estimator.card
-    folder = open_recording(data, depth.image_list, depth.lidar_x)
+    folder = open_recording(data, options.recording)
     training_folder = choose_training_folder(depth.baseline_data, folder, options.split)
     selection = select(folder, options.split, options.limit)
     setup = evaluation_setup(selection, depth, card.scale, card.mean_inverse_depth, training_folder)
-    estimator.estimate(
-        folder[selection.indices[0]].left
-    )  # builds the engine, which does not count as latency
+    estimator.estimate(selection.first.left)  # builds the engine, which does not count as latency
     comparison = compare(estimator, setup, options.progress)
     result = _result(card.name, data, setup, comparison, estimator.engine_status.name)
     if options.report is not None:
@@ -111,8 +109,7 @@ def compare(
     predicted, baseline = DepthMetrics(setup.protocol), DepthMetrics(setup.protocol)
     latencies, ranking = [], []
     indices = setup.selection.indices
-    for done, index in enumerate(indices, 1):
-        sample = setup.selection.folder[index]
+    for done, (index, sample) in enumerate(setup.selection.samples(), 1):
         frame = model_input(sample.left, setup.protocol)
         start = time.perf_counter()
         depth = estimator.estimate(frame)

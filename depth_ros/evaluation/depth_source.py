@@ -100,7 +100,7 @@ def open_source(model: str, folder: Recording, settings: EngineSettings) -> Dept
         return RecordedSource()
     if not is_stereo(model):
         return MonoSource(model, settings)
-    if folder[0].right is None:
+    if not folder.contents.pairs:
         raise DepthRosError(
             f"'{model}' needs stereo pairs, but the folder has a single camera; use a model of task 'depth'"
         )

@@ -16,7 +16,7 @@ from depth_ros.evaluation.metrics.object_motion import ObjectMotionMetrics
 from depth_ros.evaluation.odometry import default_settings
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.report.object_motion import ObjectMotionFrame, write_object_motion_report
-from depth_ros.recordings import Recording, open_recording
+from depth_ros.recordings import Recording, open_recording, readable
 
 RENDERED_STD = 0.002
 """Relative standard deviation of rendered depth, which is stored in whole units."""
@@ -35,7 +35,7 @@ def evaluate_object_motion(
     odometry with the same depth. settings: None = `default_object_settings`. instances: use the ground-truth masks of
     moving objects instead of clusters of scene flow.
     """
-    folder = open_recording(data)
+    folder = open_recording(data, options.recording)
     source = open_source(model, folder, options.engine)
     if source.scale != "metric":
         raise DepthRosError(f"the depth of '{model}' is {source.scale}; velocities in m/s need metric depth")
@@ -55,7 +55,7 @@ def evaluate_object_motion(
 
 def default_object_settings(model: str, folder: Recording) -> ObjectMotionSettings:
     """Settings for the depth of a model; the recorded depth of a rendered folder is nearly exact."""
-    exact = model == RECORDED and getattr(folder, "rendered", False)
+    exact = model == RECORDED and folder.contents.exact
     settings = ObjectMotionSettings()
     return dataclasses.replace(settings, relative_depth_std=RENDERED_STD) if exact else settings
 
@@ -73,8 +73,7 @@ def _run(
     count = min(len(folder), options.limit or len(folder))
     frames: list[ObjectMotionFrame] = []
     older: Depth | None = None
-    for index in range(count):
-        sample = folder[index]
+    for index, sample in readable(folder, range(count)):
         depth = source.estimate(sample)
         motion = odometry.estimate(depth).motion
         labels = sample.moving_objects if instances else None

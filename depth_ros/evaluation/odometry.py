@@ -23,7 +23,7 @@ from depth_ros.evaluation.metrics.latency import summarise
 from depth_ros.evaluation.metrics.trajectory import nees_bounds, trajectory_metrics, write_tum
 from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
 from depth_ros.evaluation.report.odometry import TrajectoryReport, write_trajectory_report
-from depth_ros.recordings import Recording, Sample, open_recording
+from depth_ros.recordings import Recording, Sample, open_recording, readable
 
 
 class OdometrySource(Protocol):
@@ -120,7 +120,7 @@ def evaluate_odometry(
     task ego_motion is a pose network. settings: None = `default_settings`. trajectories: folder for estimate.txt and
     ground_truth.txt in TUM format. Raises DepthRosError if the folder has no poses.
     """
-    folder = open_recording(data)
+    folder = open_recording(data, options.recording)
     source: OdometrySource
     settings = settings or default_settings(folder)
     if model not in ("", RECORDED, SEMI_GLOBAL) and find_card(model).task == "ego_motion":
@@ -144,7 +144,7 @@ def evaluate_odometry(
 def default_settings(folder: Recording) -> OdometrySettings:
     """The defaults of the node; for rendered folders without the errors that a real camera adds."""
     settings = OdometrySettings()
-    return without_camera_noise(settings) if getattr(folder, "rendered", False) else settings
+    return without_camera_noise(settings) if folder.contents.exact else settings
 
 
 def run_odometry(
@@ -165,8 +165,7 @@ def run_odometry(
     stamps, latencies = list[int](), list[float]()
     extrapolates = settings.when_lost == "extrapolate"
     base = BaseFramePose(max_extrapolation=settings.extrapolation_timeout if extrapolates else 0.0)
-    for index in range(count):
-        sample = folder[index]
+    for index, (_, sample) in enumerate(readable(folder, range(count))):
         start = time.perf_counter()
         odometry = source.estimate(sample)
         latencies.append(1000 * (time.perf_counter() - start))
@@ -179,9 +178,14 @@ def run_odometry(
             ground_truth[index] = sample.T_world_camera
         stamps.append(sample.left.stamp)
         progress(index + 1, count)
-    has_covariances = np.nan_to_num(covariances).any()
+    read = len(stamps)
+    known = covariances[: max(read - 1, 0)]
     return TrajectoryRun(
-        stamps, poses, ground_truth, covariances if has_covariances else None, tuple(latencies[1:])
+        stamps,
+        poses[:read],
+        ground_truth[:read],
+        known if np.nan_to_num(known).any() else None,
+        tuple(latencies[1:]),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from depth_ros.engine import EngineSettings
+from depth_ros.recordings import RecordingOptions
 
 
 class Progress(Protocol):
@@ -26,12 +27,14 @@ class EvaluationOptions:
     split: `all` samples, or only the `held_out` part of a folder that the model was trained on. Odometry and object
     motion need consecutive frames and ignore it.
     limit: maximum number of samples, evenly spaced; odometry and object motion take the first ones. 0 = no limit.
-    engine: engine of the model. report: HTML file to write. command: command line that the report shows.
+    engine: engine of the model. recording: how the recording is read. report: HTML file to write. command: command
+    line that the report shows.
     """
 
     split: str = "all"
     limit: int = 0
     engine: EngineSettings = field(default_factory=EngineSettings)
+    recording: RecordingOptions = field(default_factory=RecordingOptions)
     report: Path | None = None
     command: str = ""
     progress: Progress = no_progress
@@ -43,7 +46,7 @@ class DepthOptions:
 
     protocol: name in `metrics.protocols.PROTOCOLS`, or `auto` for the one that suits the recording.
     crop, scaling, resize: replace those of the protocol. cap: m, replaces both its limits of the ground truth and of
-    the clamp. image_list, lidar_x: see `depth_ros.recordings.open_recording`.
+    the clamp.
     baseline_data: folder whose training part the baseline is computed from, if not the evaluated one.
     """
 
@@ -52,6 +55,4 @@ class DepthOptions:
     scaling: str | None = None
     resize: str | None = None
     cap: float | None = None
-    image_list: Path | None = None
-    lidar_x: bool = False
     baseline_data: Path | None = None

@@ -53,11 +53,10 @@ def rendered_rooms(count: int = ROOM_COUNT) -> Iterator[PlanesSample]:
         yield PlanesSample(f"room {seed}", Frame(0, "camera", image, world.cameras["left"]), depth, planes)
 
 
-def recorded_planes(data: Path, split: str, limit: int) -> Iterator[PlanesSample]:
-    """Images of a folder with depth; their planes are fitted to it."""
-    selection = select(open_recording(data), split, limit)
-    for index in selection.indices:
-        sample = selection.folder[index]
+def recorded_planes(data: Path, options: EvaluationOptions) -> Iterator[PlanesSample]:
+    """Images of a recording with depth; their planes are fitted to it."""
+    recording = open_recording(data, options.recording)
+    for _, sample in select(recording, options.split, options.limit).samples():
         if sample.depth is not None:
             image, camera = rectify(sample.left.image, sample.left.camera)
             frame = Frame(sample.left.stamp, sample.left.frame_id, image, camera)
@@ -78,7 +77,7 @@ def evaluate_planes(
     if data == RENDERED_ROOMS:
         samples = list(rendered_rooms(options.limit or ROOM_COUNT))
     else:
-        samples = list(recorded_planes(Path(data), options.split, options.limit))
+        samples = list(recorded_planes(Path(data), options))
     plane_metrics, depth_metrics = PlaneMetrics(), DepthMetrics(PROTOCOLS["indoor"])
     strips: list[str] = []
     milliseconds: list[float] = []

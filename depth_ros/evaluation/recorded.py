@@ -48,8 +48,7 @@ def match_by_stamp(recorded: Iterable[S], folder: Recording, data: Path, what: s
     data: path of the folder. what: kind of the results, for the DepthRosError that is raised if none matches.
     """
     by_stamp = {each.stamp: each for each in recorded}
-    stamps = (folder[index].left.stamp for index in range(len(folder)))
-    matches = {index: by_stamp[stamp] for index, stamp in enumerate(stamps) if stamp in by_stamp}
+    matches = {index: by_stamp[stamp] for index, stamp in enumerate(folder.stamps) if stamp in by_stamp}
     if not matches:
         raise DepthRosError(
             f"none of {len(by_stamp)} {what} has the stamp of an image in {data}; do they belong to another recording?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.evaluation.baselines.semi_global import stereo_reference_depth
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS, DepthProtocol
 from depth_ros.evaluation.options import DepthOptions
-from depth_ros.recordings import Recording, Sample, open_recording
+from depth_ros.recordings import Recording, Sample, open_recording, readable
 from depth_ros.recordings.split import held_out, training
 
 SPLITS = ("all", "held_out")
@@ -32,11 +32,23 @@ class Selection:
     indices: tuple[int, ...]
     text: str
 
+    def samples(self) -> Iterator[tuple[int, Sample]]:
+        """Index and sample of all selected frames; damaged ones are logged and left out."""
+        return readable(self.folder, self.indices)
+
+    @functools.cached_property
+    def first(self) -> Sample:
+        """The first readable sample. Raises DepthRosError if there is none."""
+        for _, sample in self.samples():
+            return sample
+        raise DepthRosError(f"no image of the recording ({self.text}) can be read")
+
     @functools.cached_property
     def first_with_depth(self) -> Sample | None:
         """The first sample with measured depth, or None."""
-        samples = (self.folder[index] for index in self.indices)
-        return next((sample for sample in samples if sample.depth is not None), None)
+        if self.folder.contents.predicted_depth:
+            return None
+        return next((sample for _, sample in self.samples() if sample.depth is not None), None)
 
 
 def select(folder: Recording, split: str, limit: int = 0) -> Selection:
@@ -45,7 +57,7 @@ def select(folder: Recording, split: str, limit: int = 0) -> Selection:
         raise DepthRosError(f"split is '{split}'; allowed: {', '.join(SPLITS)}")
     indices = held_out(folder) if split == "held_out" else list(range(len(folder)))
     if not indices:
-        raise DepthRosError(f"split '{split}' of the folder has no images")
+        raise DepthRosError(f"split '{split}' of the recording has no images")
     text = "all" if split == "all" else "held out from training"
     if 0 < limit < len(indices):
         spaced = np.linspace(0, len(indices) - 1, limit).round().astype(int)
@@ -85,7 +97,7 @@ def choose_ground_truth(selection: Selection) -> GroundTruth:
     """Measured depth if any sample has it, else semi-global matching of stereo pairs, else none."""
     if selection.first_with_depth is not None:
         return MEASURED
-    if selection.indices and selection.folder[selection.indices[0]].right is not None:
+    if selection.first.right is not None:
         return STEREO_REFERENCE
     return NO_GROUND_TRUTH
 
@@ -179,7 +191,8 @@ def _with_changes(protocol: DepthProtocol, options: DepthOptions) -> DepthProtoc
 
 
 def _model_baseline(mean_inverse_depth: Path, folder: Recording) -> Baseline:
-    mean = MeanInverseDepth.from_file(mean_inverse_depth, folder[0].left.camera.rectified().fx)
+    first = next(sample for _, sample in readable(folder))
+    mean = MeanInverseDepth.from_file(mean_inverse_depth, first.left.camera.rectified().fx)
     return Baseline(
         "per-pixel mean inverse depth of the model's training images", lambda g: mean.predict(*g.shape)
     )
@@ -190,7 +203,8 @@ def _folder_baseline(
 ) -> Baseline:
     source = folder if training_folder is None else training_folder
     indices = range(len(source)) if training_folder is None else training(source)
-    depths = [depth for index in indices if (depth := ground_truth.depth(source[index])) is not None]
+    samples = (sample for _, sample in readable(source, indices))
+    depths = [depth for sample in samples if (depth := ground_truth.depth(sample)) is not None]
     if not depths:
         return Baseline("none, for lack of ground truth", lambda g: None)
     mean = MeanInverseDepth.from_depths(depths)

@@ -107,7 +107,7 @@ def evaluate_stereo(
     Raises DepthRosError if the folder has no pairs with ground truth.
     """
     estimator = StereoEstimator(model, options.engine, stereo)
-    selection = select(open_recording(data), options.split, options.limit)
+    selection = select(open_recording(data, options.recording), options.split, options.limit)
     setup = StereoSetup(selection, choose_ground_truth(selection))
     estimators = {MODEL: estimator} | _baselines(stereo, setup)
     comparison = compare_pairs(estimators, setup, options.progress)
@@ -152,8 +152,7 @@ def compare_pairs(
     latencies: dict[str, list[float]] = {name: [] for name in estimators}
     ranking, coverage = [], CoverageByStd()
     indices = setup.selection.indices
-    for done, index in enumerate(indices, 1):
-        sample = setup.selection.folder[index]
+    for done, (index, sample) in enumerate(setup.selection.samples(), 1):
         if sample.right is None:
             raise DepthRosError(f"'{sample.name}' has no right image; stereo models are evaluated on pairs")
         g = setup.disparity(sample)

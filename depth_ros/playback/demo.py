@@ -14,7 +14,7 @@ from depth_ros.evaluation.stereo import evaluate_recorded_disparity
 from depth_ros.playback.kinds import MONO, STEREO
 from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, play
 from depth_ros.recordings import Recording, open_recording
-from depth_ros.recordings.bags import BagReader, write_bag
+from depth_ros.recordings.bags import write_bag
 from depth_ros.world import World, WorldSettings, write_folder
 
 FRAMES = 40
@@ -34,7 +34,7 @@ def demo(data: Path | None, model: str, out: Path, show: Show) -> Path:
     folder, path = (
         (open_recording(data), data) if data else (rendered_street(out / "clip", show), out / "clip")
     )
-    if stereo and folder[0].right is None:
+    if stereo and not folder.contents.pairs:
         raise DepthRosError(f"{path} has no right images: a stereo model is demonstrated on stereo pairs")
     bag, report = out / "clip_bag", out / "index.html"
     shutil.rmtree(bag, ignore_errors=True)
@@ -43,8 +43,9 @@ def demo(data: Path | None, model: str, out: Path, show: Show) -> Path:
     show(
         f"playing {len(folder)} {'pairs' if stereo else 'frames'} through {name} over DDS at {folder.rate:g} Hz"
     )
-    with BagReader(bag) as reader:
-        played = list(play(node, map(kind.views_of, reader), model))
+    recording = open_recording(bag)
+    samples = (recording[index] for index in range(len(recording)))
+    played = list(play(node, map(kind.views_of, samples), model))
     show(f"received {len(played)} {'disparity' if stereo else 'depth'} images")
     evaluate = evaluate_recorded_disparity if stereo else evaluate_recorded_depth
     result = evaluate(played, model, folder, path, report=report)

@@ -57,4 +57,5 @@ class ResultFolder:
             lines.append(f"baseline: {result.baseline}")
         else:
             lines.append(f"depth_scale: {UNITS_PER_METRE}")
+        lines.append("predicted: true")
         (self.path / "camera.yaml").write_text("\n".join(lines) + "\n")

@@ -1,11 +1,10 @@
-"""A bag through an estimator, offline and faster than real time, or through the real node over DDS.
+"""A recording through an estimator, offline and faster than real time, or through the real node over DDS.
 
 Frames and estimator are the same both ways, and so are the results.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +19,7 @@ from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
 from depth_ros.playback.kinds import ReplayKind, Result
 from depth_ros.playback.output import ResultFolder
-from depth_ros.recordings import Sample
-from depth_ros.recordings.bags import BagReader
+from depth_ros.recordings import Recording, Sample, readable
 
 if TYPE_CHECKING:
     from depth_ros.datatypes import Frame
@@ -65,8 +63,8 @@ class Replay:
     """The result of a replay.
 
     seconds: wall time. duration: s from the first to the last stamp. latencies: ms of each frame.
-    metrics: against the ground truth in the bag, over `compared` frames under `protocol`; None without ground truth.
-    damage: the error of the bag reader if the bag is truncated; all intact frames are in the result.
+    metrics: against the recorded ground truth, over `compared` frames under `protocol`; None without ground truth.
+    damage: what of the recording could not be read, one line each; all intact frames are in the result.
     """
 
     frames: int
@@ -80,13 +78,13 @@ class Replay:
 
 
 def replay(
-    bag: BagReader, estimator: Estimator, kind: ReplayKind, options: ReplayOptions = ReplayOptions()
+    recording: Recording, estimator: Estimator, kind: ReplayKind, options: ReplayOptions = ReplayOptions()
 ) -> Replay:
-    """Run the estimator on every frame of an open bag, in order. A truncated bag is replayed as far as it is intact.
+    """Run the estimator on every frame of a recording, in order. Damaged frames are left out.
 
     Raises DepthRosError if `options.out` is not empty, no frame can be read, or a stereo model finds no pairs.
     """
-    frames = _Frames(bag, options.limit)
+    frames = _Frames(recording, options.limit)
 
     def results() -> Iterator[TimedResult]:
         for sample in frames:
@@ -100,7 +98,7 @@ def replay(
 
 
 def replay_through(
-    bag: BagReader,
+    recording: Recording,
     play: Callable[[Iterable[tuple[Frame, ...]]], Iterable[Played]],
     kind: ReplayKind,
     scale: str,
@@ -111,7 +109,7 @@ def replay_through(
     scale: of the model, as its card states it. Frames that the node skipped are not in the result. Latencies are
     measured from publishing the image to receiving the result.
     """
-    frames = _Frames(bag, options.limit)
+    frames = _Frames(recording, options.limit)
     pending: dict[int, Sample] = {}
 
     def views() -> Iterator[tuple[Frame, ...]]:
@@ -130,19 +128,25 @@ def replay_through(
 
 
 class _Frames:
-    """The samples of a bag up to a limit; an error of its reader ends them and is kept in `damage`."""
+    """The readable samples of a recording up to a limit. damage: what could not be read, known after the last one."""
 
-    def __init__(self, bag: BagReader, limit: int) -> None:
-        self.bag, self.limit, self.damage = bag, limit, ""
+    def __init__(self, recording: Recording, limit: int) -> None:
+        self.recording = recording
+        self._count = min(limit or len(recording), len(recording))
+        self._skipped: list[str] = []
 
     def __len__(self) -> int:
-        return min(self.limit, len(self.bag)) if self.limit else len(self.bag)
+        return self._count
 
     def __iter__(self) -> Iterator[Sample]:
-        try:
-            yield from itertools.islice(self.bag, self.limit or None)
-        except DepthRosError as error:
-            self.damage = str(error)
+        return (sample for _, sample in readable(self.recording, range(self._count), self._skipped))
+
+    @property
+    def damage(self) -> str:
+        lines = list(self.recording.damage)
+        if self._skipped:
+            lines.append(f"{len(self._skipped)} damaged frames were skipped; the first: {self._skipped[0]}")
+        return "\n".join(lines)
 
 
 def _collect(
@@ -162,21 +166,19 @@ def _collect(
     ):
         if not stamps:
             for doubt in kind.doubts_about(sample):
-                log.warning("%s: %s", frames.bag.path, doubt)
+                log.warning("%s", doubt)
         latencies.append(latency)
         stamps.append(sample.left.stamp)
         without_depth += not np.isfinite(kind.depth_of(result)).any()
         if folder:
             folder.write(sample.name, result)
-        if sample.depth is not None:
+        if sample.depth is not None and not frames.recording.contents.predicted_depth:
             metrics = metrics or _metrics_for(sample, scale)
             metrics.add(kind.depth_of(result), sample.depth, sample.fx_baseline)
     if not latencies:
-        raise DepthRosError(frames.damage or f"{frames.bag.path} has no image on {frames.bag.image_topic}")
+        raise DepthRosError(frames.damage or "the recording has no frames")
     if without_depth:
-        log.warning(
-            "%s: %d of %d depth images have no valid pixel", frames.bag.path, without_depth, len(stamps)
-        )
+        log.warning("%d of %d depth images have no valid pixel", without_depth, len(stamps))
     return Replay(
         len(latencies),
         time.perf_counter() - begin,

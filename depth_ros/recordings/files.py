@@ -13,6 +13,7 @@ import yaml
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import pose_from
+from depth_ros.recordings.sample import DamagedFrame
 
 NS = 1_000_000_000
 """Nanoseconds per second."""
@@ -26,7 +27,7 @@ MAX_POSE_GAP = NS // 10
 STAMP_ROUNDING = NS // 200
 """Tolerance at the ends of a trajectory, ns; stamps there may have been rounded."""
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 """First bytes of JPEG and PNG files -> the marker at their end."""
 
@@ -35,8 +36,14 @@ def images_in(folder: Path) -> dict[str, Path]:
     """The images of a folder by file stem, sorted by name; empty if the folder does not exist."""
     if not folder.is_dir():
         return {}
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    images = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(images, key=lambda file: natural_order(file.stem))
     return {file.stem: file for file in files}
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts frame_2 before frame_10."""
+    return [(int(part or -1), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _decode(file: Path, flags: int) -> np.ndarray:
@@ -44,11 +51,11 @@ def _decode(file: Path, flags: int) -> np.ndarray:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DepthRosError(f"{file} cannot be read: {error.strerror}") from error
-    complete = _END_MARKERS.get(data[:2], b"") in data[-1024:]
+        raise DamagedFrame(f"{file} cannot be read: {error.strerror}") from error
+    complete = _END_MARKERS.get(data[:2], b"") in data[-1024:]  # other formats have no marker
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and complete else None
     if image is None:
-        raise DepthRosError(
+        raise DamagedFrame(
             f"{file} is damaged (its {len(data)} bytes cannot be decoded): restore or delete it"
         )
     return image
@@ -65,9 +72,14 @@ def _check_size(file: Path, image: np.ndarray, camera: Camera) -> None:
 
 def read_image(file: Path, camera: Camera) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a colour or grey image. Its size must be that of the camera."""
-    image = cv2.cvtColor(_decode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = read_pixels(file)
     _check_size(file, image, camera)
     return image
+
+
+def read_pixels(file: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a colour or grey image of any size. 16-bit grey is reduced to 8 bits."""
+    return cv2.cvtColor(_decode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_single_channel(file: Path, camera: Camera) -> np.ndarray:

@@ -13,31 +13,17 @@ HELD_OUT_DIVISOR = 5
 """One sample in 5 is held out."""
 
 
-def held_out(folder: Recording) -> list[int]:
+def held_out(recording: Recording) -> list[int]:
     """Indices of the held-out samples, in order."""
-    count = len(folder)
-    first = folder[0] if count else None
-    if first is None or first.depth is None:
+    count, contents = len(recording), recording.contents
+    if not contents.depth:
         return list(range(count))
-    if first.right is not None:
-        names = sample_names(folder)
-        if _are_single_pairs(names):
-            return [index for index, name in enumerate(names) if int(name) % HELD_OUT_DIVISOR == 0]
+    if contents.pairs and not contents.consecutive and all(map(str.isdigit, recording.names)):
+        return [index for index, name in enumerate(recording.names) if int(name) % HELD_OUT_DIVISOR == 0]
     return list(range(count - count // HELD_OUT_DIVISOR, count))
 
 
-def training(folder: Recording) -> list[int]:
+def training(recording: Recording) -> list[int]:
     """Indices of the training samples: all that are not held out."""
-    excluded = set(held_out(folder))
-    return [index for index in range(len(folder)) if index not in excluded]
-
-
-def sample_names(folder: Recording) -> list[str]:
-    """The names of all samples. No image is read if the folder lists its names."""
-    listed = getattr(folder, "names", None)
-    return list(listed) if listed else [folder[index].name for index in range(len(folder))]
-
-
-def _are_single_pairs(names: list[str]) -> bool:
-    """Whether the names are numbers with gaps: single pairs instead of consecutive frames."""
-    return all(map(str.isdigit, names)) and int(names[-1]) - int(names[0]) >= len(names)
+    excluded = set(held_out(recording))
+    return [index for index in range(len(recording)) if index not in excluded]

@@ -18,7 +18,8 @@ from depth_ros.config import setting, value_problem
 from depth_ros.datatypes import Camera, Frame, ObjectMotion, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import back_project, inverse
-from depth_ros.recordings import Sample
+from depth_ros.recordings import Contents, Sample
+from depth_ros.recordings.files import FIRST_STAMP, NS
 from depth_ros.world import room, street
 from depth_ros.world.folder_writer import write_folder
 from depth_ros.world.render import RenderedView, render_geometry, shade
@@ -58,7 +59,8 @@ class World:
     The world frame has z up; the left camera is at `T_world_camera`, the right one `baseline` m along its x.
     """
 
-    layout = "world"
+    layout, camera_source, damage = "world", "the settings of the renderer", ()
+    contents = Contents(pairs=True, depth=True, poses=True, moving_objects=True, exact=True)
 
     def __init__(self, settings: WorldSettings = WorldSettings()) -> None:
         for each in fields(settings):
@@ -81,6 +83,9 @@ class World:
         else:
             self.scene = room.build(rng, settings.moving_count)
 
+        self.names = [f"{index:06d}" for index in range(settings.frames)]
+        self.stamps = [FIRST_STAMP + round(index * NS / self.rate) for index in range(settings.frames)]
+
     def __len__(self) -> int:
         return self.settings.frames
 
@@ -92,7 +97,7 @@ class World:
             raise IndexError(f"frame {index} of a world with {len(self)} frames")
         index %= len(self)
         view = self.view(index)
-        stamp = round(index * 1e9 / self.rate)
+        stamp = self.stamps[index]
         left, right = (
             Frame(stamp, f"{side}_camera_optical_frame", image, self.cameras[side])
             for side, image in (
@@ -101,8 +106,8 @@ class World:
             )
         )
         velocities = {m.label: m.velocity for m in self._motions(view, index)} if index else None
-        name, labels = f"{index:06d}", self._moving_objects(view)
-        return Sample(name, left, right, view.depth, view.T_world_camera, labels, velocities)
+        labels = self._moving_objects(view)
+        return Sample(self.names[index], left, right, view.depth, view.T_world_camera, labels, velocities)
 
     def pose(self, index: int) -> np.ndarray:
         """(4, 4) T_world_camera of the left camera."""

@@ -21,7 +21,7 @@ from depth_ros.estimators.refinement import (
 from depth_ros.networks import family
 from depth_ros.playback.kinds import MONO
 from depth_ros.playback.replay import ReplayOptions, replay
-from depth_ros.recordings.bags import BagReader, write_bag
+from depth_ros.recordings.bags import BagRecording, write_bag
 from depth_ros.training.export import export
 from depth_ros.training.recipes import CropSettings, Recipe, Source
 from depth_ros.training.supervision.video import VideoSupervision
@@ -138,7 +138,7 @@ def test_change_is_limited_per_pixel_at_the_trained_scale():
 
 def test_replay_and_its_command_refine(model, world, tmp_path, capsys):
     write_bag(world, tmp_path / "bag")
-    with BagReader(tmp_path / "bag") as bag:
+    with BagRecording(tmp_path / "bag") as bag:
         estimator = RefiningEstimator(model, QUICK)
         result = replay(bag, estimator, MONO, ReplayOptions(progress=False))
     assert result.frames == 4 and result.compared == 4 and "scaling median" in result.protocol

@@ -27,7 +27,7 @@ from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image, fill_transform
 from depth_ros.playback.play import node_process
-from depth_ros.recordings.bags import BagReader
+from depth_ros.recordings.bags import BagRecording
 
 ROW_PERIOD = 10.0
 """s."""
@@ -49,7 +49,7 @@ class Robot:
             for side in ("left", "right")
         }
         self.pairs = []
-        with BagReader(bag) as reader:
+        with BagRecording(bag) as reader:
             for sample in reader:
                 pair = {side: (CameraInfo(), Image()) for side in self.topics}
                 for side, frame in (("left", sample.left), ("right", sample.right)):

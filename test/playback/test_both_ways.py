@@ -10,7 +10,7 @@ from depth_ros.playback.kinds import MONO, STEREO
 from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, play
 from depth_ros.playback.replay import ReplayOptions, replay, replay_through
 from depth_ros.recordings import open_recording
-from depth_ros.recordings.bags import BagReader, write_bag
+from depth_ros.recordings.bags import BagRecording, write_bag
 from depth_ros.world import World, WorldSettings
 
 EAGER = {"backend": "eager", "precision": "float32", "device": "cpu"}
@@ -27,10 +27,10 @@ def test_replay_offline_and_through_the_node_agree(bag, small_model, engine_cach
     def through(views):
         return play(DEPTH_NODE, views, str(small_model), parameters=EAGER)
 
-    with BagReader(bag) as reader:
+    with BagRecording(bag) as reader:
         estimator = DepthEstimator(str(small_model), EngineSettings(**EAGER))
         direct = replay(reader, estimator, MONO, ReplayOptions(tmp_path / "direct", progress=False))
-    with BagReader(bag) as reader:
+    with BagRecording(bag) as reader:
         over_dds = replay_through(
             reader, through, MONO, "metric", ReplayOptions(tmp_path / "over_dds", progress=False)
         )
@@ -50,10 +50,10 @@ def test_stereo_replay_offline_and_through_the_node_agree(tmp_path):
     def through(views):
         return play(STEREO_NODE, views, "semi_global", parameters={"flying_pixels": 0.0})
 
-    with BagReader(tmp_path / "bag") as reader:
+    with BagRecording(tmp_path / "bag") as reader:
         estimator = StereoEstimator("semi_global")
         direct = replay(reader, estimator, STEREO, ReplayOptions(tmp_path / "direct", progress=False))
-    with BagReader(tmp_path / "bag") as reader:
+    with BagRecording(tmp_path / "bag") as reader:
         over_dds = replay_through(
             reader, through, STEREO, "metric", ReplayOptions(tmp_path / "over_dds", progress=False)
         )

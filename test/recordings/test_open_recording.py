@@ -177,11 +177,11 @@ def test_euroc_rectification_of_a_rotated_pair(tmp_path):
 
 
 def test_folders_without_a_known_layout_are_rejected(tmp_path):
-    with pytest.raises(DepthRosError, match="no folder"):
+    with pytest.raises(DepthRosError, match="no recording"):
         open_recording(tmp_path / "nowhere")
     (tmp_path / "stuff").mkdir()
     with pytest.raises(
-        DepthRosError, match=r"found stuff/; known layouts: tum .*euroc .*kitti_odometry .*folder"
+        DepthRosError, match=r"found stuff/; known layouts: cityscapes .*euroc .*kitti_odometry .*folder"
     ):
         open_recording(tmp_path)
 

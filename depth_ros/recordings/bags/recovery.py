@@ -18,8 +18,8 @@ from pathlib import Path
 
 from depth_ros.errors import DepthRosError
 
-Message = tuple[str, str, bytes]
-"""Topic, type (`sensor_msgs/msg/Image`) and serialised message."""
+Message = tuple[str, str, int, bytes]
+"""Topic, type (`sensor_msgs/msg/Image`), time of recording (ns) and serialised message."""
 
 _TYPE = re.compile(r"\w+/msg/\w+")
 
@@ -27,7 +27,7 @@ _TYPE = re.compile(r"\w+/msg/\w+")
 def recover(path: Path) -> Iterator[Message]:
     """Every complete message of a damaged bag (directory or file), in file order."""
     files = [path] if path.is_file() else list(path.iterdir())
-    files = sorted((file for file in files if file.suffix in _READERS), key=_split_number)
+    files = sorted((file for file in files if file.suffix in _READERS), key=split_number)
     for file in files:
         if file.stat().st_size:  # an empty file cannot be mapped
             with file.open("rb") as stream:
@@ -35,7 +35,7 @@ def recover(path: Path) -> Iterator[Message]:
                 yield from _READERS[file.suffix](data, file)
 
 
-def _split_number(file: Path) -> tuple[int, str]:
+def split_number(file: Path) -> tuple[int, str]:
     """Sort key of the files of a split bag: name_0, name_1, ... name_10."""
     number = re.search(r"_(\d+)$", file.stem)
     return int(number[1]) if number else 0, file.name
@@ -84,7 +84,8 @@ def _mcap_records(data: memoryview, schemas: dict, channels: dict) -> Iterator[M
             key, schema = struct.unpack_from("<HH", content)
             channels[key] = _text(content, 4), schemas.get(schema, "")
         elif opcode == 5:  # message: channel id, sequence, two times, content
-            yield (*channels[struct.unpack_from("<H", content)[0]], bytes(content[22:]))
+            key, time = struct.unpack_from("<H4xQ", content)
+            yield (*channels[key], time, bytes(content[22:]))
 
 
 def _text(content: memoryview, offset: int) -> str:
@@ -115,7 +116,8 @@ def _ros1_records(data: memoryview, connections: dict) -> Iterator[Message]:
             kind = _ros1_fields(content)["type"].decode().replace("/", "/msg/", 1)
             connections[fields["conn"]] = fields["topic"].decode(), kind
         elif fields["op"] == b"\x02":  # message
-            yield (*connections[fields["conn"]], bytes(content))
+            seconds, nanoseconds = struct.unpack("<II", fields["time"])
+            yield (*connections[fields["conn"]], seconds * 1_000_000_000 + nanoseconds, bytes(content))
 
 
 def _ros1_fields(header: memoryview) -> dict[str, bytes]:
@@ -135,12 +137,12 @@ def _sqlite3(data: memoryview, file: Path) -> Iterator[Message]:
     database = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
     try:
         rows = database.execute(
-            "SELECT messages.id, name, type, data FROM messages JOIN topics ON topics.id = topic_id"
+            "SELECT messages.id, name, type, timestamp, data FROM messages JOIN topics ON topics.id = topic_id"
             " ORDER BY messages.id"
         )
-        for row, topic, kind, content in rows:
+        for row, topic, kind, time, content in rows:
             recovered.add(row)
-            yield topic, kind, content
+            yield topic, kind, time, content
     except sqlite3.DatabaseError:  # SQLite rejects a file that is shorter than its header states
         yield from _sqlite3_pages(data, recovered)
     finally:
@@ -164,11 +166,11 @@ def _sqlite3_pages(data: memoryview, recovered: set[int]) -> Iterator[Message]:
             match values:
                 case [None, str(topic), str(kind), str(), *_] if _TYPE.fullmatch(kind):
                     topics[row] = topic, kind
-                case [None, int(topic_id), int(), bytes(content)] if (
+                case [None, int(topic_id), int(time), bytes(content)] if (
                     topic_id in topics and row not in recovered
                 ):
                     recovered.add(row)
-                    yield (*topics[topic_id], content)
+                    yield (*topics[topic_id], time, content)
 
 
 def _sqlite3_row(data: memoryview, offset: int, page: int) -> tuple[int, list]:

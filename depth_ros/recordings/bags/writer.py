@@ -18,7 +18,7 @@ from depth_ros.datatypes import Camera, Frame, Pose
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, inverse, quaternion_from_matrix
 from depth_ros.messages.fill import fill_camera_info, fill_depth, fill_header, fill_image, fill_odometry
-from depth_ros.recordings import Recording, Sample
+from depth_ros.recordings import Recording, Sample, readable
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -55,8 +55,9 @@ def write_bag(
     try:
         with Writer(path, version=9, storage_plugin=plugins[storage]) as writer:
             bag = _SampleWriter(writer, compressed)
-            for index in tqdm(range(len(folder)), desc=path.name, unit="frame", disable=not progress):
-                bag.write(folder[index])
+            samples = readable(folder)
+            for _, sample in tqdm(samples, path.name, len(folder), unit="frame", disable=not progress):
+                bag.write(sample)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise

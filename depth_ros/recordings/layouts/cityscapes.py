@@ -14,13 +14,14 @@ import numpy as np
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings import Sample
+from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import frame_stamps, read_image, read_single_channel
 
 REQUIRED = "leftImg8bit/SPLIT/CITY/ and camera/SPLIT/CITY/"
 RATE = 17.0  # Hz
 SIZE = (2048, 1024)  # width, height in px
 LEFT_FOLDERS = ("leftImg8bit_sequence", "leftImg8bit")
+DISPARITY_FOLDERS = ("disparity", "disparity_sequence")
 
 
 def matches(path: Path) -> bool:
@@ -47,7 +48,8 @@ def read(path: Path) -> Recording:
 class Recording:
     """Images of Cityscapes, sorted by city, sequence and frame; `names` are CITY_SEQUENCE_FRAME."""
 
-    layout, rate = "cityscapes", RATE
+    layout, rate, camera_source = "cityscapes", RATE, "camera/"
+    damage = ()
 
     def __init__(self, path: Path) -> None:
         found = _root(path)
@@ -60,6 +62,9 @@ class Recording:
         if not self.names:
             raise DepthRosError(f"{searched} has no *_leftImg8bit.png: unpack {self._left_folder} there")
         self.stamps = frame_stamps(self.names, RATE)
+        right, sequence = self._left_folder.replace("left", "right"), "sequence" in self._left_folder
+        depth = any((self._root / folder).is_dir() for folder in DISPARITY_FOLDERS)
+        self.contents = Contents(pairs=(self._root / right).is_dir(), depth=depth, consecutive=sequence)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,7 +86,7 @@ class Recording:
         return self._root / folder / parent / (file.stem.removesuffix("_leftImg8bit") + suffix)
 
     def _depth(self, file: Path, camera: Camera, baseline: float) -> np.ndarray | None:
-        for folder in ("disparity", "disparity_sequence"):
+        for folder in DISPARITY_FOLDERS:
             stored = self._sibling(file, folder, "_disparity.png")
             if stored.is_file():
                 values = read_single_channel(stored, camera).astype(np.float32)

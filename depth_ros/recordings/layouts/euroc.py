@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from depth_ros.datatypes import Camera, Frame
+from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import inverse
-from depth_ros.recordings import Sample
+from depth_ros.recordings import Contents, Sample
+from depth_ros.recordings.calibration import Intrinsics, read_euroc_sensor, stereo_cameras
 from depth_ros.recordings.files import Trajectory, frame_stamps, images_in, read_image, read_yaml
 
 REQUIRED = "cam0.yaml, cam1.yaml, cam0/ and cam1/"
@@ -30,40 +27,30 @@ def read(path: Path) -> Recording:
     return Recording(path)
 
 
-def _read_sensor(file: Path) -> tuple[np.ndarray, np.ndarray, tuple[int, int], np.ndarray, float]:
-    """K (3, 3), distortion k1 k2 p1 p2, (width, height), T_body_camera (4, 4) and rate Hz of one camera."""
+def _read_sensor(file: Path) -> tuple[Intrinsics, float]:
+    """One camera and its rate, Hz."""
     content = read_yaml(file)
     try:
-        fu, fv, cu, cv = content["intrinsics"]
-        distortion = np.array(content["distortion_coefficients"], float)
-        T_body_camera = np.array(content["T_BS"]["data"], float).reshape(4, 4)
-        width, height = content["resolution"]
-        model, rate = content["distortion_model"], float(content["rate_hz"])
+        return read_euroc_sensor(content), float(content["rate_hz"])
     except (KeyError, TypeError, ValueError) as error:
         raise DepthRosError(
             f"{file} is not an EuRoC camera file: {error!r} is missing or malformed"
         ) from error
-    if model != "radial-tangential":
-        raise DepthRosError(f"{file}: distortion_model is '{model}'; allowed: radial-tangential")
-    return np.array([[fu, 0, cu], [0, fv, cv], [0, 0, 1.0]]), distortion, (width, height), T_body_camera, rate
 
 
 class Recording:
     """A stereo sequence with body poses."""
 
-    layout = "euroc"
+    layout, camera_source = "euroc", "cam0.yaml and cam1.yaml"
+    damage = ()
 
     def __init__(self, path: Path) -> None:
-        K0, D0, size, T_body_left, self.rate = _read_sensor(path / "cam0.yaml")
-        K1, D1, _, T_body_right, _ = _read_sensor(path / "cam1.yaml")
-        T_right_left = inverse(T_body_right) @ T_body_left
-        R0, R1, P0, P1, *_ = cv2.stereoRectify(
-            K0, D0, K1, D1, size, T_right_left[:3, :3], T_right_left[:3, 3], alpha=0
-        )
-        self.camera = Camera(*size, K0, P0, R0, tuple(D0))
-        self.right_camera = Camera(*size, K1, P1, R1, tuple(D1))
-        self._T_body_rectified = T_body_left.copy()
-        self._T_body_rectified[:3, :3] = T_body_left[:3, :3] @ R0.T
+        left, self.rate = _read_sensor(path / "cam0.yaml")
+        right, _ = _read_sensor(path / "cam1.yaml")
+        self.camera, self.right_camera = stereo_cameras(left, right)
+        assert left.T_rig_camera is not None
+        self._T_body_rectified = left.T_rig_camera.copy()
+        self._T_body_rectified[:3, :3] = left.T_rig_camera[:3, :3] @ self.camera.R.T
         self._left, self._right = images_in(path / "cam0"), images_in(path / "cam1")
         self.names = [name for name in self._left if name in self._right]  # either camera may drop frames
         if not self.names:
@@ -73,6 +60,7 @@ class Recording:
         self.stamps = frame_stamps(self.names, self.rate)
         ground_truth = path / "groundtruth.txt"
         self._trajectory = Trajectory(ground_truth) if ground_truth.is_file() else None
+        self.contents = Contents(pairs=True, poses=self._trajectory is not None)
 
     def __len__(self) -> int:
         return len(self.names)

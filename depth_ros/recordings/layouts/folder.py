@@ -23,7 +23,7 @@ import numpy as np
 from depth_ros.config import setting, settings_from
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings import Sample
+from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import (
     frame_stamps,
     images_in,
@@ -58,6 +58,7 @@ class CameraFile:
     rendered: bool = setting(
         False, "Rendered images: exact poses, and no errors of a lens, a shutter or a clock"
     )
+    predicted: bool = setting(False, "The depth is what a model predicted, no ground truth")
 
     def camera(self, baseline: float = 0.0) -> Camera:
         """The rectified camera, `baseline` m to the right of the left one."""
@@ -103,10 +104,12 @@ def read(path: Path) -> Recording:
 class Recording:
     """A recording of this layout; `camera` is the left or only one."""
 
+    damage = ()
+
     def __init__(self, path: Path, calibration: CameraFile, layout: Layout = GENERAL) -> None:
         self.path, self.layout = path, layout.name
         self.rate, self.depth_scale = calibration.rate_hz, calibration.depth_scale
-        self.rendered = calibration.rendered
+        self.camera_source = "camera.yaml" if layout is GENERAL else "calib.txt"
         self.camera = calibration.camera()
         self.right_camera = calibration.camera(calibration.baseline)
         self._left = images_in(path / layout.left) or images_in(path / "image")
@@ -127,6 +130,14 @@ class Recording:
             raise DepthRosError(
                 f"{path}/{layout.right} lacks {missing[0]} ({len(missing)} of {len(self.names)} missing)"
             )
+
+        measured = self._depth.keys() | self._disparity.keys() | self._lidar_depth.keys()
+        depth = 2 * len(measured & set(self.names)) > len(self.names)
+        self.contents = Contents(
+            pairs=bool(self._right), depth=depth and not calibration.predicted, poses=self._poses is not None,
+            moving_objects=bool(self._moving_objects), predicted_depth=depth and calibration.predicted,
+            consecutive=not _are_independent(self.names), exact=calibration.rendered,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.names)
@@ -159,6 +170,11 @@ class Recording:
         if name in self._lidar_depth:
             return read_depth(self._lidar_depth[name], self.camera, _LIDAR_DEPTH_SCALE)
         return None
+
+
+def _are_independent(names: list[str]) -> bool:
+    """Whether the names are numbers with gaps, as those of single pairs are, instead of consecutive frames."""
+    return all(map(str.isdigit, names)) and int(names[-1]) - int(names[0]) >= len(names)
 
 
 def read_velocities(file: Path) -> dict[str, dict[int, np.ndarray]]:

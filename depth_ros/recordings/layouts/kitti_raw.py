@@ -18,7 +18,7 @@ import numpy as np
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
-from depth_ros.recordings import Sample
+from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import NS, frame_stamps, images_in, read_image, read_rows
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
@@ -126,12 +126,19 @@ class Recording:
     The two differ by 0.27 m and a small rotation; published results on the Eigen split use the former.
     """
 
-    layout, rate = "kitti_raw", RATE
+    layout, rate, camera_source = "kitti_raw", RATE, "calib_cam_to_cam.txt"
+    damage = ()
 
     def __init__(self, images: list[ImageId], lidar_x: bool = False) -> None:
         self._images, self._lidar_x = images, lidar_x
         self.names = [f"{image.drive.name}/{image.name}" for image in images]
         self.stamps = [_stamps(image.drive, image.camera)[image.name] for image in images]
+        drives = {image.drive for image in images}
+        self.contents = Contents(
+            pairs=any((drive / "image_03/data").is_dir() for drive in drives),
+            depth=any((drive / "velodyne_points/data").is_dir() for drive in drives),
+            poses=any((drive / "oxts/data").is_dir() for drive in drives),
+        )
         self.note = "g is the distance along the x axis of the lidar" if lidar_x else ""
 
     def __len__(self) -> int:

@@ -17,8 +17,8 @@ import numpy as np
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings import Sample
-from depth_ros.recordings.files import FIRST_STAMP, read_image, read_single_channel
+from depth_ros.recordings import Contents, Sample
+from depth_ros.recordings.files import frame_stamps, read_image, read_single_channel
 
 REQUIRED = "scenes with view1.png and view5.png, or im2.png and im6.png"
 FULL_SIZE_FOCAL, BASELINE = 3740.0, 0.16
@@ -68,10 +68,14 @@ class Recording:
     """Independent pairs, sorted by name."""
 
     layout, rate = "middlebury", 1.0
+    damage = ()
+    camera_source = "nominal focal length and baseline"
+    contents = Contents(pairs=True, depth=True, consecutive=False)
 
     def __init__(self, path: Path) -> None:
         self._scenes = scenes_in(path)
         self.names = [folder.name for folder in self._scenes]
+        self.stamps = frame_stamps([""] * len(self.names), self.rate)
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -86,7 +90,7 @@ class Recording:
         height, width = image.shape[:2]
         focal, centre = FULL_SIZE_FOCAL / names.downscaling, ((width - 1) / 2, (height - 1) / 2)
         cameras = [Camera.pinhole(width, height, focal, focal, *centre, b) for b in (0.0, BASELINE)]
-        stamp = FIRST_STAMP + index * 1_000_000_000
+        stamp = self.stamps[index]
         left, right = (
             Frame(stamp, f"{side}_optical_frame", read_image(folder / name, camera), camera)
             for side, name, camera in zip(("left", "right"), (names.left, names.right), cameras, strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 from depth_ros.config import settings_from
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings import Sample
+from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import NS, Trajectory, read_depth, read_image, read_yaml, stamp_from_seconds
 from depth_ros.recordings.layouts.folder import CameraFile
 
@@ -35,7 +35,8 @@ def read(path: Path) -> Recording:
 class Recording:
     """A sequence of colour images with depth and motion-capture poses."""
 
-    layout = "tum"
+    layout, camera_source = "tum", "camera.yaml"
+    damage = ()
 
     def __init__(self, path: Path) -> None:
         file = path / "camera.yaml"
@@ -55,6 +56,7 @@ class Recording:
         self.rate = float(NS / np.median(gaps)) if len(gaps) else calibration.rate_hz
         ground_truth = path / "groundtruth.txt"
         self._trajectory = Trajectory(ground_truth) if ground_truth.is_file() else None
+        self.contents = Contents(depth=True, poses=self._trajectory is not None)
 
     def __len__(self) -> int:
         return len(self._rows)

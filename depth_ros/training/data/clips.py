@@ -17,7 +17,7 @@ import numpy as np
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
-from depth_ros.recordings import Recording, Sample, open_recording
+from depth_ros.recordings import Recording, Sample, open_recording, readable
 from depth_ros.recordings.split import HELD_OUT_DIVISOR
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import Source
@@ -138,7 +138,7 @@ def median_image_motion(older: np.ndarray, newer: np.ndarray) -> float:
 
 def read_frames(folder: Recording, indices: Sequence[int], crop: CropSettings) -> list[ClipFrame]:
     """Frames of a recording, reduced to the size that crops need."""
-    return [recorded_frame(folder[index], crop) for index in indices]
+    return [recorded_frame(sample, crop) for _, sample in readable(folder, indices)]
 
 
 def recorded_frame(sample: Sample, crop: CropSettings) -> ClipFrame:

@@ -14,7 +14,7 @@ from depth_ros.datatypes import Camera, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.geometry import rectify
-from depth_ros.recordings import Sample, open_recording
+from depth_ros.recordings import Sample, open_recording, readable
 from depth_ros.recordings.split import held_out, training
 from depth_ros.training.data.source import Source
 from depth_ros.training.parallel import parallel_map
@@ -71,7 +71,7 @@ def held_out_samples(folders: Iterable[str], data: Path) -> dict[str, list[Sampl
     samples = {}
     for name in folders:
         folder = open_recording(data / name)
-        samples[name] = [folder[index] for index in held_out(folder)]
+        samples[name] = [sample for _, sample in readable(folder, held_out(folder))]
     return samples
 
 
@@ -85,8 +85,7 @@ def recorded_examples(
     make_right = make_right or right_view_example
     folder = open_recording(data / source.folder)
     indices = range(len(folder)) if source.part == "all" else training(folder)
-    for index in indices:
-        sample = folder[index]
+    for _, sample in readable(folder, indices):
         yield left_view_example(sample, source.stereo_weight)
         if source.right_view and sample.right is not None and sample.depth is not None:
             yield make_right(sample, source.stereo_weight)

@@ -11,7 +11,7 @@ import pytest
 
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
-from depth_ros.recordings import open_recording
+from depth_ros.recordings import RecordingOptions, open_recording
 from depth_ros.recordings.layouts.kitti_raw import lidar_depth
 
 WIDTH, HEIGHT = 40, 24
@@ -71,7 +71,7 @@ def test_kitti_raw(tmp_path):
 
 
 def test_lidar_x_is_the_published_ground_truth(tmp_path):
-    folder = open_recording(make_raw(tmp_path), lidar_x=True)
+    folder = open_recording(make_raw(tmp_path), RecordingOptions(lidar_x=True))
     assert np.nanmax(folder[1].depth) == pytest.approx(10.27)
     assert folder.note == "g is the distance along the x axis of the lidar"
 
@@ -94,7 +94,7 @@ def test_split_files_select_images(tmp_path, line):
     make_raw(tmp_path)
     file = tmp_path / "split.txt"
     file.write_text(f"{line}\n{DRIVE} 0000000001 r\n")
-    folder = open_recording(tmp_path, images=file)
+    folder = open_recording(tmp_path, RecordingOptions(image_list=file))
     assert [name[-3:] for name in folder.names] == ["002", "001"]
     assert folder[0].left.image[0, 0, 0] == 20
     assert folder[1].left.frame_id == "image_03_optical_frame" and folder[1].right is None
@@ -110,7 +110,7 @@ def test_invalid_split_files_are_rejected(tmp_path, text, message):
     make_raw(tmp_path)
     (tmp_path / "split.txt").write_text(text)
     with pytest.raises(DepthRosError, match=message):
-        open_recording(tmp_path, images=tmp_path / "split.txt")
+        open_recording(tmp_path, RecordingOptions(image_list=tmp_path / "split.txt"))
 
 
 def test_kitti_odometry_as_published(tmp_path):
@@ -168,7 +168,7 @@ def test_split_options_are_rejected_for_other_layouts(tmp_path):
     camera = f"width: {WIDTH}\nheight: {HEIGHT}\nfx: 40\nfy: 40\ncx: 19\ncy: 11\n"
     (tmp_path / "camera.yaml").write_text(camera)
     with pytest.raises(DepthRosError, match="raw KITTI only"):
-        open_recording(tmp_path, lidar_x=True)
+        open_recording(tmp_path, RecordingOptions(lidar_x=True))
 
 
 def test_kitti_raw_poses_are_rigid(tmp_path):

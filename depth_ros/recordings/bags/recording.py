@@ -1,0 +1,313 @@
+"""A bag as a recording: its frames by number, with their cameras, right images, depth and poses."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import logging
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.errors import DepthRosError
+from depth_ros.geometry import T_BODY_OPTICAL, pose_from
+from depth_ros.messages.decode import camera_from, depth_from, frame_from
+from depth_ros.recordings.bags.parts import Bag, Message
+from depth_ros.recordings.bags.topics import BagTopics, choose_topics
+from depth_ros.recordings.calibration import camera_from_fov, read_cameras
+from depth_ros.recordings.files import NS
+from depth_ros.recordings.options import DEFAULTS, RecordingOptions
+from depth_ros.recordings.sample import Contents, DamagedFrame, Sample
+
+MAX_SKIPPED = 8
+"""Messages of a topic that are read and left out to reach one a little later, instead of searching for it."""
+
+log = logging.getLogger("depth_ros.recordings")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a message is. stamp: ns, of its header, or of its recording if that is 0."""
+
+    stamp: int
+    part: int
+    place: int
+    repeat: int
+    """Number of earlier messages of the topic at the same place."""
+
+
+@dataclass
+class Track:
+    """The messages of one topic in recorded order."""
+
+    topic: str
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, part: int, message: Message, stamp: int) -> None:
+        last = self.entries[-1] if self.entries else None
+        same = last is not None and (last.part, last.place) == (part, message.place)
+        self.entries.append(Entry(stamp, part, message.place, last.repeat + 1 if last and same else 0))
+
+
+class BagRecording:
+    """The images of one camera of a bag. Closed by `close`, or as a context manager.
+
+    Stamps are those of the headers; where one is 0, the time of recording. The bag is read once to find its frames;
+    images are decoded on access. damage: what could not be read and how to repair it, one line each.
+    """
+
+    layout = "bag"
+
+    def __init__(self, path: Path, options: RecordingOptions = DEFAULTS) -> None:
+        self.path, self._options = path, options
+        self._bag = Bag(path)
+        try:
+            self.topics: BagTopics = choose_topics(path, self._bag.topics, options)
+            self._given = read_cameras(options.cameras) if options.cameras else ()
+            self._deserialize = _deserializer(self._bag.ros1)
+            self._read_index()
+            if self.damage:  # an index may hide intact messages behind damaged ones
+                self._reopen()
+        except BaseException:
+            self.close()
+            raise
+
+    def _reopen(self) -> None:
+        damage = self.damage
+        self._bag.close()
+        self._bag = Bag(self.path, by_record=True)
+        self._read_index()
+        self._bag.damage[:] = damage
+
+    def __enter__(self) -> BagRecording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._bag.close()
+
+    @property
+    def damage(self) -> list[str]:
+        return self._bag.damage
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def _read_index(self) -> None:
+        """Find all frames: one pass over the serialised messages."""
+        roles = {topic: role for role, topic in vars(self.topics).items() if topic}
+        tracks = {role: Track(topic) for topic, role in roles.items() if not role.endswith("info")}
+        self._infos: dict[str, list[tuple[int, Camera]]] = {
+            role: [] for role in roles.values() if role.endswith("info")
+        }
+        without_stamp, frame_ids = 0, dict[str, str]()
+        for part, message in self._bag.messages(roles):
+            role = roles[message.topic]
+            stamp = _stamp(message, self._bag.ros1)
+            frame_ids.setdefault(role, _frame_id(message))
+            without_stamp += role == "image" and not stamp
+            if role in tracks:
+                tracks[role].add(part, message, stamp or message.time)
+            else:
+                self._add_camera(role, message, stamp or message.time)
+        if without_stamp:
+            log.warning(
+                "%s: %d of %d images of %s have no stamp (0); the time of recording is used for them",
+                self.path, without_stamp, len(tracks["image"].entries), self.topics.image,
+            )  # fmt: skip
+        if not tracks["image"].entries:
+            raise DepthRosError(f"{self.path} has no image on {self.topics.image}")
+        self._check_camera(frame_ids)
+        self._streams = {role: _Stream(self._bag, track) for role, track in tracks.items()}
+        self.stamps = [entry.stamp for entry in tracks["image"].entries]
+        self.names = [f"{stamp:019d}" for stamp in self.stamps]
+        gaps = np.diff(self.stamps)
+        median = float(np.median(gaps)) if len(gaps) else 0.0
+        self.rate = NS / median if median > 0 else 30.0
+        self._partners = {
+            role: _nearest(self.stamps, track, round(self._options.sync_tolerance * NS))
+            for role, track in tracks.items()
+            if role != "image"
+        }
+        found = {role: sum(i is not None for i in indices) for role, indices in self._partners.items()}
+        known = {role for role, count in found.items() if 2 * count >= len(self)}
+        self.contents = Contents(pairs="right" in known, depth="depth" in known, poses="odometry" in known)
+
+    def _add_camera(self, role: str, message: Message, stamp: int) -> None:
+        info = self._deserialize(message.data, message.kind)
+        cameras = self._infos[role]
+        camera = camera_from(info)
+        if not cameras or not _same(cameras[-1][1], camera):
+            cameras.append((stamp, camera))
+
+    def _check_camera(self, frame_ids: dict[str, str]) -> None:
+        """Raise DepthRosError if there is no camera_info, or it is that of another camera and was not asked for."""
+        topic = self.topics.camera_info
+        if topic and not self._infos["camera_info"]:
+            raise DepthRosError(
+                f"{self.path} has no message on {topic}: give a calibration file with --camera FILE"
+            )
+        image, info = (frame_ids.get(role, "").lstrip("/") for role in ("image", "camera_info"))
+        if image and info and image != info and not self._options.camera_info_topic:
+            raise DepthRosError(
+                f"{self.path}: the images of {self.topics.image} are of '{image}', but {topic} is of '{info}': choose "
+                "the calibration with --camera-info-topic or --camera"
+            )
+
+    @property
+    def camera_source(self) -> str:
+        if self._given:
+            return ", ".join(map(str, self._options.cameras))
+        return self.topics.camera_info or f"field of view {self._options.fov:g} degrees, as given"
+
+    def __getitem__(self, index: int) -> Sample:
+        index = range(len(self))[index]
+        left = self._frame("image", index, self.stamps[index])
+        right = depth = T = None
+        if (partner := self._partner("right", index)) is not None:
+            right = self._frame("right", partner, left.stamp)
+        if (partner := self._partner("depth", index)) is not None:
+            depth = self._depth(partner, left)
+        if (partner := self._partner("odometry", index)) is not None:
+            T = _pose_of(self._message("odometry", partner)) @ T_BODY_OPTICAL
+        return Sample(self.names[index], left, right, depth, T)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def _partner(self, role: str, index: int) -> int | None:
+        return self._partners[role][index] if role in self._partners else None
+
+    def _message(self, role: str, index: int) -> Any:
+        try:
+            message = self._streams[role].read(index)
+            return self._deserialize(message.data, message.kind)
+        except DepthRosError:
+            raise
+        except Exception as error:  # damaged data
+            raise DamagedFrame(f"{self.path}: message {index} of its {role} topic: {error}") from error
+
+    def _frame(self, role: str, index: int, stamp: int) -> Frame:
+        message = self._message(role, index)
+        try:
+            frame = frame_from(message, self._camera(role, stamp, message))
+        except DepthRosError as error:
+            raise DamagedFrame(
+                f"{self.path}, {getattr(self.topics, role)}, image {index}: {error}"
+            ) from error
+        return Frame(stamp, frame.frame_id, frame.image, frame.camera)
+
+    def _camera(self, role: str, stamp: int, message: Any) -> Camera:
+        """The camera of an image: the one given, or the last camera_info up to its stamp."""
+        if self._given:
+            camera = self._given[-1] if role == "right" else self._given[0]
+        elif not self.topics.camera_info:
+            return camera_from_fov(*_size(message), self._options.fov)
+        else:
+            cameras = self._infos["right_info" if role == "right" else "camera_info"]
+            at = bisect.bisect_right(cameras, stamp, key=lambda each: each[0])
+            camera = cameras[max(at - 1, 0)][1]
+        return camera.rectified() if self.topics.is_rectified else camera
+
+    def _depth(self, index: int, left: Frame) -> np.ndarray:
+        from depth_ros.recordings.bags.depth_registration import registered
+
+        message = self._message("depth", index)
+        try:
+            depth = depth_from(message)
+        except DepthRosError as error:
+            raise DamagedFrame(f"{self.path}, {self.topics.depth}, image {index}: {error}") from error
+        cameras = self._infos.get("depth_info")
+        if not cameras or self.topics.depth_info == self.topics.camera_info:
+            return depth
+        return registered(depth, cameras[0][1], str(message.header.frame_id), left)
+
+
+class _Stream:
+    """The messages of one track by number. Reading on is quick; other numbers are searched for."""
+
+    def __init__(self, bag: Bag, track: Track) -> None:
+        self._bag, self._track = bag, track
+        self._next = 0
+        self._messages: Iterator[tuple[int, Message]] = iter(())
+
+    def read(self, number: int) -> Message:
+        if not self._next <= number <= self._next + MAX_SKIPPED or not self._next:
+            entry = self._track.entries[number]
+            self._messages = self._bag.messages([self._track.topic], entry.part, entry.place)
+            self._next = number - entry.repeat
+        skipped = number - self._next
+        self._next = number + 1
+        for _, message in itertools.islice(self._messages, skipped, None):
+            return message
+        self._next = 0
+        raise DamagedFrame(f"{self._bag.path}: {self._track.topic} ends before message {number}")
+
+
+def _deserializer(ros1: bool) -> Any:
+    from rosbags.typesys import Stores, get_typestore
+
+    types = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
+    return types.deserialize_ros1 if ros1 else types.deserialize_cdr
+
+
+def _stamp(message: Message, ros1: bool) -> int:
+    """ns, of the header that the message begins with."""
+    if len(message.data) < 12:
+        return 0
+    big_endian = (
+        not ros1 and message.data[1] == 0
+    )  # the CDR encapsulation; ROS 1 begins with a sequence number
+    seconds, nanoseconds = struct.unpack_from((">" if big_endian else "<") + "iI", message.data, 4)
+    return int(seconds) * NS + int(nanoseconds)
+
+
+def _frame_id(message: Message) -> str:
+    """frame_id of the header that the message begins with."""
+    if len(message.data) < 16:
+        return ""
+    size = min(*struct.unpack_from("<I", message.data, 12), 256)
+    return bytes(message.data[16 : 16 + size]).rstrip(b"\0").decode(errors="replace")
+
+
+def _nearest(stamps: list[int], track: Track, tolerance: int) -> list[int | None]:
+    """For each stamp the number of the nearest message of a track, None if all are farther away than `tolerance` ns."""
+    order = sorted(range(len(track.entries)), key=lambda index: track.entries[index].stamp)
+    times = [track.entries[index].stamp for index in order]
+    found: list[int | None] = []
+    for stamp in stamps:
+        after = bisect.bisect_left(times, stamp)
+        near = [i for i in (after - 1, after) if 0 <= i < len(times) and abs(times[i] - stamp) <= tolerance]
+        found.append(order[min(near, key=lambda i: abs(times[i] - stamp))] if near else None)
+    return found
+
+
+def _same(a: Camera, b: Camera) -> bool:
+    sizes = (a.width, a.height, a.distortion, a.distortion_model), (
+        b.width, b.height, b.distortion, b.distortion_model,
+    )  # fmt: skip
+    return sizes[0] == sizes[1] and all(np.array_equal(x, y) for x, y in ((a.K, b.K), (a.P, b.P), (a.R, b.R)))
+
+
+def _size(message: Any) -> tuple[int, int]:
+    """Width and height px of a raw or compressed image."""
+    if hasattr(message, "width"):
+        return int(message.width), int(message.height)
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise DepthRosError(f"a compressed image of {len(message.data)} bytes cannot be decoded")
+    return image.shape[1], image.shape[0]
+
+
+def _pose_of(odometry: Any) -> np.ndarray:
+    p, q = odometry.pose.pose.position, odometry.pose.pose.orientation
+    return pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))

@@ -1,0 +1,95 @@
+"""Opening a recording of any kind."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from depth_ros.errors import DepthRosError
+from depth_ros.recordings.files import IMAGE_SUFFIXES
+from depth_ros.recordings.options import DEFAULTS, RecordingOptions
+from depth_ros.recordings.recalibrated import Recalibrated
+from depth_ros.recordings.sample import Recording
+
+BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
+MOST_GENERAL = "folder"
+"""The layout that is tried last."""
+
+
+def open_recording(path: str | Path, options: RecordingOptions = DEFAULTS) -> Recording:
+    """Open a bag, a folder, a video or an image. Raises DepthRosError if the path is none of these."""
+    path = Path(path)
+    if not path.exists():
+        raise DepthRosError(f"no recording '{path}': give a bag, a folder, a video or an image")
+    if is_bag(path):
+        from depth_ros.recordings.bags.recording import BagRecording
+
+        return BagRecording(path, options)
+    if path.is_file():
+        return _open_file(path, options)
+    layouts = known_layouts()
+    for layout in layouts:
+        if layout.matches(path):
+            return _open_layout(layout, path, options)
+    from depth_ros.recordings import images
+
+    if images.matches(path):
+        return images.read(path, options)
+    entries = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    found = ", ".join(entries[:12]) + (", ..." if len(entries) > 12 else "") if entries else "nothing"
+    known = "; ".join(f"{_name(layout)} ({layout.REQUIRED})" for layout in layouts)
+    raise DepthRosError(
+        f"'{path}' is no recording: found {found}; known layouts: {known}; a folder of images"
+    )
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a ROS 1 bag, a rosbag2 folder, or a file of one."""
+    if path.is_dir():
+        files = [file for file in path.iterdir() if file.is_file()]
+        return any(file.name == "metadata.yaml" or file.suffix in (".mcap", ".db3") for file in files)
+    return path.suffix in BAG_SUFFIXES
+
+
+def known_layouts() -> list[ModuleType]:
+    """The modules of all layouts, the most general one last."""
+    from depth_ros.recordings import layouts
+
+    names = sorted(module.name for module in pkgutil.iter_modules(layouts.__path__))
+    modules = [importlib.import_module(f"{layouts.__name__}.{name}") for name in names]
+    return sorted(modules, key=lambda module: _name(module) == MOST_GENERAL)
+
+
+def _open_layout(layout: ModuleType, path: Path, options: RecordingOptions) -> Recording:
+    recording: Recording
+    if _name(layout) == "kitti_raw":
+        recording = layout.read(path, options.image_list, options.lidar_x)
+    elif options.image_list or options.lidar_x:
+        raise DepthRosError(
+            f"'{path}' has the layout {_name(layout)}; split files and lidar_x work with raw KITTI only"
+        )
+    else:
+        recording = layout.read(path)
+    return Recalibrated(recording, options) if options.cameras or options.fov else recording
+
+
+def _name(layout: ModuleType) -> str:
+    return layout.__name__.rsplit(".", 1)[-1]
+
+
+def _open_file(path: Path, options: RecordingOptions) -> Recording:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        from depth_ros.recordings import images
+
+        return images.read(path, options)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        from depth_ros.recordings import video
+
+        return video.read(path, options)
+    raise DepthRosError(
+        f"'{path}' is no recording; files that can be read: bags ({' '.join(BAG_SUFFIXES)}), videos "
+        f"({' '.join(VIDEO_SUFFIXES)}), images ({' '.join(IMAGE_SUFFIXES)})"
+    )

@@ -1,0 +1,115 @@
+"""One frame of a recording, and what every recording offers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from depth_ros.datatypes import Frame
+from depth_ros.errors import DepthRosError
+
+log = logging.getLogger("depth_ros.recordings")
+
+
+class DamagedFrame(DepthRosError):
+    """A frame that cannot be decoded. The other frames of the recording can be used, see `readable`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame of a recording with its ground truth.
+
+    name: identifier of the frame in the recording. left: the image of the left or only camera.
+    right: the image of the right camera or None; the pair is rectified if `left.camera.is_rectified`.
+    depth: (H, W) float32 m of `left`, NaN = invalid, or None if the recording has no depth for it.
+    T_world_camera: (4, 4) pose of the left camera (of the rectified one), or None.
+    moving_objects: (H, W) int32 instance ids of moving objects, 0 = static, or None.
+    velocities: {instance id: (3,) m/s relative to the ground, in the camera frame}, or None.
+    """
+
+    name: str
+    left: Frame
+    right: Frame | None = None
+    depth: np.ndarray | None = None
+    T_world_camera: np.ndarray | None = None
+    moving_objects: np.ndarray | None = None
+    velocities: dict[int, np.ndarray] | None = None
+
+    @property
+    def fx_baseline(self) -> float:
+        """fx * baseline of the rectified pair, px m: depth times disparity. 0 without a right image."""
+        return 0.0 if self.right is None else self.left.camera.rectified().fx * self.right.camera.baseline
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What most frames of a recording have.
+
+    depth: measured or exact depth, not depth that a model predicted. predicted_depth: depth is what a model predicted,
+    which must not be taken for ground truth. consecutive: frames of a moving camera in time order, not independent
+    images. exact: rendered images, with exact poses and without errors of a lens, a shutter or a clock.
+    """
+
+    pairs: bool = False
+    depth: bool = False
+    poses: bool = False
+    moving_objects: bool = False
+    predicted_depth: bool = False
+    consecutive: bool = True
+    exact: bool = False
+
+
+class Recording(Protocol):
+    """A recording. Samples are in time order and are read on access; `DamagedFrame` is raised where one cannot be.
+
+    layout: name of its kind, such as "tum" or "bag". rate: frames per second; stamps are generated from it where none
+    are recorded. stamps: ns of every frame. camera_source: where the calibration comes from. damage: what of it cannot
+    be read, and how to repair it, one line each.
+    """
+
+    @property
+    def layout(self) -> str: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def stamps(self) -> Sequence[int]: ...
+
+    @property
+    def contents(self) -> Contents: ...
+
+    @property
+    def camera_source(self) -> str: ...
+
+    @property
+    def damage(self) -> Sequence[str]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+def readable(
+    recording: Recording, indices: Iterable[int] | None = None, damaged: list[str] | None = None
+) -> Iterator[tuple[int, Sample]]:
+    """Index and sample of the given frames (None: of all), without the damaged ones.
+
+    Each damaged one is logged, and its problem is added to `damaged`.
+    """
+    for index in range(len(recording)) if indices is None else indices:
+        try:
+            sample = recording[index]
+        except DamagedFrame as error:
+            log.warning("skipped a damaged frame: %s", error)
+            if damaged is not None:
+                damaged.append(str(error))
+            continue
+        yield index, sample
