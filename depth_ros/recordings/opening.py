@@ -50,7 +50,10 @@ def is_bag(path: Path) -> bool:
     """Whether a path is a ROS 1 bag, a rosbag2 folder, or a file of one."""
     if path.is_dir():
         files = [file for file in path.iterdir() if file.is_file()]
-        return any(file.name == "metadata.yaml" or file.suffix in (".mcap", ".db3") for file in files)
+        return any(
+            file.name == "metadata.yaml" or file.name.removesuffix(".zstd").endswith((".mcap", ".db3"))
+            for file in files
+        )
     return path.suffix in BAG_SUFFIXES
 
 

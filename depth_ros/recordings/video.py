@@ -47,12 +47,17 @@ class VideoRecording:
         try:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
-            times = {packet.pts for packet in self._container.demux(self._stream) if packet.pts is not None}
+            packets = [packet for packet in self._container.demux(self._stream) if packet.size]
         except (av.FFmpegError, IndexError, OSError) as error:
             raise DepthRosError(f"{path} is no readable video: {error}") from error
+        times = [packet.pts for packet in packets if packet.pts is not None]
+        reordered = self._container.format.name == "avi" and self._stream.codec_context.has_b_frames
+        if len(times) != len(packets) or not times or reordered:
+            raise DepthRosError(
+                f"{path} does not state the time of each of its {len(packets)} frames: convert it: "
+                f"ffmpeg -fflags +genpts -i {path} converted.mp4"
+            )
         self._times = sorted(times)
-        if not self._times:
-            raise DepthRosError(f"{path} has no frames")
         base = self._stream.time_base
         assert base is not None
         self.rate = float(self._stream.average_rate or 30)
