@@ -18,12 +18,8 @@ def write_video(file: Path, values: list[int], rate: int = 10, codec: str = "lib
     """A video of uniform grey frames, with key frames every fifth frame."""
     with av.open(str(file), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = (
-            64,
-            48,
-            "yuvj420p" if codec == "mjpeg" else "yuv420p",
-            5,
-        )
+        stream.width, stream.height, stream.gop_size = 64, 48, 5
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for index, value in enumerate(values):
             noise = np.random.default_rng(index).integers(-15, 16, (48, 64, 1))
             pixels = (value + noise).repeat(3, 2).astype(np.uint8)
@@ -59,7 +55,7 @@ def test_truncated_video_gives_its_intact_frames(tmp_path):
 
 
 def test_video_whose_frames_have_no_times_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(DepthRosError, match=r"frames have no time: convert it: ffmpeg -fflags \+genpts"):
+    with pytest.raises(DepthRosError, match=r"does not state the time of each of its 24 frames: convert it"):
         open_recording(write_video(tmp_path / "clip.avi", VALUES))  # H.264 reorders, AVI cannot say how
 
 
