@@ -76,9 +76,19 @@ def test_automatic_protocol_of_the_recorded_folders(data_root) -> None:
     assert (up_to_scale.name, up_to_scale.scaling) == ("indoor", "median")
 
 
-def test_pairs_without_depth_are_compared_with_stereo_matching_and_the_text_warns(data_root) -> None:
-    clip = open_recording(data_root / "kitti_stereo_clip")
-    selection = Selection([clip[9], clip[10]], (0,), "one")
+def test_pairs_without_depth_are_compared_with_stereo_matching_and_the_text_warns(
+    data_root, tmp_path
+) -> None:
+    for file in [
+        data_root / "kitti_stereo_clip/camera.yaml",
+        *data_root.glob("kitti_stereo_clip/*/000000000[12].jpg"),
+    ]:
+        copy = tmp_path / file.relative_to(data_root / "kitti_stereo_clip")
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    clip = open_recording(tmp_path)
+    assert len(clip) == 2
+    selection = Selection(clip, (0,), "one")
     assert choose_ground_truth(selection) is STEREO_REFERENCE
     assert evaluation_setup(selection).text.startswith("NO GROUND TRUTH")
     measured = Selection(open_recording(data_root / "kitti2015_stereo"), (0,), "one")

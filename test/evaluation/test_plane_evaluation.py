@@ -20,5 +20,5 @@ def test_rendered_rooms_give_recalls_and_a_report(small_model, engine_cache, tmp
 
 def test_planes_of_a_recorded_folder_are_fitted_to_its_depth(tmp_path):
     write_folder(World(WorldSettings(kind="room", frames=2, width=160, height=120)), tmp_path / "clip")
-    one, other = recorded_planes(tmp_path / "clip", "all", 0)
+    one, other = recorded_planes(tmp_path / "clip", EvaluationOptions())
     assert one.name != other.name and len(one.planes.equations) > 2

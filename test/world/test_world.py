@@ -57,7 +57,7 @@ def test_sample_has_all_ground_truth(world: World) -> None:
     assert sample.moving_objects.dtype == np.int32
     assert sample.left.camera.baseline == 0
     assert sample.right.camera.baseline == pytest.approx(world.baseline)
-    assert sample.left.stamp == sample.right.stamp == round(1e9 / world.rate)
+    assert sample.left.stamp == sample.right.stamp == 10**9 + round(1e9 / world.rate)
     assert np.isnan(sample.depth).any() == (world.settings.kind == "street")  # only the sky is invalid
     assert sample.left.image.std() > 20
     with pytest.raises(IndexError):

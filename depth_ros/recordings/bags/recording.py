@@ -7,7 +7,7 @@ import itertools
 import logging
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, pose_from
-from depth_ros.messages.decode import camera_from, depth_from, frame_from
+from depth_ros.messages.calibration import Calibration, calibration_from
+from depth_ros.messages.decode import depth_from
+from depth_ros.messages.frames import frame_from
 from depth_ros.recordings.bags.parts import Bag, Message
 from depth_ros.recordings.bags.topics import BagTopics, choose_topics
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
@@ -65,6 +67,7 @@ class BagRecording:
 
     def __init__(self, path: Path, options: RecordingOptions = DEFAULTS) -> None:
         self.path, self._options = path, options
+        self._doubts: set[str] = set()
         self._bag = Bag(path)
         try:
             self.topics: BagTopics = choose_topics(path, self._bag.topics, options)
@@ -104,7 +107,7 @@ class BagRecording:
         """Find all frames: one pass over the serialised messages."""
         roles = {topic: role for role, topic in vars(self.topics).items() if topic}
         tracks = {role: Track(topic) for topic, role in roles.items() if not role.endswith("info")}
-        self._infos: dict[str, list[tuple[int, Camera]]] = {
+        self._infos: dict[str, list[tuple[int, Calibration]]] = {
             role: [] for role in roles.values() if role.endswith("info")
         }
         without_stamp, frame_ids = 0, dict[str, str]()
@@ -142,10 +145,20 @@ class BagRecording:
 
     def _add_camera(self, role: str, message: Message, stamp: int) -> None:
         info = self._deserialize(message.data, message.kind)
-        cameras = self._infos[role]
-        camera = camera_from(info)
-        if not cameras or not _same(cameras[-1][1], camera):
-            cameras.append((stamp, camera))
+        known = self._infos[role]
+        calibration = calibration_from(info, self.topics.is_rectified and role != "depth_info")
+        for doubt in calibration.doubts:
+            self._warn(f"camera_info: {doubt}")
+        if self._options.camera_info_topic:
+            calibration = replace(calibration, frame_id="")  # it was chosen, whatever its frame
+        if not known or not _same(known[-1][1].full, calibration.full):
+            known.append((stamp, calibration))
+
+    def _warn(self, doubt: str) -> None:
+        """Log a doubt once."""
+        if doubt not in self._doubts:
+            log.warning("%s: %s", self.path, doubt)
+        self._doubts.add(doubt)
 
     def _check_camera(self, frame_ids: dict[str, str]) -> None:
         """Raise DepthRosError if there is no camera_info, or it is that of another camera and was not asked for."""
@@ -197,24 +210,25 @@ class BagRecording:
     def _frame(self, role: str, index: int, stamp: int) -> Frame:
         message = self._message(role, index)
         try:
-            frame = frame_from(message, self._camera(role, stamp, message))
+            frame = frame_from(message, self._calibration(role, stamp, message), self._warn)
         except DepthRosError as error:
             raise DamagedFrame(
                 f"{self.path}, {getattr(self.topics, role)}, image {index}: {error}"
             ) from error
         return Frame(stamp, frame.frame_id, frame.image, frame.camera)
 
-    def _camera(self, role: str, stamp: int, message: Any) -> Camera:
-        """The camera of an image: the one given, or the last camera_info up to its stamp."""
+    def _calibration(self, role: str, stamp: int, message: Any) -> Calibration:
+        """The calibration of an image: the one given, or the last camera_info up to its stamp."""
         if self._given:
             camera = self._given[-1] if role == "right" else self._given[0]
-        elif not self.topics.camera_info:
-            return camera_from_fov(*_size(message), self._options.fov)
-        else:
-            cameras = self._infos["right_info" if role == "right" else "camera_info"]
-            at = bisect.bisect_right(cameras, stamp, key=lambda each: each[0])
-            camera = cameras[max(at - 1, 0)][1]
-        return camera.rectified() if self.topics.is_rectified else camera
+            camera = camera.rectified() if self.topics.is_rectified else camera
+            return Calibration(camera, camera)
+        if not self.topics.camera_info:
+            camera = camera_from_fov(*_size(message), self._options.fov)
+            return Calibration(camera, camera)
+        known = self._infos["right_info" if role == "right" else "camera_info"]
+        at = bisect.bisect_right(known, stamp, key=lambda each: each[0])
+        return known[max(at - 1, 0)][1]
 
     def _depth(self, index: int, left: Frame) -> np.ndarray:
         from depth_ros.recordings.bags.depth_registration import registered
@@ -227,7 +241,7 @@ class BagRecording:
         cameras = self._infos.get("depth_info")
         if not cameras or self.topics.depth_info == self.topics.camera_info:
             return depth
-        return registered(depth, cameras[0][1], str(message.header.frame_id), left)
+        return registered(depth, cameras[0][1].camera, str(message.header.frame_id), left)
 
 
 class _Stream:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_ros.errors import DepthRosError
+from depth_ros.messages.calibration import names_rectified_images
 from depth_ros.recordings.bags.writer import (
     CAMERA_INFO,
     COMPRESSED,
@@ -44,8 +45,8 @@ class BagTopics:
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the images are rectified, while camera_info describes raw ones: as image_pipeline names them."""
-        return "rect" in self.image.removesuffix("/compressed").rsplit("/", 1)[-1]
+        """Whether the images are rectified; image_rect and image_raw share one camera_info."""
+        return names_rectified_images(self.image)
 
 
 def choose_topics(path: Path, topics: Mapping[str, str], options: RecordingOptions) -> BagTopics:
