@@ -2,7 +2,7 @@
 
 Every launch file includes this one after its <arg> elements. Afterwards `namespace` and all input topics are absolute,
 and `arguments` is a parameter file with those arguments that are parameters of the node. An argument that was not
-given is not in it, so that the file of `config` can set the parameter.
+given is not in it, so that the file of `config` can set the parameter. DDS carries large images.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -40,6 +40,11 @@ OTHERS = {"driver", "camera", "namespace", "config", "odom", "bag", "rviz", "fix
 """The other arguments that are not parameters of the node."""
 OF_ROS2_LAUNCH = {"launch-prefix", "launch-prefix-filter"}
 """Arguments that `ros2 launch` adds."""
+
+
+DDS_PROFILE = "config/fastdds_large_images.xml"
+DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Environment variables that select a profile of Fast DDS 3, and of Fast DDS 2 (Humble and Jazzy)."""
 
 
 class ArgumentError(Exception):
@@ -184,7 +189,26 @@ def complete(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return [SetLaunchConfiguration(name, value) for name, value in results.items()]
 
 
+def transports(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables that select transports for large images, most of which Fast DDS loses otherwise. Empty if
+    the user has selected some. The camera driver needs them, too."""
+    if any(environment.get(name) for name in (*DDS_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
+        return {}
+    is_version_2 = environment.get("ROS_DISTRO") in ("humble", "jazzy")
+    return dict.fromkeys(
+        DDS_PROFILE_VARIABLES if is_version_2 else DDS_PROFILE_VARIABLES[:1], str(SHARE / DDS_PROFILE)
+    )
+
+
+def select_transports(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Set the variables of `transports` for all processes that are started from now on."""
+    from launch.actions import SetEnvironmentVariable
+
+    return [SetEnvironmentVariable(*each) for each in transports(context.environment).items()]
+
+
 def generate_launch_description() -> LaunchDescription:
     import launch
 
-    return launch.LaunchDescription([launch.actions.OpaqueFunction(function=complete)])
+    functions = (complete, select_transports)
+    return launch.LaunchDescription([launch.actions.OpaqueFunction(function=each) for each in functions])

@@ -130,12 +130,6 @@ def test_readme_and_documentation_name_arguments_that_exist():
             assert named <= existing, f"{page.name}: {line}"
 
 
-@launch_files
-def test_launch_file_sets_a_transport_that_carries_large_images(file: Path):
-    environment = {each.get("name"): each.get("value") for each in LaunchFile(file).root.iter("set_env")}
-    assert environment["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
-
-
 @pytest.mark.parametrize("file", PARAMETER_FILES, ids=lambda file: file.name)
 def test_parameter_file_sets_valid_values_other_than_the_defaults(file: Path):
     content = yaml.safe_load(file.read_text())

@@ -174,6 +174,26 @@ def test_unknown_arguments_are_named_with_similar_ones():
     assert problem.startswith("unknown argument imagee, modle: did you mean image or model?")
 
 
+@pytest.mark.parametrize(
+    ("distribution", "names"),
+    [
+        ("humble", ["FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"]),
+        ("kilted", ["FASTDDS_DEFAULT_PROFILES_FILE"]),
+        ("", ["FASTDDS_DEFAULT_PROFILES_FILE"]),
+    ],
+)
+def test_transports_for_large_images_are_selected_unless_the_user_has_selected_some(
+    distribution: str, names: list[str]
+):
+    environment = {"ROS_DISTRO": distribution}
+    selected = arguments.transports(environment)
+    assert list(selected) == names and set(selected.values()) == {
+        str(ROOT / "config/fastdds_large_images.xml")
+    }
+    for name in ("FASTDDS_BUILTIN_TRANSPORTS", *arguments.DDS_PROFILE_VARIABLES):
+        assert arguments.transports(environment | {name: "own"}) == {}
+
+
 def test_parameters_are_the_given_arguments_with_their_types():
     launch = LaunchFile(FILES["odometry"])
     given = {"camera": "/c", "publish_tf": "true", "camera_height": "0.4", "base_frame": "", "odom": "/odom"}
@@ -213,7 +233,10 @@ def launched(prefix: Path, folder: Path, file: Path, *given: str) -> tuple[dict[
     calls = folder / "calls.txt"
     calls.touch()
     paths = os.pathsep.join([str(prefix), os.environ.get("AMENT_PREFIX_PATH", "")])
-    environment = os.environ | {
+    users = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FASTDDS_", "FASTRTPS_"))
+    }
+    environment = users | {
         "CALLS": str(calls), "AMENT_PREFIX_PATH": paths, "ROS_LOG_DIR": str(folder / "log"),
         "PATH": os.pathsep.join([str(prefix / "bin"), os.environ["PATH"]]),
     }  # fmt: skip
@@ -243,7 +266,9 @@ def test_ros2_launch_starts_the_node_with_the_topics_of_the_driver(prefix, tmp_p
     assert rules.pop("__ns") == completed["namespace"]
     assert rules.pop("__node", launch.node.get("exec")) == launch.node.get("exec")
     assert rules == launch.remaps(driver=driver)
-    assert node["environment"]["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+    assert node["environment"]["FASTDDS_DEFAULT_PROFILES_FILE"] == str(
+        prefix / "share/depth_ros/config/fastdds_large_images.xml"
+    )
     parameters = {}
     for text in node["files"]:
         parameters |= yaml.safe_load(text)["/**"]["ros__parameters"]
