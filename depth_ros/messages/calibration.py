@@ -198,11 +198,13 @@ def _cropped_and_binned(camera: Camera, info: CameraInfo) -> Camera:
 
 
 def _doubts_about(full: Camera, camera: Camera) -> list[str]:
-    doubts = _doubts_about_lens("P", full.P, full)
+    doubts = []
     if full.distortion_model != "equidistant":
         doubts += _doubts_about_lens("K", full.K, full)
     elif not np.any(full.distortion):
         doubts.append("the model is equidistant, but D is zero: the image is taken as rectified")
+    if not doubts:
+        doubts += _doubts_about_lens("P", full.P, full)
     if not camera.is_rectified and (fraction := visible_fraction(camera)) < MIN_VISIBLE_FRACTION:
         doubts.append(
             f"the raw image covers only {fraction:.0%} of the rectified image: K, D, R and P do not fit together"

@@ -141,7 +141,7 @@ FAULTS = {
     "different sizes": (with_smaller_image, "the left image is 320x192 and the right image 160x96"),
     "not rectified": (with_rotated_image, "the images are not rectified: the rows of"),
     "no baseline": (without_baseline, "P[3] of the left and right camera_info is 0 and 0, so the baseline"),
-    "millimetres": (with_baseline_in_millimetres, "the baseline is 100 m by P[3]"),
+    "millimetres": (with_baseline_in_millimetres, "the baseline is 100 m by camera_info"),
     "rectified twice": (with_calibration_of_the_raw_images, "the images are rectified already"),
     "no right image": (without_right_image, "no usable images from the right camera: no messages on"),
 }

@@ -21,11 +21,11 @@ def baseline_doubt(baseline: float) -> str:
     """What is implausible about a baseline, m; empty if nothing is."""
     if MIN_BASELINE <= baseline <= MAX_BASELINE:
         return ""
-    reason = "P[3] has to be -fx * baseline"
-    if baseline > MAX_BASELINE and MIN_BASELINE <= baseline / 1000 <= MAX_BASELINE:
-        reason = f"was the calibration in millimetres? P[3] has to be in metres times pixels ({reason})"
+    in_millimetres = baseline > MAX_BASELINE and MIN_BASELINE <= baseline / 1000 <= MAX_BASELINE
+    question = ": was the calibration in millimetres?" if in_millimetres else ""
     return (
-        f"the baseline is {baseline:.4g} m by P[3] of camera_info, and depth is proportional to it: {reason}"
+        f"the baseline is {baseline:.4g} m by camera_info, and depth is proportional to it{question}; P[3] of the "
+        "right camera has to be -fx * baseline, in px m"
     )
 
 

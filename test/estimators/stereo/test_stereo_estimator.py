@@ -173,10 +173,10 @@ def test_a_pair_that_rectification_has_misaligned_is_recognised_as_rectified_alr
     [
         (
             60.0,
-            "the baseline is 60 m by P[3] of camera_info, and depth is proportional to it: was the",
+            "the baseline is 60 m by camera_info, and depth is proportional to it: was the calibration in mil",
         ),
         (0.00012, "the baseline is 0.00012 m"),
-        (6000.0, "P[3] has to be -fx * baseline"),
+        (6000.0, "proportional to it; P[3] of the right camera has to be -fx * baseline"),
         (0.05, ""),
         (1.2, ""),
     ],

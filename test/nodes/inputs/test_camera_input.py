@@ -169,7 +169,7 @@ def test_doubts_name_the_topic_they_are_about(host):
     driver.publish_image(1, 64, 48)
     host.spin_until(lambda: received)
     part.frame(received[0])
-    assert host.warnings[0].startswith("'/camera_info': the focal length 1 px of P")
+    assert host.warnings[0].startswith("'/camera_info': the focal length 1 px of K")
     driver.publish_image(2, 64, 48, value=0)
     host.spin_until(lambda: len(received) == 2)
     part.frame(received[1])
