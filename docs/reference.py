@@ -19,7 +19,6 @@ from sphinx.util.docutils import SphinxDirective
 
 from depth_ros.card import Card, cards
 from depth_ros.cli import parser
-from depth_ros.networks import families
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -84,28 +83,19 @@ def launch_arguments(file: str) -> str:
     """The arguments of a launch file."""
     title = f"**Arguments of `{file}`**\n\n"
     every = ElementTree.parse(ROOT / "launch" / file).getroot().iter("arg")
-    rows = (
-        (f"`{arg.get('name')}`", _argument_default(arg), _sentence(arg.get("description", "")))
-        for arg in every
-    )
+    rows = ((f"`{arg.get('name')}`", _argument_default(arg), arg.get("description", "")) for arg in every)
     return title + table(("Argument", "Default", "Description"), rows)
 
 
 def drivers(_: str) -> str:
     """The camera drivers of config/drivers.yaml and their topics."""
     known = yaml.safe_load((ROOT / "config/drivers.yaml").read_text())
+    columns = (("camera",), ("image",), ("left", "right"), ("depth",))
     rows = (
-        (
-            f"`{name}`",
-            *(_driver_topics(driver, *topics) for topics in (("image",), ("left", "right"), ("depth",))),
-        )
+        (f"`{name}`", *(", ".join(f"`{driver[key]}`" for key in keys if key in driver) for keys in columns))
         for name, driver in known.items()
     )
-    return table(("`driver`", "`image`", "`left`, `right`", "`depth`"), rows)
-
-
-def _driver_topics(driver: dict[str, str], *names: str) -> str:
-    return ", ".join(f"`{driver['camera'].rstrip('/')}/{driver[name]}`" for name in names if name in driver)
+    return table(("`driver`", *(", ".join(f"`{key}`" for key in keys) for keys in columns)), rows)
 
 
 def _argument_default(argument: ElementTree.Element) -> str:
@@ -115,34 +105,21 @@ def _argument_default(argument: ElementTree.Element) -> str:
     return f"`{default.replace('$(find-pkg-share depth_ros)/', '')}`" if default else "(empty)"
 
 
-def _sentence(text: str) -> str:
-    """A text as a sentence; a name at its beginning, such as camera_info, keeps its case."""
-    first = text.partition(" ")[0].strip(",.:;")
-    name = not first.isalpha() or first in families()
-    return (text if name else text[:1].upper() + text[1:]) + ("" if text.endswith(".") else ".")
-
-
 def commands(_: str) -> str:
     """Every subcommand of `depth_ros` with its arguments, from the parser."""
-    return "\n".join(_command(name, command, text) for name, command, text in subcommands(parser()))
+    (group,) = (each for each in parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return "\n".join(map(_command, group.choices.values()))
 
 
-def subcommands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
-    """(name, parser, help) of all subcommands."""
-    (group,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
-    help_of = {choice.dest: choice.help or "" for choice in group._choices_actions}
-    yield from ((name, command, help_of[name]) for name, command in group.choices.items())
-
-
-def _command(name: str, command: argparse.ArgumentParser, text: str) -> str:
+def _command(command: argparse.ArgumentParser) -> str:
     formatter = argparse.HelpFormatter(command.prog)
     rows = [
-        (f"`{_usage(action)}`", _sentence(formatter._expand_help(action)) if action.help else "")
+        (f"`{_usage(action)}`", formatter._expand_help(action) if action.help else "")
         for action in command._actions
         if action.dest != "help"
     ]
     arguments = table(("Argument", "Description"), rows) if rows else ""
-    return f"## depth_ros {name}\n\n{_sentence(text)}\n\n{arguments}"
+    return f"## {command.prog}\n\n{command.description}\n\n{arguments}"
 
 
 def _usage(action: argparse.Action) -> str:
@@ -213,7 +190,7 @@ def model_cards(_: str) -> str:
 
 
 def _card_section(card: Card) -> str:
-    items = [f"- {_sentence(each)}" for each in card.training_data]
+    items = [f"- {each}" for each in card.training_data]
     commands = [command for entry in card.metrics for command in entry["command"].split("; ")]
     engines = ", ".join(dict.fromkeys(entry["engine"] for entry in card.metrics))
     return "\n".join(
@@ -239,7 +216,7 @@ def recipes(_: str) -> str:
     from depth_ros.training.recipes import find_recipe, recipe_names
 
     rows = (
-        (f"`{recipe.name}`", f"`{recipe.family}`", _sentence(recipe.description))
+        (f"`{recipe.name}`", f"`{recipe.family}`", recipe.description)
         for recipe in map(find_recipe, recipe_names())
     )
     return table(("Recipe", "Family", "Description"), rows)
