@@ -29,6 +29,7 @@ from depth_ros.messages.calibration import Calibration, calibration_from, names_
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.frames import depth_frame_from, frame_from
 from depth_ros.nodes.inputs.stamps import missing_stamp_text
+from depth_ros.nodes.topics import others_of_type
 from depth_ros.nodes.transport import SHARED_MEMORY_LIMIT, transport_problem
 
 try:
@@ -268,9 +269,8 @@ class CameraInput(ManagedEntity):
         expected = f"sensor_msgs/msg/{message_type.__name__}"
         publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
-            return (
-                f"no messages on '{topic}': it has no publisher; check name and namespace (ros2 topic list)"
-            )
+            available = others_of_type(self._node, expected)
+            return f"no messages on '{topic}': it has no publisher; check name and namespace: {available}"
         wrong = {p.topic_type for p in publishers} - {expected}
         if wrong:
             return (
