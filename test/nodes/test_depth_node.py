@@ -182,7 +182,9 @@ def test_missing_input_is_explained(node: Client):
     node.node.destroy_publisher(node.images)
     node.wait_for_warning("image': it has no publisher", lambda: None)
     other = node.node.create_publisher(Image, "front/image_raw", 1)
-    node.wait_for_warning(f"sensor_msgs/msg/Image is published on {node.namespace}/front/image_raw", lambda: None)
+    node.wait_for_warning(
+        f"sensor_msgs/msg/Image is published on {node.namespace}/front/image_raw", lambda: None
+    )
     node.node.destroy_publisher(other)
     node.images = node.node.create_publisher(CompressedImage, "image", 1)
     node.wait_for_warning("its type is sensor_msgs/msg/CompressedImage", lambda: None)
