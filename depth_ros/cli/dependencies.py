@@ -22,6 +22,7 @@ REQUIRED = {
 """Modules without which only help, version and `doctor` work, and their packages on PyPI."""
 OPTIONAL = {
     "rosbags": "rosbags",
+    "av": "av",
     "matplotlib": "matplotlib",
     "openvino": "openvino",
     "transformers": "transformers",

@@ -1,4 +1,4 @@
-"""Playback: replay a bag, the demonstration, the benchmark."""
+"""Playback: predict, replay, the demonstration, the benchmark."""
 
 from __future__ import annotations
 
@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """demo, replay, bench."""
+    """predict, demo, replay, bench."""
+    predict = add_command(
+        commands, "predict", run_predict, "write depth, colours and point clouds of a recording"
+    )
+    predict.add_argument("recording", type=Path, help="an image, a folder, a video or a bag")
+    predict.add_argument("--model", default="mono_indoor", help="default: %(default)s")
+    predict.add_argument("--out", type=Path, metavar="FOLDER", help="new folder; default: NAME_depth")
+    predict.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
+    predict.add_argument("--open", action="store_true", help="show the result")
+    add_engine_options(predict)
+    add_recording_options(predict)
+
     demo = add_command(
         commands, "demo", run_demo, "play a clip through the node, measure it and write a report"
     )
@@ -61,6 +72,45 @@ def add_commands(commands: Commands) -> None:
     bench.add_argument("--rounds", type=int, default=60, help="timed calls of each backend, interleaved")
     bench.add_argument("--no-ros", action="store_true", help="leave out the node")
     add_json_option(bench)
+
+
+def run_predict(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from depth_ros.estimators.depth import DepthEstimator
+    from depth_ros.estimators.stereo.estimator import StereoEstimator, is_stereo
+    from depth_ros.playback.kinds import MONO, STEREO
+    from depth_ros.playback.predict import predict
+    from depth_ros.recordings import open_recording
+
+    recording = open_recording(arguments.recording, recording_options(arguments))
+    stereo = is_stereo(arguments.model)
+    if stereo and not recording.contents.pairs:
+        raise DepthRosError(
+            f"{arguments.recording} has no calibrated stereo pairs, which model '{arguments.model}' needs: give "
+            "--camera LEFT RIGHT, or choose a model for one camera"
+        )
+    estimator: Estimator = (StereoEstimator if stereo else DepthEstimator)(
+        arguments.model, engine_settings(arguments)
+    )
+    out = arguments.out or Path(f"{arguments.recording.resolve().stem}_depth")
+    count = min(arguments.limit or len(recording), len(recording))
+    result = predict(
+        recording, estimator, STEREO if stereo else MONO, out, arguments.limit,
+        lambda frames: tqdm(frames, total=count, unit="frame", disable=None),
+    )  # fmt: skip
+    print(
+        f"{result.frames} frames in {out}: depth/ colour/ metres/ points/"
+        + f", {result.video}" * bool(result.video)
+    )
+    print(f"scale: {result.scale}")
+    if result.damaged:
+        print(f"{len(result.damaged)} damaged frames were left out; the first: {result.damaged[0]}")
+    if arguments.open:
+        import webbrowser
+
+        shown = result.video or next(iter(sorted((out / "colour").iterdir())))
+        webbrowser.open(shown.resolve().as_uri())
 
 
 def run_demo(arguments: argparse.Namespace) -> None:
