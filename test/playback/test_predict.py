@@ -73,21 +73,8 @@ def test_folder_becomes_pictures_and_a_video_and_no_ground_truth(folder, tmp_pat
     assert np.abs(left - open_recording(folder)[2].left.image).mean() < 8
     contents = open_recording(tmp_path / "out").contents
     assert (contents.depth, contents.predicted_depth) == (False, True)
-    assert (
-        main(
-            [
-                "evaluate",
-                "depth",
-                "--model",
-                "mono_indoor",
-                "--data",
-                str(tmp_path / "out"),
-                "--backend",
-                "eager",
-            ]
-        )
-        == 0
-    )
+    evaluate = ["evaluate", "depth", "--model", "mono_indoor", "--data", str(tmp_path / "out")]
+    assert main([*evaluate, "--backend", "eager"]) == 0
     assert "no ground truth to compare with" in capsys.readouterr().out
 
 
@@ -126,20 +113,9 @@ def test_it_runs_without_ros(folder, tmp_path):
         "sys.exit(main(sys.argv[1:]))\n"
     )
     image = next((folder / "left").glob("*"))
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        "predict",
-        image,
-        "--out",
-        tmp_path / "out",
-        "--fov",
-        "60",
-        "--backend",
-        "eager",
-    ]
-    run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    options = ["--out", str(tmp_path / "out"), "--fov", "60", "--backend", "eager"]
+    command = [sys.executable, "-c", program, "predict", str(image), *options]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert "scale: metres" in run.stdout
 
