@@ -63,6 +63,12 @@ def unknown_arguments(given: Iterable[str], declared: Iterable[str]) -> str:
     return f"unknown argument {', '.join(names)}: {advice} The file of config:=FILE can set all parameters of the node."
 
 
+def missing_file(values: dict[str, str]) -> str:
+    """Error message if the bag or the parameter file does not exist; otherwise empty."""
+    missing = [name for name in ("bag", "config") if values[name] and not Path(values[name]).exists()]
+    return "; ".join(f"{name} is '{values[name]}', which does not exist" for name in missing)
+
+
 def driver_of(name: str) -> dict[str, Any]:
     """The entry of config/drivers.yaml; empty if no driver is given."""
     drivers = yaml.safe_load((SHARE / "config/drivers.yaml").read_text())
@@ -72,24 +78,22 @@ def driver_of(name: str) -> dict[str, Any]:
 
 
 def resolved_topics(
-    declared: Iterable[str], values: dict[str, str], driver: dict[str, Any]
+    declared: Iterable[str], values: dict[str, str], driver: dict[str, Any], root: str = "/"
 ) -> dict[str, str]:
     """The namespaces of camera and node, and all input topics, as absolute names.
 
     declared: names of all arguments. values: their values; empty = not given. driver: the entry of config/drivers.yaml.
+    root: namespace of the group that includes the launch file, in which its driver is, too.
     """
-    camera = values["camera"] or driver.get("camera") or common_namespace(values)
-    if not camera:
-        raise ArgumentError(
-            "which camera? Give its driver (driver:=realsense), its namespace (camera:=/camera), or topics that begin "
-            "with a slash (image:=/camera/image_raw)"
-        )
-    names = {"camera": absolute("/", camera)}
+    names = {"camera": camera_namespace(values, driver, root)}
     names["namespace"] = absolute(names["camera"], values["namespace"] or OUTPUTS)
     defaults = DEFAULT_TOPICS | {"depth": f"{names['namespace']}/depth/image_rect"} | driver
     main = main_image(values)
     if driver and not values.get(main) and main not in driver and main != "depth":
-        raise ArgumentError(f"driver '{values['driver']}' has no topic for '{main}': give {main}:=TOPIC")
+        single = ", or a model of one image, e.g. model:=mono_driving" if "image" in values else ""
+        raise ArgumentError(
+            f"driver '{values['driver']}' has no topic for '{main}': give {main}:=TOPIC{single}"
+        )
     if main == "depth" and not values["image"]:  # planes of depth images
         defaults["image"] = defaults["depth"]
     for name in INPUTS.intersection(declared):
@@ -100,6 +104,21 @@ def resolved_topics(
             beside = posixpath.join(posixpath.dirname(names[image]), "camera_info")
             names[name] = absolute(names["camera"], values[name] or beside)
     return names
+
+
+def camera_namespace(values: dict[str, str], driver: dict[str, Any], root: str) -> str:
+    """The namespace of the camera: given, that of the driver, or that which all given absolute image topics share."""
+    if values["camera"]:
+        return absolute(root, values["camera"])
+    if driver:
+        return absolute(root, driver["camera"].lstrip("/"))
+    topics = [values[name] for name in CAMERA_INFOS if values.get(name, "").startswith("/")]
+    if topics:
+        return absolute("/", posixpath.commonpath([posixpath.dirname(topic) for topic in topics]))
+    raise ArgumentError(
+        "which camera? Give its driver (driver:=realsense), its namespace (camera:=/camera), or topics that begin with "
+        "a slash (image:=/camera/image_raw)"
+    )
 
 
 def parameters_of(values: dict[str, str], given: Iterable[str], driver: dict[str, Any]) -> dict[str, Any]:
@@ -127,12 +146,6 @@ def is_stereo(model: str) -> bool:
         if (folder / "card.yaml").is_file():
             return yaml.safe_load((folder / "card.yaml").read_text())["task"] == "stereo_depth"
     return model == "semi_global"
-
-
-def common_namespace(values: dict[str, str]) -> str:
-    """The namespace that all given absolute image topics share; empty if there is none."""
-    topics = [values[name] for name in CAMERA_INFOS if values.get(name, "").startswith("/")]
-    return posixpath.commonpath([posixpath.dirname(topic) for topic in topics]) if topics else ""
 
 
 def absolute(namespace: str, name: str) -> str:
@@ -172,18 +185,21 @@ def complete(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     file = os.path.realpath(context.launch_configurations["launch_file"])
     declared = {each.get("name", ""): each.get("default", "") for each in ElementTree.parse(file).iter("arg")}
-    values = {name: context.launch_configurations[name] for name in declared}
+    values = {name: os.path.expanduser(context.launch_configurations[name]) for name in declared}
     given = given_arguments(context, file) or set()
-    if problem := unknown_arguments(given, declared):
+    if problem := unknown_arguments(given, declared) or missing_file(values):
         raise ArgumentError(problem)
     driver = driver_of(values["driver"])
     changed = given | {name for name in declared if values[name] != declared[name]}
     parameters = parameters_of(values, changed, driver)
     with tempfile.NamedTemporaryFile("w", prefix="depth_ros_", suffix=".yaml", delete=False) as arguments:
         yaml.safe_dump({"/**": {"ros__parameters": parameters}}, arguments)
-    results = resolved_topics(declared, values, driver) | {
+    default = SHARE / "config" / os.path.basename(file).replace(".launch.xml", ".yaml")
+    root = context.launch_configurations.get("ros_namespace", "/")
+    results = resolved_topics(declared, values, driver, root) | {
         "arguments": arguments.name,
-        "config": values["config"] or arguments.name,
+        "config": values["config"] or (str(default) if default.is_file() else arguments.name),
+        "bag": values["bag"],
         "use_sim_time": str(parameters["use_sim_time"]).lower(),
     }
     return [SetLaunchConfiguration(name, value) for name, value in results.items()]

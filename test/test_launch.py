@@ -113,10 +113,18 @@ def test_launch_file_uses_all_its_arguments_and_describes_them(file: Path):
 
 @launch_files
 def test_launch_file_completes_its_arguments_before_it_uses_them(file: Path):
-    elements = [element for element in LaunchFile(file).root if element.tag != "arg"]
-    assert [element.tag for element in elements[:2]] == ["let", "include"]
-    assert elements[0].attrib == {"name": "launch_file", "value": "$(filename)"}
-    assert elements[1].get("file") == "$(dirname)/arguments.py"
+    (group,) = (element for element in LaunchFile(file).root if element.tag != "arg")
+    assert (group.tag, [element.tag for element in group][:2]) == ("group", ["let", "include"])
+    assert group[0].attrib == {"name": "launch_file", "value": "$(filename)"}
+    assert group[1].get("file") == "$(dirname)/arguments.py"
+
+
+@launch_files
+def test_configuration_file_is_the_one_that_is_described(file: Path):
+    (argument,) = LaunchFile(file).root.iterfind("arg[@name='config']")
+    default = ROOT / "config" / file.name.replace(".launch.xml", ".yaml")
+    named = re.findall(r"config/\w+\.yaml", argument.get("description"))
+    assert named == ([f"config/{default.name}"] if default.is_file() else [])
 
 
 def test_readme_and_documentation_name_arguments_that_exist():

@@ -129,6 +129,20 @@ def test_absolute_topics_need_no_camera():
     assert (completed["namespace"], completed["right_info"]) == ("/rig/depth_ros", "/rig/right/camera_info")
 
 
+def test_relative_namespaces_are_in_the_group_that_includes_the_launch_file():
+    launch = LaunchFile(FILES["depth"])
+
+    def namespace(**given: str) -> str:
+        values = launch.arguments | given
+        driver = arguments.driver_of(values["driver"])
+        return arguments.resolved_topics(values, values, driver, "robot1")["namespace"]
+
+    assert namespace(camera="front") == "/robot1/front/depth_ros"
+    assert namespace(camera="/front") == "/front/depth_ros"
+    assert namespace(driver="zed") == "/robot1/zed/zed_node/depth_ros"
+    assert namespace(driver="usb_cam") == "/robot1/depth_ros"
+
+
 def test_arguments_override_the_driver():
     completed = LaunchFile(FILES["depth"]).completed(driver="realsense", camera="/front", namespace="/out")
     assert (completed["image"], completed["namespace"]) == ("/front/color/image_raw", "/out")
@@ -157,6 +171,7 @@ def test_planes_of_depth_images_take_the_depth_of_the_driver():
             "driver is 'kinect'; allowed: usb_cam, v4l2, realsense, zed, oak, gazebo",
         ),
         ("stereo_depth", {"driver": "usb_cam"}, "driver 'usb_cam' has no topic for 'left': give left:=TOPIC"),
+        ("perception", {"driver": "usb_cam"}, "or a model of one image, e.g. model:=mono_driving"),
         ("depth", {"camera": "/my camera"}, "'/my camera' is not a valid name of a topic or namespace"),
         ("depth", {"camera": "/c", "image": "2/image"}, "'2/image' is not a valid name"),
     ],
@@ -258,7 +273,9 @@ def rules_of(call: dict) -> dict[str, str]:
 def test_ros2_launch_starts_the_node_with_the_topics_of_the_driver(prefix, tmp_path, name: str, driver: str):
     file = prefix / f"share/depth_ros/launch/{name}.launch.xml"
     launch = LaunchFile(file)
-    given = (f"driver:={driver}", "bag:=my bag", "rviz:=true", "backend:=eager"[: 15 * (name != "odometry")])
+    bag = tmp_path / "my bag"
+    bag.mkdir()
+    given = (f"driver:={driver}", f"bag:={bag}", "rviz:=true", "backend:=eager"[: 15 * (name != "odometry")])
     calls, output, status = launched(prefix, tmp_path, file, *filter(None, given))
     assert status == 0, output
     node, rviz = calls[launch.node.get("exec")], calls["rviz2"]
@@ -272,10 +289,10 @@ def test_ros2_launch_starts_the_node_with_the_topics_of_the_driver(prefix, tmp_p
     parameters = {}
     for text in node["files"]:
         parameters |= yaml.safe_load(text)["/**"]["ros__parameters"]
-    expected = launch.node_parameters(driver=driver, bag="my bag")
+    expected = launch.node_parameters(driver=driver, bag="x")
     assert parameters.items() >= expected.items()
     assert parameters.get("backend", "eager") == "eager"
-    assert calls["ros2"]["words"] == ["bag", "play", "--clock", "100", "my bag"]
+    assert calls["ros2"]["words"] == ["bag", "play", "--clock", "100", str(bag)]
     assert rules_of(rviz)["__ns"] == completed["namespace"]
     config = Path(rviz["words"][rviz["words"].index("-d") + 1])
     shown = yaml.safe_load(config.read_text())["Visualization Manager"]["Displays"]
@@ -306,6 +323,39 @@ def test_ros2_launch_refuses_unknown_arguments(prefix, tmp_path, name: str):
     calls, output, status = launched(prefix, tmp_path, file, "camera:=/c", "camra:=/c")
     assert status == 1 and calls == {}
     assert "unknown argument camra: did you mean camera" in output
+
+
+@needs_launch
+def test_ros2_launch_names_files_that_do_not_exist(prefix, tmp_path):
+    file = prefix / "share/depth_ros/launch/depth.launch.xml"
+    calls, output, status = launched(prefix, tmp_path, file, "camera:=/c", "bag:=clip", "config:=/x.yaml")
+    assert status == 1 and calls == {}
+    assert "bag is 'clip', which does not exist; config is '/x.yaml', which does not exist" in output
+
+
+TWO_CAMERAS = """
+<launch>
+  <include file="{file}"><arg name="driver" value="realsense"/></include>
+  <group>
+    <push-ros-namespace namespace="robot1"/>
+    <include file="{file}"><arg name="driver" value="zed"/><arg name="model" value="mono_indoor"/></include>
+  </group>
+</launch>
+"""
+
+
+@needs_launch
+def test_two_cameras_in_one_launch_file_keep_their_topics(prefix, tmp_path):
+    parent = tmp_path / "robot.launch.xml"
+    parent.write_text(TWO_CAMERAS.format(file=prefix / "share/depth_ros/launch/depth.launch.xml"))
+    _, output, status = launched(prefix, tmp_path, parent)
+    assert status == 0, output
+    calls = [json.loads(line) for line in (tmp_path / "calls.txt").read_text().splitlines()]
+    rules = {rules_of(call)["__ns"]: rules_of(call)["image"] for call in calls}
+    assert rules == {
+        "/camera/camera/depth_ros": "/camera/camera/color/image_raw",
+        "/robot1/zed/zed_node/depth_ros": "/robot1/zed/zed_node/rgb/color/rect/image",
+    }
 
 
 PARENT = """
