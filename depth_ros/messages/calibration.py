@@ -6,8 +6,10 @@ by binning and region of interest; image_geometry takes D of zeros as no distort
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -73,29 +75,55 @@ def calibration_from(info: CameraInfo, is_rectified: bool = False) -> Calibratio
     """The calibration of a camera_info. is_rectified: the image is rectified, so that P describes it and not K and D.
 
     If P is unset (zero), as from some single cameras, P = [K | 0]; if K is unset and there is no distortion, K is that
-    of P; if R is all zero, there is no rotation.
+    of P; if R is all zero, there is no rotation. In ROS 1 the names of the matrices are upper case.
     Raises DepthRosError if the camera is not calibrated or the message is inconsistent.
     """
-    full = _full_camera(info, is_rectified)
-    camera = _cropped_and_binned(full, info)
-    doubts = _doubts_about(full, camera)
-    if is_rectified and _matrix(info, "d", (-1,)).any() and not _matrix(info, "p", (3, 4)).any():
-        doubts.append("P is zero although the image is rectified: K is used, which is that of the raw image")
-    return Calibration(camera, full, info.header.frame_id, tuple(doubts))
+    K, D, R, P = (tuple(map(float, getattr(info, n if hasattr(info, n) else n.upper()))) for n in "kdrp")
+    roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+    binning = (info.binning_x, info.binning_y)
+    content = _Content(
+        info.width, info.height, info.distortion_model, K, D, R, P, roi, binning, info.header.frame_id
+    )
+    return _calibration(content, is_rectified)
 
 
 def camera_from(info: CameraInfo, is_rectified: bool = False) -> Camera:
     """The camera of `calibration_from`."""
-    return _cropped_and_binned(_full_camera(info, is_rectified), info)
+    return calibration_from(info, is_rectified).camera
 
 
-def _full_camera(info: CameraInfo, is_rectified: bool) -> Camera:
+class _Content(NamedTuple):
+    """What a camera_info says beside its stamp; usually the same all the time."""
+
+    width: int
+    height: int
+    distortion_model: str
+    K: tuple[float, ...]
+    D: tuple[float, ...]
+    R: tuple[float, ...]
+    P: tuple[float, ...]
+    roi: tuple[int, ...]
+    binning: tuple[int, int]
+    frame_id: str
+
+
+@functools.lru_cache(maxsize=16)
+def _calibration(info: _Content, is_rectified: bool) -> Calibration:
+    full = _full_camera(info, is_rectified)
+    camera = _cropped_and_binned(full, info)
+    doubts = _doubts_about(full, camera)
+    if is_rectified and any(info.D) and not any(info.P):
+        doubts.append("P is zero although the image is rectified: K is used, which is that of the raw image")
+    return Calibration(camera, full, info.frame_id, tuple(doubts))
+
+
+def _full_camera(info: _Content, is_rectified: bool) -> Camera:
     if not info.width or not info.height:
         raise DepthRosError(
             f"camera_info is not calibrated (image size {info.width}x{info.height}): {_CALIBRATE}"
         )
-    K, R = _matrix(info, "k", (3, 3)), _matrix(info, "r", (3, 3))
-    P, D = _matrix(info, "p", (3, 4)), _matrix(info, "d", (-1,))
+    K, R = _matrix(info, "K", (3, 3)), _matrix(info, "R", (3, 3))
+    P, D = _matrix(info, "P", (3, 4)), _matrix(info, "D", (-1,))
     has_K, has_P = _is_set(K), _is_set(P)
     if not has_K and not has_P:
         raise DepthRosError(
@@ -117,11 +145,11 @@ def _full_camera(info: CameraInfo, is_rectified: bool) -> Camera:
     return Camera(info.width, info.height, K, P, _rotation(R), coefficients, model)
 
 
-def _matrix(info: CameraInfo, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Matrix of a camera_info; in ROS 1 its name is upper case. Raises DepthRosError if it is not finite."""
-    values = np.array(getattr(info, name if hasattr(info, name) else name.upper()), float)
+def _matrix(info: _Content, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Matrix of a camera_info. Raises DepthRosError if it is not finite."""
+    values = np.array(getattr(info, name), float)
     if not np.all(np.isfinite(values)):
-        raise DepthRosError(f"camera_info has NaN or Inf in {name.upper()}: {_CALIBRATE}")
+        raise DepthRosError(f"camera_info has NaN or Inf in {name}: {_CALIBRATE}")
     return values.reshape(shape)
 
 
@@ -179,21 +207,20 @@ def _distortion(name: str, D: np.ndarray) -> tuple[str, tuple[float, ...]]:
     return model, tuple(D[:count].tolist())
 
 
-def _cropped_and_binned(camera: Camera, info: CameraInfo) -> Camera:
+def _cropped_and_binned(camera: Camera, info: _Content) -> Camera:
     """`camera` after the region of interest (full-resolution px; all zero = whole image) and the binning of `info`.
 
     Binning averages neighbouring pixels (sensor_msgs/CameraInfo), so the principal point shifts as in `Camera.resized`.
     """
-    roi = info.roi
-    if roi.width or roi.height:
-        if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
+    left, top, width, height = info.roi
+    if width or height:
+        if left + width > camera.width or top + height > camera.height:
             raise DepthRosError(
-                f"roi of camera_info, {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}), exceeds the "
+                f"roi of camera_info, {width}x{height} at ({left}, {top}), exceeds the "
                 f"{camera.width}x{camera.height} image: roi is in pixels before binning; fix the camera driver"
             )
-        width, height = roi.width or camera.width, roi.height or camera.height
-        camera = camera.cropped(roi.x_offset, roi.y_offset, width, height)
-    x, y = max(info.binning_x, 1), max(info.binning_y, 1)  # 0 means 1
+        camera = camera.cropped(left, top, width or camera.width, height or camera.height)
+    x, y = (max(binning, 1) for binning in info.binning)  # 0 means 1
     return camera.resized(camera.width // x, camera.height // y) if (x, y) != (1, 1) else camera
 
 

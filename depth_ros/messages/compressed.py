@@ -133,19 +133,19 @@ def _codes_flat_blocks_as_zeros(tables: np.ndarray) -> bool:
 
 def _scan(data: np.ndarray) -> np.ndarray:
     """The entropy-coded part of `data`, with its restart markers, up to any other marker."""
-    code = data[1:]
-    is_other = (data[:-1] == 0xFF) & (code != 0) & (code != 0xFF) & ((code < 0xD0) | (code > 0xD7))
-    return data[: int(np.argmax(is_other))] if is_other.any() else data
+    places = np.flatnonzero(data[:-1] == 0xFF)
+    codes = data[places + 1]
+    others = places[(codes != 0) & (codes != 0xFF) & ((codes < 0xD0) | (codes > 0xD7))]
+    return data[: others[0]] if others.size else data
 
 
 def _scan_damage(scan: np.ndarray, has_restarts: bool, zeros_are_possible: bool) -> str:
     """Restart markers that are out of sequence, or zeros that no encoder writes."""
-    code = scan[1:]
-    restarts = code[(scan[:-1] == 0xFF) & (code >= 0xD0) & (code <= 0xD7)] - 0xD0
+    codes = scan[np.flatnonzero(scan[:-1] == 0xFF) + 1]
+    restarts = codes[(codes >= 0xD0) & (codes <= 0xD7)] - 0xD0
     if not np.array_equal(restarts, np.arange(len(restarts)) % 8) or (len(restarts) and not has_restarts):
         return "it is damaged: the restart markers of the JPEG are out of sequence"
-    edges = np.flatnonzero(np.diff(scan == 0, prepend=False, append=False))
-    if not zeros_are_possible and len(edges) and (edges[1::2] - edges[::2]).max() > MAX_ZERO_RUN:
+    if not zeros_are_possible and bytes(MAX_ZERO_RUN + 1) in scan.tobytes():
         return "it is damaged: a part of the JPEG is zero"
     return ""
 

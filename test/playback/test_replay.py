@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from depth_ros.card import Card
 from depth_ros.datatypes import Camera, Depth, Frame
-from depth_ros.engine import EngineStatus
+from depth_ros.engine import EngineSettings, EngineStatus
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.stereo.estimator import StereoEstimator, StereoSettings
 from depth_ros.playback.kinds import MONO, STEREO
 from depth_ros.playback.replay import ReplayOptions, replay, replay_through
 from depth_ros.recordings import Contents, Sample, open_recording
@@ -173,3 +175,51 @@ def test_a_stereo_model_needs_both_images(bag):
         pytest.raises(DepthRosError, match="no right image beside the left one"),
     ):
         replay(reader, Reading(), STEREO, QUIET)
+
+
+class Pairs(Recording):
+    """Pairs of a wall with a disparity of 8 px; the camera_info of the right camera is `right_camera`."""
+
+    contents = Contents(pairs=True)
+
+    def __init__(self, right_camera: Camera, shift: int = 8) -> None:
+        self.right_camera, self.shift = right_camera, shift
+
+    def __getitem__(self, index: int) -> Sample:
+        noise = np.random.default_rng(index).random((60, 90, 3), np.float32)
+        wide = (
+            (255 * cv2.resize(noise, (360, 240), interpolation=cv2.INTER_CUBIC)).clip(0, 255).astype(np.uint8)
+        )
+        stamp = self.stamps[index]
+        left = Frame(stamp, "left", np.ascontiguousarray(wide[:, 20:340]), LEFT)
+        right = np.ascontiguousarray(wide[:, 20 + self.shift : 340 + self.shift])
+        return Sample("", left, Frame(stamp, "right", right, self.right_camera))
+
+
+LEFT = Camera.pinhole(320, 240, 250.0, 250.0, 159.5, 119.5)
+TURN = cv2.Rodrigues(np.array([0.0, 0.0, 0.08]))[0]
+
+
+@pytest.mark.parametrize(
+    "baseline, shift, change, warning",
+    [
+        (0.1, 8, {}, ""),
+        (100.0, 8, {}, "the baseline is 100 m by camera_info"),
+        (0.1, -8, {}, "left and right are swapped: the median disparity is -8 px"),
+        (0.1, 8, {"R": TURN}, "the images are rectified already"),
+    ],
+)
+def test_what_the_nodes_warn_of_is_logged(tmp_path, caplog, baseline, shift, change, warning):
+    right = Camera.pinhole(320, 240, 250.0, 250.0, 159.5, 119.5, baseline)
+    write_bag(Pairs(replace(right, **change), shift), tmp_path / "bag")
+    estimator = StereoEstimator("semi_global", EngineSettings(), StereoSettings(disparity_range=64))
+    with BagRecording(tmp_path / "bag") as reader:
+        replay(reader, estimator, STEREO, ReplayOptions(progress=False, limit=1))
+    messages = [record.getMessage() for record in caplog.records]
+    assert [warning in message for message in messages] == ([True] if warning else [])
+
+
+def test_depth_images_without_a_valid_pixel_are_counted(bag, caplog):
+    with BagRecording(bag) as reader:
+        replay(reader, Reading(np.nan), MONO, QUIET)
+    assert caplog.records[-1].getMessage() == "12 of 12 depth images have no valid pixel"
