@@ -58,7 +58,7 @@ def read_clip(source: Path, options: ClipOptions = ClipOptions()) -> list[ClipIm
 
     Raises DepthRosError if there is no image, or if a mask or joint image is missing or has another size.
     """
-    trajectory = Trajectory(options.poses) if options.poses else None
+    trajectory = Trajectory.read_tum(options.poses) if options.poses else None
     clip = [_clip_image(sample, trajectory) for sample in _samples(source, options.limit)]
     if not clip:
         raise DepthRosError(f"{source} has no images")

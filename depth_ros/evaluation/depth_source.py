@@ -12,6 +12,7 @@ from depth_ros.estimators.stereo.estimator import StereoEstimator, is_stereo
 from depth_ros.estimators.stereo.pair import rectified_pair
 from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
 from depth_ros.evaluation.recorded import depth_of_frame
+from depth_ros.geometry import rectify_depth
 from depth_ros.recordings import Recording, Sample
 
 RECORDED = "recorded"
@@ -45,7 +46,7 @@ class RecordedSource:
         """Recorded depth of a sample. Raises DepthRosError if it has none."""
         if sample.depth is None:
             raise DepthRosError(f"frame '{sample.name}' has no recorded depth; use the depth of a model")
-        return depth_of_frame(sample.depth, sample.left)
+        return depth_of_frame(rectify_depth(sample.depth, sample.left.camera)[0], sample.left)
 
 
 class StereoSource:

@@ -16,6 +16,7 @@ from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.evaluation.baselines.semi_global import stereo_reference_depth
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS, DepthProtocol
 from depth_ros.evaluation.options import DepthOptions
+from depth_ros.geometry import rectify_depth
 from depth_ros.recordings import Recording, Sample, open_recording, readable
 from depth_ros.recordings.split import held_out, training
 
@@ -76,12 +77,8 @@ class GroundTruth:
 
 
 def measured_depth(sample: Sample) -> np.ndarray | None:
-    """The recorded depth. Raises DepthRosError if it belongs to a distorted image."""
-    if sample.depth is not None and not sample.left.camera.is_rectified:
-        raise DepthRosError(
-            f"the ground-truth depth of '{sample.name}' belongs to a distorted image; rectify the recording first"
-        )
-    return sample.depth
+    """The recorded depth, rectified as its image. Raises DepthRosError if rectification would turn the camera."""
+    return None if sample.depth is None else rectify_depth(sample.depth, sample.left.camera)[0]
 
 
 MEASURED = GroundTruth("ground truth", "", measured_depth)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,37 @@ def read_rows(file: Path, columns: tuple[int, ...]) -> np.ndarray:
     return rows
 
 
+def table_lines(file: Path) -> list[tuple[int, list[str]]]:
+    """Line number (from 1) and words of each line of a table that is no comment (#) and not empty; commas separate."""
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DepthRosError(f"{file} cannot be read: {error}") from error
+    words = ((number, line.replace(",", " ").split()) for number, line in enumerate(lines, 1))
+    return [(number, row) for number, row in words if row and not row[0].startswith("#")]
+
+
+def _stamped_rows(file: Path, columns: int, stamp_of: Callable[[str], int]) -> list[tuple[int, np.ndarray]]:
+    """Stamp and the other numbers of each row. Raises DepthRosError, with the line, unless the stamps increase."""
+    rows: list[tuple[int, np.ndarray]] = []
+    for number, words in table_lines(file):
+        try:
+            if len(words) < columns:
+                raise ValueError(f"{len(words)} numbers instead of {columns}")
+            stamp, values = stamp_of(words[0]), np.array(words[1:], float)
+        except ValueError as error:
+            raise DepthRosError(f"{file}, line {number}: {error}") from error
+        if rows and stamp <= rows[-1][0]:
+            raise DepthRosError(
+                f"{file}, line {number}: the stamp {words[0]} is not after the previous one: is the trajectory in the "
+                "file twice, or not sorted? Sort it and remove doubled stamps"
+            )
+        rows.append((stamp, values))
+    if not rows:
+        raise DepthRosError(f"{file} has no poses")
+    return rows
+
+
 def read_poses(file: Path, count: int) -> np.ndarray:
     """(count, 4, 4) T_world_camera, stored row-major as 12 or 16 numbers, one row per frame."""
     rows = read_rows(file, (12, 16))
@@ -134,9 +167,12 @@ def read_poses(file: Path, count: int) -> np.ndarray:
 
 
 def stamp_from_seconds(text: str) -> int:
-    """ns from decimal seconds without floating point: a double would round 1305031229.528748 s to 0.2 us."""
-    whole, _, fraction = text.partition(".")
-    return int(whole) * NS + int(fraction[:9].ljust(9, "0"))
+    """ns from decimal seconds, also with an exponent, without floating point: a double rounds 1305031029.528748 s to
+    0.2 us. Raises ValueError if it is no number."""
+    try:
+        return int(Decimal(text) * NS)
+    except (InvalidOperation, OverflowError, ValueError) as error:
+        raise ValueError(f"'{text}' is no time in seconds") from error
 
 
 def stamp_from_name(stem: str) -> int | None:
@@ -155,13 +191,24 @@ def frame_stamps(stems: list[str], rate: float) -> list[int]:
 
 
 class Trajectory:
-    """Poses over time from a file in the TUM format: one row `seconds tx ty tz qx qy qz qw` per pose."""
+    """Poses over time. stamps: ns, increasing. poses: (4, 4) each."""
 
-    def __init__(self, file: Path) -> None:
-        rows = read_rows(file, (8,))
-        lines = (line.split() for line in file.read_text().splitlines())
-        self.stamps = np.array([stamp_from_seconds(line[0]) for line in lines if line and line[0] != "#"])
-        self.poses = [pose_from(row[1:4], row[4:]) for row in rows]
+    def __init__(self, stamps: Sequence[int], poses: Sequence[np.ndarray]) -> None:
+        self.stamps, self.poses = np.array(stamps, np.int64), list(poses)
+
+    @staticmethod
+    def read_tum(file: Path) -> Trajectory:
+        """The TUM format: rows of `seconds tx ty tz qx qy qz qw`."""
+        rows = _stamped_rows(file, 8, stamp_from_seconds)
+        return Trajectory(*zip(*((stamp, pose_from(v[:3], v[3:7])) for stamp, v in rows), strict=True))
+
+    @staticmethod
+    def read_euroc(file: Path) -> Trajectory:
+        """The ground truth of EuRoC: rows of `nanoseconds,px,py,pz,qw,qx,qy,qz` and more."""
+        rows = _stamped_rows(file, 8, int)
+        return Trajectory(
+            *zip(*((stamp, pose_from(v[:3], v[[4, 5, 6, 3]])) for stamp, v in rows), strict=True)
+        )
 
     def at(self, stamp: int) -> np.ndarray | None:
         """(4, 4) pose at `stamp` (ns), interpolated linearly in position and angle. None where poses are too sparse."""

@@ -67,15 +67,11 @@ def known_layouts() -> list[ModuleType]:
 
 
 def _open_layout(layout: ModuleType, path: Path, options: RecordingOptions) -> Recording:
-    recording: Recording
-    if _name(layout) == "kitti_raw":
-        recording = layout.read(path, options.image_list, options.lidar_x)
-    elif options.image_list or options.lidar_x:
+    if (options.image_list or options.lidar_x) and _name(layout) != "kitti_raw":
         raise DepthRosError(
             f"'{path}' has the layout {_name(layout)}; split files and lidar_x work with raw KITTI only"
         )
-    else:
-        recording = layout.read(path)
+    recording: Recording = layout.read(path, options)
     return Recalibrated(recording, options) if options.cameras or options.fov else recording
 
 

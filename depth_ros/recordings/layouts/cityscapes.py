@@ -16,6 +16,7 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import frame_stamps, read_image, read_single_channel
+from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "leftImg8bit/SPLIT/CITY/ and camera/SPLIT/CITY/"
 RATE = 17.0  # Hz
@@ -40,7 +41,7 @@ def _root(path: Path) -> tuple[Path, str] | None:
     return None
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, options: RecordingOptions) -> Recording:
     """The recording in a folder of this layout."""
     return Recording(path)
 

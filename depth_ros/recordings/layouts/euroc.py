@@ -1,11 +1,15 @@
-"""EuRoC MAV: raw grey stereo images (cam0/, cam1/), cam0.yaml, cam1.yaml and body poses in groundtruth.txt.
+"""EuRoC MAV and what is published like it: grey images, not rectified, of one or two cameras, and poses of the body.
 
-Images are not rectified; their cameras hold the distortion and the rectification R and P of the pair, as the
-CameraInfo of a calibrated driver does. Poses are converted to those of the rectified left camera.
+    mav0/cam0/data/NS.png, mav0/cam0/sensor.yaml, mav0/state_groundtruth_estimate0/data.csv     as published (ASL)
+    cam0/NS.jpg, cam0.yaml, groundtruth.txt                                                     the same, repackaged
+
+The folder may be mav0 itself. Images are not rectified; their cameras hold the distortion and the rectification R and P
+of the pair, as the CameraInfo of a calibrated driver does. Poses are converted to those of the rectified left camera.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from depth_ros.datatypes import Frame
@@ -13,16 +17,42 @@ from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.calibration import Intrinsics, read_euroc_sensor, stereo_cameras
 from depth_ros.recordings.files import Trajectory, frame_stamps, images_in, read_image, read_yaml
+from depth_ros.recordings.options import RecordingOptions
 
-REQUIRED = "cam0.yaml, cam1.yaml, cam0/ and cam1/"
+REQUIRED = "mav0/cam0/sensor.yaml and mav0/cam0/data/, or cam0.yaml and cam0/"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the parts of a sequence are. sensors, images: of cam0 and, if there is one, cam1."""
+
+    sensors: tuple[Path, ...]
+    images: tuple[dict[str, Path], ...]
+    ground_truth: Path | None
+
+
+def files_in(path: Path) -> Files | None:
+    """The files of a sequence, as published or repackaged; None if it is not one."""
+    for root in (path, path / "mav0"):
+        for sensor, images in (("{}/sensor.yaml", "{}/data"), ("{}.yaml", "{}")):
+            cameras = [
+                (root / sensor.format(name), images_in(root / images.format(name)))
+                for name in ("cam0", "cam1")
+            ]
+            found = [(file, stored) for file, stored in cameras if file.is_file() and stored]
+            if cameras[0] in found:
+                truths = (root / "state_groundtruth_estimate0/data.csv", root / "groundtruth.txt")
+                truth = next((file for file in truths if file.is_file()), None)
+                return Files(tuple(file for file, _ in found), tuple(stored for _, stored in found), truth)
+    return None
 
 
 def matches(path: Path) -> bool:
     """Whether a folder has this layout."""
-    return all((path / f"{name}.yaml").is_file() and images_in(path / name) for name in ("cam0", "cam1"))
+    return files_in(path) is not None
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, options: RecordingOptions) -> Recording:
     """The recording in a folder of this layout."""
     return Recording(path)
 
@@ -39,28 +69,31 @@ def _read_sensor(file: Path) -> tuple[Intrinsics, float]:
 
 
 class Recording:
-    """A stereo sequence with body poses."""
+    """A mono or stereo sequence with body poses."""
 
-    layout, camera_source = "euroc", "cam0.yaml and cam1.yaml"
+    layout = "euroc"
     damage = ()
 
     def __init__(self, path: Path) -> None:
-        left, self.rate = _read_sensor(path / "cam0.yaml")
-        right, _ = _read_sensor(path / "cam1.yaml")
-        self.camera, self.right_camera = stereo_cameras(left, right)
-        assert left.T_rig_camera is not None
+        files = files_in(path)
+        assert files is not None
+        sensors = [_read_sensor(file) for file in files.sensors]
+        left, self.rate = sensors[0]
+        pair = len(sensors) == 2
+        self._cameras = stereo_cameras(left, sensors[1][0]) if pair else (left.camera(),)
+        if left.T_rig_camera is None:
+            raise DepthRosError(f"{files.sensors[0]} lacks T_BS, the pose of the camera on the body")
         self._T_body_rectified = left.T_rig_camera.copy()
-        self._T_body_rectified[:3, :3] = left.T_rig_camera[:3, :3] @ self.camera.R.T
-        self._left, self._right = images_in(path / "cam0"), images_in(path / "cam1")
-        self.names = [name for name in self._left if name in self._right]  # either camera may drop frames
+        self._T_body_rectified[:3, :3] = left.T_rig_camera[:3, :3] @ self._cameras[0].R.T
+        self._images = files.images
+        # either camera may drop frames
+        self.names = [name for name in files.images[0] if all(name in images for images in files.images)]
         if not self.names:
-            raise DepthRosError(
-                f"{path}: cam0/ and cam1/ have no stamp in common; file names are stamps in ns"
-            )
+            raise DepthRosError(f"{path}: cam0 and cam1 have no stamp in common; file names are stamps in ns")
         self.stamps = frame_stamps(self.names, self.rate)
-        ground_truth = path / "groundtruth.txt"
-        self._trajectory = Trajectory(ground_truth) if ground_truth.is_file() else None
-        self.contents = Contents(pairs=True, poses=self._trajectory is not None)
+        self.camera_source = " and ".join(str(file.relative_to(path)) for file in files.sensors)
+        self._trajectory = _trajectory(files.ground_truth)
+        self.contents = Contents(pairs=pair, poses=self._trajectory is not None)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,12 +101,15 @@ class Recording:
     def __getitem__(self, index: int) -> Sample:
         name, stamp = self.names[index], self.stamps[index]
         T_world_body = self._trajectory.at(stamp) if self._trajectory else None
-        left, right = (
-            Frame(stamp, frame_id, read_image(files[name], camera), camera)
-            for frame_id, files, camera in (
-                ("left_optical_frame", self._left, self.camera),
-                ("right_optical_frame", self._right, self.right_camera),
-            )
-        )
+        frames = [
+            Frame(stamp, f"{side}_optical_frame", read_image(images[name], camera), camera)
+            for side, images, camera in zip(("left", "right"), self._images, self._cameras)
+        ]
         T = None if T_world_body is None else T_world_body @ self._T_body_rectified
-        return Sample(name, left, right, T_world_camera=T)
+        return Sample(name, frames[0], frames[1] if len(frames) == 2 else None, T_world_camera=T)
+
+
+def _trajectory(file: Path | None) -> Trajectory | None:
+    if file is None:
+        return None
+    return Trajectory.read_euroc(file) if file.suffix == ".csv" else Trajectory.read_tum(file)

@@ -33,6 +33,7 @@ from depth_ros.recordings.files import (
     read_single_channel,
     read_yaml,
 )
+from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "camera.yaml and image/ or left/"
 _REQUIRED_KEYS = ("width", "height", "fx", "fy", "cx", "cy")
@@ -88,7 +89,7 @@ def matches(path: Path) -> bool:
     return (path / "camera.yaml").is_file() and bool(images_in(path / "left") or images_in(path / "image"))
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, options: RecordingOptions) -> Recording:
     """The recording in a folder of this layout."""
     file = path / "camera.yaml"
     content = read_yaml(file)

@@ -15,6 +15,7 @@ import numpy as np
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings.files import FIRST_STAMP, NS, images_in, read_rows
 from depth_ros.recordings.layouts.folder import CameraFile, Layout, Recording
+from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "calib.txt and left/ or image_2/"
 _RATE = 10.0  # Hz
@@ -28,7 +29,7 @@ def matches(path: Path) -> bool:
     return (path / "calib.txt").is_file() and any(images_in(path / left) for left, _, _ in _PAIRS)
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, options: RecordingOptions) -> Recording:
     """The recording in a folder of this layout."""
     file = path / "calib.txt"
     left, right, row = next(pair for pair in _PAIRS if images_in(path / pair[0]))

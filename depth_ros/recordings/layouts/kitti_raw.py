@@ -8,6 +8,7 @@ IMU on a Mercator projection (Geiger et al., IJRR 2013, devkit).
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,9 +21,11 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import NS, frame_stamps, images_in, read_image, read_rows
+from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
 RATE = 10.0  # Hz
+log = logging.getLogger("depth_ros.recordings")
 EARTH_RADIUS = 6378137.0  # m, of the Mercator projection
 SPLIT_LINE = re.compile(
     r"(?P<drive>\d{4}_\d\d_\d\d/\d{4}_\d\d_\d\d_drive_\d{4}_sync)"
@@ -79,10 +82,11 @@ def drives_in(path: Path) -> list[Path]:
     return []
 
 
-def read(path: Path, images: Path | None = None, lidar_x: bool = False) -> Recording:
+def read(path: Path, options: RecordingOptions) -> Recording:
     """The recording in a folder of this layout, or its images that a split file lists, in the order of the file."""
-    if images is not None:
-        return Recording(images_of_split(path, images), lidar_x)
+    lidar_x = options.lidar_x
+    if options.image_list is not None:
+        return Recording(images_of_split(path, options.image_list), lidar_x)
     drives = drives_in(path)
     return Recording([ImageId(d, n) for d in drives for n in images_in(d / "image_02/data")], lidar_x)
 
@@ -234,8 +238,17 @@ def _stamps(drive: Path, camera: str) -> dict[str, int]:
     file = drive / f"image_{camera}/timestamps.txt"
     if not file.is_file():
         return dict(zip(names, frame_stamps(names, RATE)))
-    lines = [line for line in file.read_text().splitlines() if line.strip()]
-    return {name: _nanoseconds(lines[int(name)]) for name in names if int(name) < len(lines)}
+    lines = file.read_text().splitlines()
+    try:
+        return {name: _nanoseconds(lines[int(name)]) for name in names}
+    except (IndexError, ValueError):
+        log.warning(
+            "%s has no time for each of the %d images: stamps are made from the rate, %g Hz",
+            file,
+            len(names),
+            RATE,
+        )
+        return dict(zip(names, frame_stamps(names, RATE)))
 
 
 def _nanoseconds(text: str) -> int:

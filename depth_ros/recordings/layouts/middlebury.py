@@ -19,6 +19,7 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import frame_stamps, read_image, read_single_channel
+from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "scenes with view1.png and view5.png, or im2.png and im6.png"
 FULL_SIZE_FOCAL, BASELINE = 3740.0, 0.16
@@ -59,7 +60,7 @@ def matches(path: Path) -> bool:
     return bool(scenes_in(path))
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, options: RecordingOptions) -> Recording:
     """The scenes in a folder, as one recording."""
     return Recording(path)
 

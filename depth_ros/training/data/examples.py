@@ -13,7 +13,7 @@ import numpy as np
 from depth_ros.datatypes import Camera, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
-from depth_ros.geometry import rectify
+from depth_ros.geometry import rectify, rectify_depth
 from depth_ros.recordings import Sample, open_recording, readable
 from depth_ros.recordings.split import held_out, training
 from depth_ros.training.data.source import Source
@@ -84,6 +84,10 @@ def recorded_examples(
     """
     make_right = make_right or right_view_example
     folder = open_recording(data / source.folder)
+    if folder.contents.predicted_depth:
+        raise DepthRosError(
+            f"{source.folder} holds depth that a model predicted: it is no ground truth; train on measured depth"
+        )
     indices = range(len(folder)) if source.part == "all" else training(folder)
     for _, sample in readable(folder, indices):
         yield left_view_example(sample, source.stereo_weight)
@@ -95,7 +99,9 @@ def left_view_example(sample: Sample, stereo_weight: float) -> Example:
     """The left image with its ground truth; stereo matches of the given weight fill the gaps if it is above 0."""
     image, camera = rectify(sample.left.image, sample.left.camera)
     right = None if sample.right is None else rectify(sample.right.image, sample.right.camera)[0]
-    depth = np.full(image.shape[:2], np.nan, np.float32) if sample.depth is None else sample.depth
+    depth = np.full(image.shape[:2], np.nan, np.float32)
+    if sample.depth is not None:
+        depth, _ = rectify_depth(sample.depth, sample.left.camera)
     weight = np.isfinite(depth).astype(np.float32)
     if stereo_weight > 0 and right is not None and sample.right is not None:
         matched = sample.fx_baseline / match_stereo(image, right)
