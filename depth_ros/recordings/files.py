@@ -167,10 +167,14 @@ def read_poses(file: Path, count: int) -> np.ndarray:
 
 
 def stamp_from_seconds(text: str) -> int:
-    """ns from decimal seconds, also with an exponent, without floating point: a double rounds 1305031029.528748 s to
-    0.2 us. Raises ValueError if it is no number."""
+    """ns from decimal seconds without floating point: a double rounds 1305031029.528748 s to 0.2 us.
+
+    A number with an exponent was such a double (numpy.savetxt, evo): it is rounded to 1 us. Raises ValueError if the
+    text is no number.
+    """
     try:
-        return int(Decimal(text) * NS)
+        seconds = Decimal(text)
+        return int(seconds.quantize(Decimal("1e-6")) * NS) if "e" in text.lower() else int(seconds * NS)
     except (InvalidOperation, OverflowError, ValueError) as error:
         raise ValueError(f"'{text}' is no time in seconds") from error
 
