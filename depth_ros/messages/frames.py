@@ -88,7 +88,7 @@ def _frame_id(image: str, calibration: Calibration, warn: Callable[[str], None])
             raise DepthRosError(text)
         if _words(image) - _COMMON_WORDS != _words(info) - _COMMON_WORDS:
             warn(text)
-    return image or info
+    return (image or info).lstrip("/")  # tf2 has no names with a leading slash
 
 
 def _words(frame_id: str) -> set[str]:

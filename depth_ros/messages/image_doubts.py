@@ -11,6 +11,8 @@ CROP = 256
 MOSAIC_RATIO = 1.15
 """Neighbouring pixels of a Bayer mosaic differ more than those of the same colour by at least this; those of an image
 differ less."""
+MAX_OF_12_BITS = 4095 // 257
+"""Largest value of 12 bits in an image of 16 bits that has been reduced to 8."""
 MAX_DEPTH, MIN_DEPTH = 500.0, 0.02
 """m, plausible medians of a depth image."""
 
@@ -26,8 +28,15 @@ def doubt_about_image(message: Image | CompressedImage, image: np.ndarray) -> st
             f"compressed_image_transport has made the Bayer image '{text}' grey: "
             "publish a debayered image for better depth"
         )
-    if not image[::16, ::16].any() and not image.any():
-        return "the image is black: every pixel is 0; check the camera"
+    sample = image[::8, ::8]
+    for value, name in ((0, "black"), (255, "white")):
+        if (sample == value).all() and (image == value).all():
+            return f"the image is {name}: every pixel is {value}; check the camera"
+    if encoding.endswith("16") and sample.max() <= MAX_OF_12_BITS:
+        return (
+            f"the values of the image, '{encoding}', use 12 of 16 bits at most, so that it is nearly black: have the "
+            "driver scale them to 16 bits, or send 8 bits"
+        )
     is_grey = "mono" in encoding or encoding.endswith("C1") or not encoding
     if is_grey and looks_like_mosaic(image[..., 0]):
         return (

@@ -102,6 +102,7 @@ def test_camera_info_of_another_frame_is_doubted_unless_it_is_the_same_camera(
 
 def test_an_empty_frame_id_is_that_of_camera_info(warnings):
     assert frame_from(image_in(""), calibration(frame_id="front"), warnings.append).frame_id == "front"
+    assert frame_from(image_in("/front"), calibration(frame_id="front"), warnings.append).frame_id == "front"
     assert not warnings
     assert frame_from(image_in(""), calibration(frame_id=""), warnings.append).frame_id == ""
     assert "frame_id is empty" in warnings[0]
@@ -121,6 +122,8 @@ def test_pixels_that_look_wrong_are_doubted(scene, warnings):
     colours = (scene * np.array([0.3, 1.0, 0.6])).astype(np.uint8)
     camera = calibration(Camera.pinhole(320, 240, 300, 300, 160, 120))
     cases = {
+        "use 12 of 16 bits": image(320, 240, "mono16", (scene[..., 1].astype("<u2") * 16).tobytes()),
+        "the image is white": image(320, 240, "rgb8", bytes([255]) * 3 * 320 * 240),
         "the image is black": image(320, 240, "rgb8", bytes(3 * 320 * 240)),
         "Bayer mosaic but its encoding is 'mono8'": image(320, 240, "mono8", mosaic(colours).tobytes()),
         "Bayer mosaic but its encoding is 'jpeg'": compressed("jpeg", mosaic(colours)),
@@ -134,6 +137,7 @@ def test_pixels_that_look_wrong_are_doubted(scene, warnings):
     for fine in (
         image(320, 240, "mono8", scene[..., 1].tobytes()),
         image(320, 240, "rgb8", colours.tobytes()),
+        image(320, 240, "mono16", (scene[..., 1].astype("<u2") * 257).tobytes()),
         image(320, 240, "bayer_rggb8", mosaic(colours).tobytes()),
         compressed("jpeg", colours),
         compressed("bayer_rggb8; png compressed ", mosaic(colours)),

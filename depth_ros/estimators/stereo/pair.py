@@ -39,6 +39,11 @@ def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
     cameras = [frame.camera.rectified() for frame in (left, right)]
     baseline = cameras[1].baseline - cameras[0].baseline
     offsets = [float(camera.P[0, 3]) + 0.0 for camera in cameras]
+    if abs(baseline) < NO_BASELINE and any(camera.P[1, 3] for camera in cameras):
+        raise DepthRosError(
+            "P[7] of camera_info is set and P[3] is not, so the cameras are one above the other: only pairs side by "
+            "side are matched; rotate images and calibration by 90 degrees"
+        )
     if abs(baseline) < NO_BASELINE:
         raise DepthRosError(
             f"P[3] of the left and right camera_info is {offsets[0]:g} and {offsets[1]:g}, so the baseline is unknown: "

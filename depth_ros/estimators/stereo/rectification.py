@@ -27,6 +27,8 @@ def pair_problem(
     are not rectified. The disparities x left - x right of a correct pair are positive: if nearly all of those that
     differ from zero are negative, left and right are swapped.
     """
+    if np.array_equal(left, right) and np.ptp(left):
+        return "the left and right image are the same: both topics carry the images of one camera"
     offsets, tolerance = _reduced_match_offsets(left, right)
     if len(offsets) < MIN_MATCHES:
         return ""

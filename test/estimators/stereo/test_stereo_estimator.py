@@ -135,6 +135,10 @@ def test_frames_that_are_not_a_pair_are_rejected():
         DepthRosError, match=rf"is {same[0, 3]:g} and {same[0, 3]:g}, so the baseline is unknown"
     ):
         rectified_pair(*both)
+    above = left.camera.P.copy()
+    above[1, 3] = -20
+    with pytest.raises(DepthRosError, match=r"P\[7\] of camera_info is set .* one above the other"):
+        rectified_pair(left, changed(right, P=above, K=above[:, :3]))
     with pytest.raises(DepthRosError, match="the left image is 300x120 and the right image 300x100"):
         rectified_pair(left, replace(right, image=right.image[:100]))
     P = right.camera.P.copy()
@@ -156,6 +160,7 @@ def test_swapped_and_unrectified_pairs_are_recognised():
     assert "left and right are swapped: the median disparity is -17 px" in pair_problem(right, left)
     turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 3.0, 1.0)
     assert "not rectified" in pair_problem(left, cv2.warpAffine(right, turn, (WIDTH, HEIGHT)))
+    assert "both topics carry the images of one camera" in pair_problem(left, left)
     flat = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     assert pair_problem(flat, flat) == ""  # no corners, no statement
 
