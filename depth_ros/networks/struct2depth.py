@@ -73,8 +73,9 @@ class Settings:
 
 def normalised(image: Tensor, network: nn.Module) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, H, W), normalised by mean and standard deviation of ImageNet."""
-    x = image_to_tensor(image, network)
-    return (x - x.new_tensor(IMAGENET_MEAN)[:, None, None]) / x.new_tensor(IMAGENET_STD)[:, None, None]
+    planes = image_to_tensor(image, network).unbind(1)
+    statistics = zip(planes, IMAGENET_MEAN, IMAGENET_STD, strict=True)
+    return torch.stack([(plane - mean) / std for plane, mean, std in statistics], 1)
 
 
 class Model(nn.Module):

@@ -43,7 +43,7 @@ def plane_depths(planes: Tensor, rays: Tensor, max_depth: float) -> Tensor:
     # no matrix product: on GPUs and in mixed precision it would round to 10 or 7 bits
     n, r = normals[..., None, None], rays[:, None]
     slope = n[:, :, 0] * r[:, :, 0] + n[:, :, 1] * r[:, :, 1] + n[:, :, 2] * r[:, :, 2]
-    slope = torch.where(slope.abs() < MIN_SLOPE, slope.new_tensor(MIN_SLOPE), slope)
+    slope = torch.where(slope.abs() < MIN_SLOPE, slope.new_full((), MIN_SLOPE), slope)
     return (distance[..., None, None] / slope).clamp(0.0, max_depth)
 
 

@@ -97,8 +97,8 @@ def in_image(pixels: Tensor, height: int, width: int) -> Tensor:
 def sample(image: Tensor, pixels: Tensor) -> Tensor:
     """(B, C, h, w): `image` (B, C, H, W) sampled at pixels (B, 2, h, w), bilinear; 0 outside, without fading."""
     height, width = image.shape[2:]
-    size = pixels.new_tensor([width - 1, height - 1])
-    grid = 2 * pixels.permute(0, 2, 3, 1) / size - 1
+    x, y = pixels.unbind(1)
+    grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], -1)
     values = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
     return values * in_image(pixels, height, width)
 
