@@ -75,6 +75,7 @@ def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
 def load(folder: Path, device: str) -> Callable:
     import torch_tensorrt
 
+    torch_tensorrt.runtime.set_cudagraphs_mode(True)  # of this process: an engine is launched at once
     module = torch_tensorrt.load(str(folder / FILE)).module()
 
     def run(*inputs: Tensor) -> Any:

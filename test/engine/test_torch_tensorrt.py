@@ -87,6 +87,13 @@ def save(module, file_path, *, arg_inputs):
 
 def load(file_path):
     return torch.export.load(file_path)
+
+class runtime:
+    cuda_graphs = False
+
+    @classmethod
+    def set_cudagraphs_mode(cls, mode):
+        cls.cuda_graphs = mode
 """
 
 
@@ -156,6 +163,13 @@ def test_engines_reproduce_eager_without_uint8_at_their_border(compiler, trt, ca
         program = torch.export.load(tmp_path / str(i) / trt.FILE)
         entering = program.example_inputs[0]
         assert len(entering) == len(inputs) and all(t.dtype == torch.float32 for t in entering)
+
+
+def test_engines_run_as_cuda_graphs(compiler, trt, case, tmp_path):
+    package = importlib.import_module("torch_tensorrt")
+    assert not package.runtime.cuda_graphs
+    built(trt, *case, tmp_path / "engine")
+    assert package.runtime.cuda_graphs
 
 
 def test_options_are_those_of_the_version_and_full_compilation_is_required(compiler, trt, case, tmp_path):
