@@ -62,7 +62,7 @@ class Camera:
         """Distance to the right of the left camera of a stereo pair, m; 0 for a left or single camera."""
         return float(-self.P[0, 3] / self.P[0, 0]) if self.P[0, 0] else 0.0
 
-    @property
+    @functools.cached_property
     def is_rectified(self) -> bool:
         """Whether the image needs neither undistortion nor rotation; K then equals P[:, :3]."""
         return (
@@ -72,7 +72,9 @@ class Camera:
         )
 
     def rectified(self) -> Camera:
-        """Camera of the rectified image: K from P, no distortion, no rotation."""
+        """Camera of the rectified image: K from P, no distortion, no rotation; this one if it is rectified already."""
+        if self.is_rectified:
+            return self
         return replace(self, K=self.P[:, :3].copy(), R=np.eye(3), distortion=())
 
     def resized(self, width: int, height: int) -> Camera:
@@ -99,7 +101,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class StereoFrame:
-    """A synchronised, rectified stereo pair. baseline: m, from the left to the right optical centre."""
+    """A synchronised stereo pair, rectified or with cameras that rectify it. baseline: m, from the left to the right
+    optical centre."""
 
     left: Frame
     right: Frame

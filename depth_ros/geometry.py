@@ -7,6 +7,7 @@ for batches of tensors are in `networks/blocks`.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -126,21 +127,41 @@ def project(points: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return image[..., :2] / image[..., 2:], points[..., 2]
 
 
+class Calibration(NamedTuple):
+    """What decides the rectification of an image; can be hashed."""
+
+    width: int
+    height: int
+    K: tuple[float, ...]
+    P: tuple[float, ...]
+    R: tuple[float, ...]
+    distortion: tuple[float, ...]
+    model: str
+
+
+def calibration(camera: Camera) -> Calibration:
+    """The calibration of a camera."""
+    K, P, R = (tuple(matrix.flat) for matrix in (camera.K, camera.P, camera.R))
+    return Calibration(
+        camera.width, camera.height, K, P, R, tuple(camera.distortion), camera.distortion_model
+    )
+
+
 @functools.lru_cache(maxsize=4)
-def _rectify_maps(key: tuple) -> tuple[np.ndarray, np.ndarray]:
-    width, height, K, P, R, distortion, model = key
-    K, P, R = np.reshape(K, (3, 3)), np.reshape(P, (3, 4)), np.reshape(R, (3, 3))
-    if model == "equidistant":
-        return cv2.fisheye.initUndistortRectifyMap(
-            K, np.array(distortion[:4]), R, P[:, :3], (width, height), cv2.CV_16SC2
-        )
-    if model in ("plumb_bob", "rational_polynomial"):
-        return cv2.initUndistortRectifyMap(
-            K, np.array(distortion), R, P[:, :3], (width, height), cv2.CV_16SC2
-        )
+def rectification_maps(key: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """Maps of cv2.remap in fixed point (CV_16SC2): whole pixels (H, W, 2) and fractions (H, W).
+
+    Raises DepthRosError for an unsupported distortion model.
+    """
+    K, P, R = np.reshape(key.K, (3, 3)), np.reshape(key.P, (3, 4)), np.reshape(key.R, (3, 3))
+    size, distortion = (key.width, key.height), np.array(key.distortion)
+    if key.model == "equidistant":
+        return cv2.fisheye.initUndistortRectifyMap(K, distortion[:4], R, P[:, :3], size, cv2.CV_16SC2)
+    if key.model in ("plumb_bob", "rational_polynomial"):
+        return cv2.initUndistortRectifyMap(K, distortion, R, P[:, :3], size, cv2.CV_16SC2)
     raise DepthRosError(
-        f"distortion_model '{model}' of camera_info is not supported; supported are plumb_bob, rational_polynomial and "
-        "equidistant: recalibrate with one of them, or rectify the image upstream"
+        f"distortion_model '{key.model}' of camera_info is not supported; supported are plumb_bob, rational_polynomial "
+        "and equidistant: recalibrate with one of them, or rectify the image upstream"
     )
 
 
@@ -151,7 +172,7 @@ def rectify(image: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
     """
     if camera.is_rectified:
         return image, camera
-    return cv2.remap(image, *_rectify_maps(_map_key(camera)), cv2.INTER_LINEAR), camera.rectified()
+    return cv2.remap(image, *rectification_maps(calibration(camera)), cv2.INTER_LINEAR), camera.rectified()
 
 
 def rectify_depth(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
@@ -167,10 +188,5 @@ def rectify_depth(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera
             "R in the camera_info of the depth image is a rotation, and depth is not converted to other axes: rectify "
             "the depth image, or set the parameter rectified if it is rectified already"
         )
-    maps = _rectify_maps(_map_key(camera))
+    maps = rectification_maps(calibration(camera))
     return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderValue=float("nan")), camera.rectified()
-
-
-def _map_key(camera: Camera) -> tuple:
-    return (camera.width, camera.height, tuple(camera.K.flat), tuple(camera.P.flat),
-            tuple(camera.R.flat), tuple(camera.distortion), camera.distortion_model)  # fmt: skip

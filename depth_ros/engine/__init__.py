@@ -7,7 +7,8 @@ nowhere else; finished engines live in a cache (`store`).
 Each backend is one file `<name>_backend.py` with the same four functions: `unavailable(device)` returns why it cannot
 be used here (empty if it can), `precisions(device)` what it runs in, best first, `build(model, inputs, folder)` writes
 its files, `load(folder, device)` returns a function from tensors to tensors on the device, as the contract of the task
-defines them (see depth_ros.networks), with a batch of 1.
+defines them (see depth_ros.networks), with a batch of 1. How images get there, and results back, is in `image_path`
+(OpenCV, for the CPU) and `torch_path` (for GPUs).
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from depth_ros.config import setting
 from depth_ros.engine.backends import BACKENDS
+from depth_ros.engine.image_path import ImagePath, Pixels, image_path
 
 
 @dataclass(frozen=True)
@@ -54,23 +55,21 @@ class Engine:
     def name(self) -> str:
         return f"{self.backend} {self.precision} {self.width}x{self.height}"
 
+    @property
+    def path(self) -> ImagePath[Pixels]:
+        """Prepares images for this engine; shared by all engines of the device."""
+        return image_path(self.device)
+
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """The first result for inputs without the batch dimension, e.g. depth (H, W) of an image and its K."""
         return self.results(*inputs)[0]
 
-    def results(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
-        """All results, without the batch dimension. Images and labels are uint8; other inputs become float32."""
-        import torch
+    def results(self, *inputs: Pixels, images: Sequence[Pixels] = ()) -> tuple[np.ndarray, ...]:
+        """All results, without the batch dimension, then `images`, which `path` has prepared, as arrays.
 
-        with torch.inference_mode():
-            tensors = (torch.from_numpy(_contiguous(array))[None] for array in inputs)
-            found = self.run(*(tensor.to(self.device, non_blocking=True) for tensor in tensors))
-            found = found if isinstance(found, (tuple, list)) else (found,)
-            return tuple(result[0].cpu().numpy() for result in found)
-
-
-def _contiguous(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array if array.dtype == np.uint8 else np.asarray(array, np.float32))
+        Images and labels are uint8; other inputs become float32.
+        """
+        return self.path.run(self.run, inputs, images)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from depth_ros.errors import DepthRosError
 if TYPE_CHECKING:
     from torch import nn
 
-IN_PROCESS = "runs the module as it is"
-
 log = logging.getLogger("depth_ros.engine")
 
 
@@ -77,7 +75,7 @@ class Opener:
         A stored engine that does not load, or fails its check, is built again once.
         """
         if request.backend == "eager":
-            return self._in_process(request), IN_PROCESS
+            return self._in_process(request)
         problem, how = store.problem_with(request), "from the cache"
         if not problem:
             try:
@@ -91,19 +89,23 @@ class Opener:
         how = builder.build(request, problem)
         return load(request), how
 
-    def _in_process(self, request: EngineRequest) -> Callable:
-        """The eager module in the requested precision. Raises if it fails its check."""
+    def _in_process(self, request: EngineRequest) -> tuple[Callable, str]:
+        """The eager module in the requested precision, and how it runs. Raises if it fails its check."""
         from depth_ros.engine.check import check_inputs, disagreement
+        from depth_ros.engine.eager_backend import IN_PROCESS, runner
         from depth_ros.engine.precision import lowered
 
         model = self._eager(request.card, request.device)
-        if request.precision == "float32":
-            return model
+        if request.precision == "float32" and request.device == "cpu":
+            return model, IN_PROCESS
         inputs = check_inputs(request.card, request.width, request.height, request.device)
-        run = backend("eager").runner(lowered(model, request.precision, inputs))
-        if problem := disagreement(model, run, inputs):
+        run, how = runner(lowered(model, request.precision, inputs), inputs)
+        problem = disagreement(model, run, inputs)
+        if problem and request.precision == "float32":
+            return model, f"{IN_PROCESS}; no CUDA graph: it differs on the check image ({problem})"
+        if problem:
             raise Rejected(problem)
-        return run
+        return run, how
 
 
 class Rejected(Exception):

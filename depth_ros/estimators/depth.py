@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from depth_ros.card import Card, find_card, load_model
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import Engine, EngineProvider, EngineSettings, EngineStatus, ModelEngines, open_engine
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import rectify
 
 TASKS = ("depth", "planes")
 """Tasks of models whose first result is the depth of one image."""
@@ -50,11 +48,9 @@ class DepthEstimator:
 
     def results(self, frame: Frame) -> tuple[Depth, tuple[np.ndarray, ...]]:
         """The same, and the model's further results at the same size (see depth_ros.networks)."""
-        image, camera = rectify(frame.image, frame.camera)
+        camera = frame.camera.rectified()
         engine = self.prepare(camera.width, camera.height)
-        size = (engine.width, engine.height)
-        method = cv2.INTER_AREA if engine.width < camera.width else cv2.INTER_LINEAR
-        small = cv2.resize(image, size, interpolation=method)
-        camera = camera.resized(*size)
-        depth, *rest = engine.results(small, camera.K)
+        camera = camera.resized(engine.width, engine.height)
+        image = engine.path.resized(engine.path.rectified(frame), camera.width, camera.height)
+        depth, *rest, small = engine.results(image, camera.K, images=[image])
         return Depth(frame.stamp, frame.frame_id, depth, camera, small), tuple(rest)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from depth_ros.card import Card, find_card, load_model
-from depth_ros.datatypes import Camera
+from depth_ros.datatypes import Camera, Depth, Frame
 from depth_ros.engine import Engine, EngineProvider, EngineSettings, EngineStatus, ModelEngines, open_engine
+from depth_ros.engine.image_path import Pixels
 from depth_ros.errors import DepthRosError
 
 
@@ -36,27 +39,32 @@ class FrameStackEngine:
         return self._engines.status
 
     def open(self, camera: Camera) -> bool:
-        """Open the engine for images of this camera. True if the image size changed: earlier images are useless."""
+        """Open the engine for images of this rectified camera. True if the size changed: earlier images are useless."""
         size = (camera.width, camera.height)
         changed = size != self._size
         self._size, self._engine = size, self._engines.for_image(*size)
         return changed
 
-    def resized_image(self, image: np.ndarray) -> np.ndarray:
-        """An image (H, W, 3) uint8 at the engine's size."""
-        size = self._opened.width, self._opened.height
-        method = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_LINEAR
-        return cv2.resize(image, size, interpolation=method)
+    def prepared(self, frame: Frame | Depth) -> Pixels:
+        """The rectified image of a frame at the engine's size, where the engine runs."""
+        engine = self._opened
+        return engine.path.resized(engine.path.rectified(frame), engine.width, engine.height)
 
     def resized_labels(self, labels: np.ndarray) -> np.ndarray:
         """Labels (H, W) uint8 at the engine's size."""
         size = self._opened.width, self._opened.height
         return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
 
-    def results(self, camera: Camera, *stacks: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The model's results for stacks at the engine's size. camera: of the images before they were resized."""
+    def results(
+        self, camera: Camera, images: Sequence[Pixels], *others: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """The model's results for prepared images and further inputs at the engine's size.
+
+        camera: of the rectified images before they were resized.
+        """
         engine = self._opened
-        return engine.results(*stacks, camera.resized(engine.width, engine.height).K)
+        K = camera.resized(engine.width, engine.height).K
+        return engine.results(engine.path.stacked(images), *others, K)
 
     @property
     def _opened(self) -> Engine:

@@ -18,7 +18,7 @@ from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.estimators.filters import FilterSettings, RangeSettings, filtered, within_range
 from depth_ros.estimators.stereo.estimator import StereoSettings
-from depth_ros.estimators.stereo.pair import baseline_doubt, rectified_pair
+from depth_ros.estimators.stereo.pair import baseline_doubt, rectified, stereo_pair
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
@@ -163,10 +163,11 @@ class StereoDepthNode(LifecycleNode):
     def _estimate(self, left: ImageMessage, right: ImageMessage) -> Result | None:
         assert self._estimator
         frames = self._input.frames(left, right)
-        pair = rectified_pair(*frames)
+        pair = stereo_pair(*frames)
         if doubt := baseline_doubt(pair.baseline):
             self.diagnostics.warn(doubt)
         if self.parameters.read(StereoDepthNodeSettings).check_pairs and self._pair_check.is_due:
+            pair = rectified(pair)
             self._pair_check.check(pair, frames)
         if not self._is_needed():
             return None

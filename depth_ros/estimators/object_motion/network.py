@@ -13,6 +13,7 @@ import numpy as np
 
 from depth_ros.datatypes import Depth, Motion, ObjectMotion
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, open_engine
+from depth_ros.engine.image_path import Pixels
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.frame_stack import FrameStackEngine
 from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
@@ -26,11 +27,11 @@ UNKNOWN_VELOCITY_VARIANCE = 9999.0
 
 @dataclass(frozen=True)
 class LabelledFrame:
-    """One depth image with its labels (H, W), 0 = background. image: (h, w, 3) uint8 at the engine's size."""
+    """One depth image with its labels (H, W), 0 = background. image: at the engine's size."""
 
     depth: Depth
     labels: np.ndarray
-    image: np.ndarray
+    image: Pixels
 
 
 class ObjectMotionNetwork:
@@ -82,7 +83,7 @@ class ObjectMotionNetwork:
         last = self._clip[-1].depth if self._clip else None
         if self._engine.open(newer.camera) or last is None or last.stamp != older.stamp:
             self.reset()
-        self._clip.append(LabelledFrame(newer, labels, self._engine.resized_image(newer.image)))
+        self._clip.append(LabelledFrame(newer, labels, self._engine.prepared(newer)))
         if len(self._clip) < CLIP_LENGTH:
             return []
         labels_of_objects = self._common_labels()
@@ -108,7 +109,7 @@ class ObjectMotionNetwork:
             for number, label in enumerate(labels[:255], 1):
                 numbered[frame.labels == label] = number
             label_images.append(self._engine.resized_labels(numbered))
-        images = np.stack([frame.image for frame in self._clip])
+        images = [frame.image for frame in self._clip]
         camera = self._clip[-1].depth.camera
         motions, depths = self._engine.results(camera, images, np.stack(label_images))
         return motions.astype(float), depths.astype(float)

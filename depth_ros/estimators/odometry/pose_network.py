@@ -8,8 +8,9 @@ import numpy as np
 
 from depth_ros.datatypes import Frame, Motion, Odometry, Pose
 from depth_ros.engine import EngineSettings, EngineStatus
+from depth_ros.engine.image_path import Pixels
 from depth_ros.estimators.frame_stack import FrameStackEngine
-from depth_ros.geometry import orthonormal, rectify
+from depth_ros.geometry import orthonormal
 
 
 class PoseNetwork:
@@ -22,7 +23,7 @@ class PoseNetwork:
     def __init__(self, model: str, settings: EngineSettings = EngineSettings()) -> None:  # noqa: B008
         self._engine = FrameStackEngine(model, "ego_motion", settings)
         self.card = self._engine.card
-        self._images: deque[np.ndarray] = deque(maxlen=self.card.frames)
+        self._images: deque[Pixels] = deque(maxlen=self.card.frames)
         self.reset()
 
     @property
@@ -37,14 +38,14 @@ class PoseNetwork:
 
     def estimate(self, frame: Frame) -> Odometry:
         """Odometry of one frame; "starting", without a motion, if no frame of the same size preceded it."""
-        image, camera = rectify(frame.image, frame.camera)
+        camera = frame.camera.rectified()
         if self._engine.open(camera):
             self._images.clear()
         first = not self._images
-        self._images.extend([self._engine.resized_image(image)] * (self.card.frames if first else 1))
+        self._images.extend([self._engine.prepared(frame)] * (self.card.frames if first else 1))
         motion = None
         if not first:
-            motions, *_ = self._engine.results(camera, np.stack(self._images))
+            motions, *_ = self._engine.results(camera, self._images)
             motion = Motion(self._stamp, frame.stamp, motions[-1].astype(np.float64))
             self._T = orthonormal(self._T @ motion.T_old_new)
         self._stamp = frame.stamp

@@ -1,4 +1,4 @@
-"""Disparity, and with it metric depth, of a rectified pair: by a network or by semi-global matching."""
+"""Disparity, and with it metric depth, of a stereo pair: by a network or by semi-global matching."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from depth_ros.card import Card, find_card, load_model, model_traits
 from depth_ros.config import setting
-from depth_ros.datatypes import Disparity, StereoFrame
+from depth_ros.datatypes import Camera, Disparity, StereoFrame
 from depth_ros.engine import Engine, EngineProvider, EngineSettings, EngineStatus, ModelEngines, open_engine
+from depth_ros.engine.image_path import DeviceImage, ImagePath, OpenCvPath
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.semi_global import (
     DISPARITY_STD,
@@ -24,6 +25,9 @@ from depth_ros.estimators.stereo.semi_global import (
 
 DEFAULT_DISPARITY_RANGE = 192
 """px; the disparity range of semi-global matching where none is set."""
+
+
+Match = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class StereoSettings:
 
 
 class _Matcher(Protocol):
-    """Two rectified images (H, W, 3) uint8 -> disparity and its standard deviation (H, W) px. step: px, the resolution
-    of the disparity."""
+    """Disparity and its standard deviation, (height, width) float32 px, of a pair matched at width x height px, and the
+    rectified left image at the size of the camera. step: px, the resolution of the disparity."""
 
     disparity_range: int
     step: float
@@ -54,7 +58,7 @@ class _Matcher(Protocol):
     @property
     def status(self) -> EngineStatus: ...
 
-    def match(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def match(self, pair: StereoFrame, width: int, height: int) -> Match: ...
 
 
 class StereoEstimator:
@@ -99,23 +103,19 @@ class StereoEstimator:
         return self._matcher.status
 
     def estimate(self, frame: StereoFrame) -> Disparity:
-        """Disparity of the left image at its size; images may be matched at another size, see `StereoSettings`."""
-        left, right = frame.left.image, frame.right.image
-        height, width = left.shape[:2]
+        """Disparity of the rectified left image, at its size; `StereoSettings` may scale what is matched."""
+        camera = frame.left.camera.rectified()
+        width, height = camera.width, camera.height
         size = (round(width * self.stereo.scale), round(height * self.stereo.scale))
-        if size != (width, height):
-            method = cv2.INTER_AREA if self.stereo.scale < 1 else cv2.INTER_CUBIC
-            left, right = (cv2.resize(x, size, interpolation=method) for x in (left, right))
-        disparity, std = self._matcher.match(left, right)
+        disparity, std, image = self._matcher.match(frame, *size)
         if size != (width, height):
             disparity, std = (
                 resized_disparity(disparity, width, height),
                 resized_disparity(std, width, height),
             )
-        camera = frame.left.camera
         return Disparity(
-            frame.left.stamp, frame.left.frame_id, disparity, camera, frame.left.image, frame.baseline,
-            camera.cx - frame.right.camera.cx, std,
+            frame.left.stamp, frame.left.frame_id, disparity, camera, image, frame.baseline,
+            camera.cx - frame.right.camera.rectified().cx, std,
         )  # fmt: skip
 
     def prepare(self, width: int, height: int) -> None:
@@ -138,9 +138,11 @@ class _SemiGlobal:
         name = f"OpenCV semi-global matching, {self._matcher.mode}, {self.disparity_range} px"
         return EngineStatus(name, f"model is '{SEMI_GLOBAL}'")
 
-    def match(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        disparity = self._matcher(left, right)
-        return disparity, np.full_like(disparity, DISPARITY_STD)
+    def match(self, pair: StereoFrame, width: int, height: int) -> Match:
+        path, camera = OpenCvPath(), pair.left.camera
+        left, right = (path.rectified(frame) for frame in (pair.left, pair.right))
+        disparity = self._matcher(*(_resized(path, each, camera, width, height) for each in (left, right)))
+        return disparity, np.full_like(disparity, DISPARITY_STD), left
 
 
 class _Network:
@@ -162,13 +164,23 @@ class _Network:
         """The engine for images of width x height px."""
         return self._engines.of_size(width + -width % self._multiple, height + -height % self._multiple)
 
-    def match(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        height, width = left.shape[:2]
-        engine = self.engine(width, height)
-        bottom, side = engine.height - height, engine.width - width
-        pair = (cv2.copyMakeBorder(x, 0, bottom, 0, side, cv2.BORDER_REPLICATE) for x in (left, right))
-        disparity, std = (x[:height, :width] for x in engine.results(*pair))
-        return disparity, std
+    def match(self, pair: StereoFrame, width: int, height: int) -> Match:
+        engine, camera = self.engine(width, height), pair.left.camera
+        path = engine.path
+        left, right = (path.rectified(frame) for frame in (pair.left, pair.right))
+        matched = (_resized(path, image, camera, width, height) for image in (left, right))
+        padded = (path.padded(image, engine.width, engine.height) for image in matched)
+        disparity, std, left_image = engine.results(*padded, images=[left])
+        return disparity[:height, :width], std[:height, :width], left_image
+
+
+def _resized(
+    path: ImagePath[DeviceImage], image: DeviceImage, camera: Camera, width: int, height: int
+) -> DeviceImage:
+    """An image of `camera` at width x height px."""
+    if (camera.width, camera.height) == (width, height):
+        return image
+    return path.resized(image, width, height, enlarging=cv2.INTER_CUBIC)
 
 
 def resized_disparity(disparity: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""A rectified pair from the frames of two cameras."""
+"""A stereo pair from the frames of two cameras."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 from depth_ros.datatypes import Frame, StereoFrame
 from depth_ros.errors import DepthRosError
@@ -29,8 +29,8 @@ def baseline_doubt(baseline: float) -> str:
     )
 
 
-def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
-    """Rectify both images. Raises DepthRosError where the images or their cameras do not form a stereo pair."""
+def stereo_pair(left: Frame, right: Frame) -> StereoFrame:
+    """The pair of both frames as they are. Raises DepthRosError where images or cameras do not form a stereo pair."""
     if left.image.shape != right.image.shape:
         sizes = [f"{frame.image.shape[1]}x{frame.image.shape[0]}" for frame in (left, right)]
         raise DepthRosError(
@@ -65,8 +65,18 @@ def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
             f"fy {cameras[0].fy:.1f} and {cameras[1].fy:.1f}, cy {cameras[0].cy:.1f} and {cameras[1].cy:.1f}; "
             "calibrate the cameras as a stereo pair"
         )
+    return StereoFrame(left, right, baseline)
+
+
+def rectified(pair: StereoFrame) -> StereoFrame:
+    """The pair with rectified images."""
     frames = []
-    for frame in (left, right):
+    for frame in (pair.left, pair.right):
         image, camera = rectify(frame.image, frame.camera)
-        frames.append(dataclasses.replace(frame, image=image, camera=camera))
-    return StereoFrame(frames[0], frames[1], baseline)
+        frames.append(replace(frame, image=image, camera=camera))
+    return StereoFrame(frames[0], frames[1], pair.baseline)
+
+
+def rectified_pair(left: Frame, right: Frame) -> StereoFrame:
+    """The pair of both frames with rectified images; raises as `stereo_pair`."""
+    return rectified(stereo_pair(left, right))

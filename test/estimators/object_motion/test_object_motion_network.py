@@ -12,6 +12,7 @@ import torch
 
 from depth_ros.datatypes import Camera, Depth, Motion
 from depth_ros.engine import EngineSettings, model_engines
+from depth_ros.engine.image_path import OpenCvPath
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion import network as object_motion_network
 from depth_ros.estimators.object_motion.network import ObjectMotionNetwork
@@ -65,7 +66,7 @@ def test_motion_is_scaled_to_metres_by_the_measured_depth(folder, monkeypatch):
         motions[0, 0, 3] = 0.01
         return motions, np.array([0.1, 0.2, *[1.0] * 6], np.float32)
 
-    stub = SimpleNamespace(width=128, height=64, results=engine)
+    stub = SimpleNamespace(width=128, height=64, path=OpenCvPath(), results=engine)
     monkeypatch.setattr(model_engines.ModelEngines, "of_size", lambda *_: stub)
     first, second, third, fourth = results(ObjectMotionNetwork(str(folder)), 5)
     assert first == second == []
