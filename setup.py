@@ -43,6 +43,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/hook", ["resource/command_line.dsv"]),  # `depth_ros` on PATH, see colcon.pkg
         *shared("launch", "*.*"),
         *shared("config", "*.*"),
         *shared("models", "*/*"),

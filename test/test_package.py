@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import runpy
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +13,7 @@ import pytest
 import setuptools
 
 import depth_ros
+from depth_ros.cli.dependencies import OPTIONAL, REQUIRED
 
 ROOT = Path(depth_ros.__file__).resolve().parent.parent
 SCRIPTS = (
@@ -75,8 +78,6 @@ def test_package_xml_declares_every_imported_ros_package(package):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_entry_point_of_an_executable_is_callable(name, setup_arguments):
-    if name.endswith("_node"):
-        pytest.importorskip("rclpy")
     module, function = entry_points(setup_arguments)[name].split(":")
     assert callable(getattr(importlib.import_module(module), function))
 
@@ -101,3 +102,21 @@ def test_shared_files_are_installed(setup_arguments):
         for file in files:
             assert installed[str(file)] == f"share/depth_ros/{file.parent}"
     assert "launch/depth.launch.xml" in installed
+    for hook in json.loads((ROOT / "colcon.pkg").read_text())["hooks"]:  # `depth_ros` on PATH
+        source = ROOT / "resource" / Path(hook).name
+        assert f"{installed[str(source.relative_to(ROOT))]}/{source.name}" == hook
+
+
+def test_extras_are_those_of_the_documentation_and_all_is_their_union(setup_arguments):
+    extras = setup_arguments["extras_require"]
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/installation.md").read_text(), re.MULTILINE)
+    assert set(rows) == set(extras) >= {"tensorrt", "openvino", "bags", "report", "all"}
+    assert set(extras["all"]) == {p for name in extras if "tensorrt" not in name for p in extras[name]}
+
+
+def test_required_packages_are_those_that_commands_ask_for(setup_arguments):
+    """In `depth_ros doctor` and in the messages of executables."""
+    required = {re.split(r"[<>=]", requirement)[0] for requirement in setup_arguments["install_requires"]}
+    assert set(REQUIRED.values()) == required
+    optional = setup_arguments["extras_require"]["all"]
+    assert set(OPTIONAL.values()) == {re.split(r"[<>=]", requirement)[0] for requirement in optional}
