@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from depth_ros.engine.compiler_folders import select_folder
 from depth_ros.errors import DepthRosError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ BACKENDS = ("torch_tensorrt", "tensorrt_rtx", "openvino", "inductor", "eager")
 
 def backend(name: str) -> ModuleType:
     """The module of a backend."""
+    select_folder()
     return importlib.import_module(f"depth_ros.engine.{name}_backend")
 
 
@@ -41,8 +43,11 @@ def candidates(
     """
     found: list[tuple[str, str]] = []
     for name in BACKENDS if settings.backend == "auto" else (settings.backend,):
-        module = backend(name)
-        missing = module.unavailable(device)
+        try:
+            module = backend(name)
+            missing = module.unavailable(device)
+        except Exception as error:  # a damaged installation must not take the other backends along
+            missing = f"{type(error).__name__}: {error}"
         if missing and settings.backend != "auto":
             raise DepthRosError(f"backend '{name}' cannot be used: {missing}")
         if missing:

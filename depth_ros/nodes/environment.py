@@ -10,15 +10,17 @@ from contextlib import suppress
 
 import rclpy
 
+from depth_ros.engine.compiler_folders import select_folder
+
 
 def initialise_ros(args: list[str] | None) -> str:
-    """Initialise rclpy. Returns why there are no log files, which would be a reason for rclpy to fail."""
+    """Initialise rclpy. Returns what is wrong with the environment; empty if nothing is."""
     # Fast DDS then sends in a thread of its own: a subscriber that has stopped reading does not hold up the others.
     os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
-    problem = log_file_problem()
+    no_log_files = log_file_problem()
     args = sys.argv if args is None else args
-    rclpy.init(args=[*args, "--ros-args", "--disable-external-lib-logs"] if problem else args)
-    return problem
+    rclpy.init(args=[*args, "--ros-args", "--disable-external-lib-logs"] if no_log_files else args)
+    return "; ".join(filter(None, [no_log_files, select_folder()]))
 
 
 def log_file_problem() -> str:

@@ -186,12 +186,12 @@ def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[s
     is_initialised = False
     try:
         limit_memory_arenas()
-        log_problem = initialise_ros(args)
+        environment_problem = initialise_ros(args)
         is_initialised = True
         worker = Worker()
         nodes = list(make(worker))
         for node in nodes:
-            node.diagnostics.environment_problem = log_problem
+            node.diagnostics.environment_problem = environment_problem
         _spin(nodes, watch)
     except ExternalShutdownException:
         pass

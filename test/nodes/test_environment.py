@@ -77,7 +77,8 @@ def test_the_folders_of_compilers_need_not_be_writable(
         closing(Client(namespace, depth_node)) as client,
     ):
         status = serves(client, lambda s: values_of(s).get("engine", "").startswith("inductor"))
-        assert status.level == DiagnosticStatus.OK
+        assert status.level == DiagnosticStatus.WARN
+        assert "TORCHINDUCTOR_CACHE_DIR cannot be written" in status.message
     assert not list(engine_cache.glob("*.scratch"))
 
 

@@ -1,0 +1,58 @@
+"""The folder that PyTorch's compilers write to. Importing them fails where it cannot be written."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import tempfile
+from pathlib import Path
+
+from depth_ros.engine import store
+
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+@functools.lru_cache(maxsize=1)
+def select_folder() -> str:
+    """Select another folder if the one of the environment, or else PyTorch's default, cannot be written.
+
+    Call it before torch._inductor or torch._dynamo is imported. Returns what is wrong with the environment; empty if
+    nothing is.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # a user ID without an entry in the user database, as in containers
+        os.environ["USER"] = str(os.getuid())  # part of PyTorch's default
+    given = os.environ.get(VARIABLE)
+    problems = []
+    for folder in (lambda: Path(given or _default()), _in_engine_cache, _temporary):
+        try:
+            selected = folder()
+            selected.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=selected):
+                break
+        except OSError as error:
+            problems.append(str(error))
+    else:
+        return (
+            f"PyTorch's compilers have no folder that can be written ({'; '.join(problems)}): set {VARIABLE}"
+        )
+    if problems:
+        os.environ[VARIABLE] = str(selected)
+    if not (given and problems):
+        return ""
+    return f"{VARIABLE} cannot be written ({problems[0]}): {selected} is used instead"
+
+
+def _default() -> str:
+    """The folder that PyTorch selects."""
+    return os.path.join(tempfile.gettempdir(), f"torchinductor_{getpass.getuser()}")
+
+
+def _in_engine_cache() -> Path:
+    return store.cache_root() / "torchinductor"
+
+
+def _temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix="depth_ros_"))
