@@ -19,7 +19,7 @@ from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.environment import initialise_ros, limit_memory_arenas
-from depth_ros.nodes.parameters import Parameters
+from depth_ros.nodes.parameters import Parameters, check_qos_overrides
 from depth_ros.nodes.signals import SignalWatch, end_process
 from depth_ros.nodes.worker import Worker
 
@@ -85,6 +85,7 @@ class LifeCycle(ManagedEntity):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
+            check_qos_overrides(self.node)
             for part in self._configure():
                 _check(part.on_configure(state), part)
                 self._configured.append(part)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, ReliabilityPolicy
 
 from depth_ros.config import settings_from, value_problem
 from depth_ros.errors import DepthRosError
 
 T = TypeVar("T")
 Value = bool | int | float | str
+
+_QOS_POLICIES: dict[str, type[Enum]] = {
+    "history": HistoryPolicy, "reliability": ReliabilityPolicy, "durability": DurabilityPolicy
+}  # fmt: skip
 
 _RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 """Names, or beginnings of names, that rclpy declares itself."""
@@ -65,6 +71,22 @@ class Parameters:
                 return SetParametersResult(successful=False, reason=problem)
         self._values.update((parameter.name, parameter.value) for parameter in known)
         return SetParametersResult(successful=True)
+
+
+def check_qos_overrides(node: Node) -> None:
+    """Raises DepthRosError if a parameter qos_overrides.TOPIC.publisher.POLICY has an impossible value: what rclpy
+    raises when it creates the publisher or subscription does not always name it."""
+    for name, parameter in node.get_parameters_by_prefix("qos_overrides").items():
+        policy, value = name.rpartition(".")[2], parameter.value
+        if policy == "depth":
+            allowed = "" if type(value) is int and value >= 0 else "a whole number from 0"
+        elif policy in _QOS_POLICIES:
+            names = [each.name.lower() for each in _QOS_POLICIES[policy] if each.name.lower() != "unknown"]
+            allowed = "" if value in names else ", ".join(names)
+        else:
+            continue
+        if allowed:
+            raise DepthRosError(f"parameter 'qos_overrides.{name}' is {value!r}; allowed: {allowed}")
 
 
 def names_of(*kinds: type) -> set[str]:

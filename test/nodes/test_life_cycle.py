@@ -54,6 +54,7 @@ class Setup:
         node = SimpleNamespace(
             add_managed_entity=lambda entity: None,
             get_logger=lambda: logging.getLogger("test"),
+            get_parameters_by_prefix=lambda prefix: {},
             context=SimpleNamespace(ok=lambda: True),
         )
         self.release: Callable[[], None] = lambda: None

@@ -98,12 +98,13 @@ def test_nothing_is_published_while_odometry_is_lost(robot: OdometryClient):
 def jump(robot: OdometryClient, stamp: int, count: float) -> Odometry:
     """Odometry of the frame that confirms a jump of time to `stamp` ns, after `count` steps."""
     robot.stamp = stamp - PERIOD
-    before = len(robot.received["odom"])
-    rejected = robot.publish_view(count)
+    for messages in robot.received.values():
+        messages.clear()  # some have the stamps that follow
+    robot.publish_view(count)
     robot.spin(0.3)
+    assert not robot.received["odom"]
     (message,) = robot.drive(count)
     assert message is not None
-    assert rejected not in [stamp_ns(m.header) for m in robot.received["odom"][before:]]
     return message
 
 
