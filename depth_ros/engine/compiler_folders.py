@@ -24,8 +24,8 @@ def select_folder() -> str:
         getpass.getuser()
     except (KeyError, OSError):  # a user ID without an entry in the user database, as in containers
         os.environ["USER"] = str(os.getuid())  # part of PyTorch's default
-    given = os.environ.get(VARIABLE)
-    problems = []
+    given, problems = os.environ.get(VARIABLE), []
+    moved = _select_temporary_folder()
     for folder in (lambda: Path(given or _default()), _in_engine_cache, _temporary):
         try:
             selected = folder()
@@ -41,8 +41,22 @@ def select_folder() -> str:
     if problems:
         os.environ[VARIABLE] = str(selected)
     if not (given and problems):
+        return moved
+    text = f"{VARIABLE} cannot be written ({problems[0]}): {selected} is used instead"
+    return "; ".join(filter(None, [text, moved]))
+
+
+def _select_temporary_folder() -> str:
+    """Let native code have the folder that Python falls back to. Returns what is wrong with the environment."""
+    given = os.environ.get("TMPDIR")
+    try:
+        folder = tempfile.gettempdir()
+    except OSError as error:
+        return f"there is no folder for temporary files ({error}): set TMPDIR to a writable one"
+    if not given or os.path.abspath(given) == folder:
         return ""
-    return f"{VARIABLE} cannot be written ({problems[0]}): {selected} is used instead"
+    os.environ["TMPDIR"] = folder
+    return f"TMPDIR={given} cannot be written: {folder} is used instead"
 
 
 def _default() -> str:

@@ -11,12 +11,15 @@ from contextlib import suppress
 import rclpy
 
 from depth_ros.engine.compiler_folders import select_folder
+from depth_ros.nodes.transport import PROFILE_VARIABLES
 
 
 def initialise_ros(args: list[str] | None) -> str:
     """Initialise rclpy. Returns what is wrong with the environment; empty if nothing is."""
-    # Fast DDS then sends in a thread of its own: a subscriber that has stopped reading does not hold up the others.
-    os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        # Fast DDS then sends in a thread of its own: a subscriber that has stopped reading does not hold up the others.
+        # Not with LARGE_DATA, whose TCP connections block that thread.
+        os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
     no_log_files = log_file_problem()
     args = sys.argv if args is None else args
     rclpy.init(args=[*args, "--ros-args", "--disable-external-lib-logs"] if no_log_files else args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -50,15 +50,15 @@ def test_a_node_serves_and_shows_what_is_wrong_with_its_environment(
     variables: dict[str, str | None], level: bytes, cause: str, small_model: Path, engine_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
-    for name, value in variables.items():
-        monkeypatch.delenv(name, raising=False)
-        if value is not None:
-            monkeypatch.setenv(name, value)
     words = ["-p", f"model:={small_model}", "-p", "backend:=inductor"]
-    with (
-        node_process([*COMMAND, *words]) as (process, namespace),
-        closing(Client(namespace, depth_node)) as client,
-    ):
+    with ExitStack() as stack:
+        with monkeypatch.context() as of_node:  # not of the client
+            for name, value in variables.items():
+                of_node.delenv(name, raising=False)
+                if value is not None:
+                    of_node.setenv(name, value)
+            process, namespace = stack.enter_context(node_process([*COMMAND, *words]))
+        client = stack.enter_context(closing(Client(namespace, depth_node)))
         status = serves(client, lambda s: cause in s.message)
         assert status.level == level
         client.results_of(image_of(SIZE), info_of(SIZE), "depth/image_rect")
@@ -79,6 +79,7 @@ def test_the_folders_of_compilers_need_not_be_writable(
         status = serves(client, lambda s: values_of(s).get("engine", "").startswith("inductor"))
         assert status.level == DiagnosticStatus.WARN
         assert "TORCHINDUCTOR_CACHE_DIR cannot be written" in status.message
+        assert f"TMPDIR={NO_FOLDER} cannot be written" in status.message
     assert not list(engine_cache.glob("*.scratch"))
 
 

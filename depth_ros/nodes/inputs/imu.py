@@ -73,6 +73,12 @@ class ImuInput(ManagedEntity):
         if stamp <= 0:
             self._warn(missing_stamp_text(self._node, self.topic))
             return
+        rate, acceleration = np.array([w.x, w.y, w.z]), np.array([a.x, a.y, a.z])
+        if not (np.isfinite(rate).all() and np.isfinite(acceleration).all()):
+            self._warn(
+                f"message on '{self.topic}' rejected: its angular velocity or acceleration is not finite"
+            )
+            return
         with self._lock:
             last = self._angular_velocities[-1][0] if self._angular_velocities else 0
             if stamp == last:
@@ -81,8 +87,8 @@ class ImuInput(ManagedEntity):
                 self._angular_velocities.clear()
                 self._accelerations.clear()
             self.frame_id = message.header.frame_id
-            self._angular_velocities.append((stamp, np.array([w.x, w.y, w.z])))
-            self._accelerations.append((stamp, np.array([a.x, a.y, a.z])))
+            self._angular_velocities.append((stamp, rate))
+            self._accelerations.append((stamp, acceleration))
 
     def rotation(self, old: int, new: int) -> np.ndarray | None:
         """(3, 3) R_old_new of the IMU between two stamps, ns; None if the samples do not cover the interval.

@@ -17,8 +17,9 @@ from rclpy.subscription import Subscription
 
 from depth_ros.datatypes import Motion
 from depth_ros.estimators.odometry.base_frame import UNKNOWN_VARIANCE, lever_arm_jacobian
-from depth_ros.geometry import inverse, pose_from, se3_exp, se3_log
+from depth_ros.geometry import inverse, se3_exp, se3_log
 from depth_ros.messages.decode import stamp_ns
+from depth_ros.nodes.inputs.poses import finite_pose
 from depth_ros.nodes.inputs.stamps import missing_stamp_text
 from depth_ros.nodes.inputs.transforms import Transforms
 
@@ -82,18 +83,22 @@ class OdometryInput(ManagedEntity):
             return self._poses[0].stamp if self._poses else np.inf
 
     def _receive(self, message: Odometry) -> None:
-        stamp, p, q = stamp_ns(message.header), message.pose.pose.position, message.pose.pose.orientation
+        stamp = stamp_ns(message.header)
         if stamp <= 0:
             self._warn(missing_stamp_text(self._node, self.topic))
             return
         covariance = np.array(message.twist.covariance).reshape(6, 6)
-        is_tracking = max(covariance.max(), message.pose.covariance[0]) < UNKNOWN_VARIANCE
-        T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])) if is_tracking else np.eye(4)
+        T = finite_pose(message.pose.pose.position, message.pose.pose.orientation)
+        is_known = max(covariance.max(), message.pose.covariance[0]) < UNKNOWN_VARIANCE
+        if is_known and T is None:
+            self._warn(
+                f"pose on '{self.topic}' ignored: it is not finite, or the norm of its quaternion is not 1"
+            )
         with self._lock:
             time_went_back = bool(self._poses) and stamp <= self._poses[-1].stamp
-            if time_went_back or not is_tracking:
+            if time_went_back or not is_known or T is None:
                 self._poses.clear()
-            if not is_tracking:
+            if not is_known or T is None:
                 return
             self._base_frame = message.child_frame_id
             self._poses.append(BasePose(stamp, T, covariance))

@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackRet
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-from depth_ros.geometry import pose_from
+from depth_ros.nodes.inputs.poses import finite_pose
 
 
 class PoseCallback(Protocol):
@@ -45,14 +45,13 @@ class SetPose(ManagedEntity):
         return TransitionCallbackReturn.SUCCESS
 
     def _receive(self, message: PoseWithCovarianceStamped) -> None:
-        frame, p, q = message.header.frame_id, message.pose.pose.position, message.pose.pose.orientation
-        norm = np.linalg.norm([q.x, q.y, q.z, q.w])
+        frame, pose = message.header.frame_id, message.pose.pose
+        T, covariance = finite_pose(pose.position, pose.orientation), np.array(message.pose.covariance)
         if frame not in ("", self._odom_frame):
             self._warn(
                 f"pose on set_pose ignored: its frame_id is '{frame}' and has to be '{self._odom_frame}' or empty"
             )
-        elif abs(norm - 1) > 0.01:
-            self._warn(f"pose on set_pose ignored: the norm of its quaternion is {norm:.3g} and has to be 1")
+        elif T is None or not np.isfinite(covariance).all():
+            self._warn("pose on set_pose ignored: it is not finite, or the norm of its quaternion is not 1")
         else:
-            T = pose_from(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
-            self._on_pose(T, np.array(message.pose.covariance).reshape(6, 6))
+            self._on_pose(T, covariance.reshape(6, 6))

@@ -13,6 +13,7 @@ from rclpy.subscription import Subscription
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.geometry import inverse, pose_from
+from depth_ros.nodes.inputs.poses import finite_pose
 
 LATCHED = QoSProfile(
     depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE
@@ -42,10 +43,16 @@ class StaticTransforms(ManagedEntity):
         return TransitionCallbackReturn.SUCCESS
 
     def _receive(self, message: TFMessage) -> None:
-        parents = {
-            each.child_frame_id: (each.header.frame_id, matrix_of(each.transform))
-            for each in message.transforms
-        }
+        parents = {}
+        for each in message.transforms:
+            T = finite_pose(each.transform.translation, each.transform.rotation)
+            if T is None:  # tf2 ignores it, too
+                self._node.get_logger().error(
+                    f"transform '{each.header.frame_id}' -> '{each.child_frame_id}' on /tf_static ignored: it is not "
+                    "finite, or the norm of its quaternion is not 1"
+                )
+                continue
+            parents[each.child_frame_id] = (each.header.frame_id, T)
         with self._lock:
             self._parents.update(parents)
 
