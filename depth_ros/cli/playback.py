@@ -50,7 +50,8 @@ def add_commands(commands: Commands) -> None:
     replay = add_command(commands, "replay", run_replay, "run a model on a recording, faster than real time")
     replay.add_argument("recording", type=Path, help="a bag, a folder, a video or an image")
     replay.add_argument("--model", default="mono_driving", help="default: %(default)s")
-    replay.add_argument("--out", type=Path, metavar="FOLDER", help="write the depth images, uint16 mm")
+    replay.add_argument("--out", type=Path, metavar="PATH",
+                        help="new folder for depth images, or .mcap file for what the nodes would publish")  # fmt: skip
     replay.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
     replay.add_argument("--through-ros", action="store_true", help="play it through the real node over DDS")
     replay.add_argument(

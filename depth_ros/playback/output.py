@@ -9,6 +9,7 @@ import numpy as np
 
 from depth_ros.datatypes import Depth, Disparity
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Sample
 
 UNITS_PER_METRE = 1000
 """of depth images: mm, as REP-118 defines it for uint16."""
@@ -29,8 +30,15 @@ class ResultFolder:
             raise DepthRosError(f"{self.path} exists already: remove it or give another name")
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def write(self, name: str, result: Depth | Disparity) -> None:
+    def __enter__(self) -> ResultFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left to be done: what is written stays, also after an error."""
+
+    def write(self, sample: Sample, result: Depth | Disparity) -> None:
         """Write the image and its result; with the first one the camera."""
+        name = sample.name
         if isinstance(result, Disparity):
             parts, units = (
                 ("left", "disparity"),

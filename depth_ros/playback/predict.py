@@ -63,7 +63,7 @@ def predict(
         for _, sample in progress(readable(recording, range(count), damaged)):
             result = estimator.estimate(kind.input_of(sample))
             depth = result.depth() if isinstance(result, Disparity) else result
-            folder.write(sample.name, result)
+            folder.write(sample, result)
             pictures.write(sample.name, sample.left.image, depth)
             frames += 1
     if not frames:

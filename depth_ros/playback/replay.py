@@ -17,6 +17,7 @@ import numpy as np
 from depth_ros.card import Card
 from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
+from depth_ros.playback.bag_output import SUFFIXES, ResultBag
 from depth_ros.playback.kinds import ReplayKind, Result
 from depth_ros.playback.output import ResultFolder
 from depth_ros.recordings import Recording, Sample, readable
@@ -48,9 +49,9 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """out: new folder for the results (see `output.ResultFolder`). limit: maximum number of frames; 0 = all.
+    """out: new folder (see `output.ResultFolder`), or new .mcap or .db3 file (see `bag_output.ResultBag`).
 
-    progress: show a progress bar.
+    limit: maximum number of frames; 0 = all. progress: show a progress bar.
     """
 
     out: Path | None = None
@@ -155,7 +156,8 @@ def _collect(
     """Consume all results; write and measure them."""
     from tqdm import tqdm
 
-    folder = ResultFolder(options.out) if options.out else None
+    if options.out:
+        results = _written(results, options.out, frames.recording.contents.consecutive and scale == "metric")
     latencies: list[float] = []
     stamps: list[int] = []
     metrics: DepthMetrics | None = None
@@ -170,8 +172,6 @@ def _collect(
         latencies.append(latency)
         stamps.append(sample.left.stamp)
         without_depth += not np.isfinite(kind.depth_of(result)).any()
-        if folder:
-            folder.write(sample.name, result)
         if sample.depth is not None and not frames.recording.contents.predicted_depth:
             metrics = metrics or _metrics_for(sample, scale)
             metrics.add(kind.depth_of(result), sample.depth, sample.fx_baseline)
@@ -189,6 +189,14 @@ def _collect(
         metrics.protocol.text if metrics else "",
         frames.damage,
     )
+
+
+def _written(results: Iterable[TimedResult], out: Path, odometry: bool) -> Iterator[TimedResult]:
+    """The same results, each written to a folder or bag."""
+    with ResultBag(out, odometry) if out.suffix in SUFFIXES else ResultFolder(out) as output:
+        for timed in results:
+            output.write(timed[0], timed[1])
+            yield timed
 
 
 def _metrics_for(sample: Sample, scale: str) -> DepthMetrics:

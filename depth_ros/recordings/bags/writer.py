@@ -54,7 +54,7 @@ def write_bag(
         raise DepthRosError(f"{path} already exists: remove it or give another name")
     try:
         with Writer(path, version=9, storage_plugin=plugins[storage]) as writer:
-            bag = _SampleWriter(writer, compressed)
+            bag = SampleWriter(MessageWriter(writer), compressed)
             samples = readable(folder)
             for _, sample in tqdm(samples, path.name, len(folder), unit="frame", disable=not progress):
                 bag.write(sample)
@@ -63,82 +63,98 @@ def write_bag(
         raise
 
 
-class _SampleWriter:
-    """Writes samples to an open rosbags writer; each topic is added with its first message."""
+class MessageWriter:
+    """Writes messages to an open rosbags writer; each topic is added with its first message."""
 
-    def __init__(self, writer: Writer, compressed: bool) -> None:
+    def __init__(self, writer: Writer) -> None:
         from rosbags.typesys import Stores, get_typestore
 
-        self._writer, self._compressed = writer, compressed
+        self._writer = writer
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
-        self._T_world_odom: np.ndarray | None = None  # first known pose of base_link
 
-    def write(self, sample: Sample) -> None:
-        left, right, stamp = sample.left, sample.right, sample.left.stamp
-        if not self._connections:
-            self._write_transforms(left, right)
-        self._write_frame("/stereo/left" if right else "/camera", left)
-        if right:
-            self._write_frame("/stereo/right", right)
-        if sample.depth is not None:
-            image = self._message(IMAGE, stamp, left.frame_id)
-            fill_depth(image, sample.depth, "32FC1")
-            self._add(GROUND_TRUTH_DEPTH, IMAGE, stamp, image)
-            self._write_info(_GROUND_TRUTH_INFO, stamp, left.frame_id, left.camera.rectified())
-        if sample.T_world_camera is not None:
-            T_world_base = sample.T_world_camera @ inverse(T_BODY_OPTICAL)
-            if self._T_world_odom is None:
-                self._T_world_odom = T_world_base
-            odometry = self._message(ODOMETRY, stamp, "odom")
-            pose = Pose(stamp, inverse(self._T_world_odom) @ T_world_base)
-            fill_odometry(odometry, pose, "odom", "base_link")
-            self._add(GROUND_TRUTH_ODOMETRY, ODOMETRY, stamp, odometry)
-
-    def _write_frame(self, namespace: str, frame: Frame) -> None:
-        topic = f"{namespace}/image_raw"
-        if self._compressed:
-            image = self._message(COMPRESSED, frame.stamp, frame.frame_id)
-            image.format = "rgb8; png compressed bgr8"  # as written by compressed_image_transport
-            _, image.data = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-            self._add(f"{topic}/compressed", COMPRESSED, frame.stamp, image)
-        else:
-            image = self._message(IMAGE, frame.stamp, frame.frame_id)
-            fill_image(image, frame.image, "rgb8")
-            self._add(topic, IMAGE, frame.stamp, image)
-        self._write_info(f"{namespace}/camera_info", frame.stamp, frame.frame_id, frame.camera)
-
-    def _write_info(self, topic: str, stamp: int, frame_id: str, camera: Camera) -> None:
-        info = self._message(CAMERA_INFO, stamp, frame_id)
-        fill_camera_info(info, camera)
-        self._add(topic, CAMERA_INFO, stamp, info)
-
-    def _write_transforms(self, left: Frame, right: Frame | None) -> None:
-        message = self._message(TF)
-        for frame in (left, right) if right else (left,):
-            transform = self._message("geometry_msgs/msg/TransformStamped", left.stamp, "base_link")
-            transform.child_frame_id = frame.frame_id
-            x, y, z, w = map(float, quaternion_from_matrix(T_BODY_OPTICAL[:3, :3]))
-            rotation, translation = transform.transform.rotation, transform.transform.translation
-            rotation.x, rotation.y, rotation.z, rotation.w = x, y, z, w
-            translation.y = -frame.camera.baseline
-            message.transforms.append(transform)
-        self._add("/tf_static", TF, left.stamp, message)
-
-    def _message(self, kind: str, stamp: int = 0, frame_id: str = "") -> Any:
+    def message(self, kind: str, stamp: int = 0, frame_id: str = "") -> Any:
         """A message with default values and a filled header."""
         message = default_message(self._types, kind)
         if hasattr(message, "header"):
             fill_header(message.header, stamp, frame_id)
         return message
 
-    def _add(self, topic: str, kind: str, stamp: int, message: Any) -> None:
+    def add(self, topic: str, stamp: int, message: Any) -> None:
+        """Write a message with its time of recording, ns."""
+        kind = message.__msgtype__
         if topic not in self._connections:
             qos = [_static_qos()] if topic == "/tf_static" else []
             self._connections[topic] = self._writer.add_connection(
                 topic, kind, typestore=self._types, offered_qos_profiles=qos
             )
         self._writer.write(self._connections[topic], stamp, self._types.serialize_cdr(message, kind))
+
+
+class SampleWriter:
+    """Writes samples: images, camera_info, /tf_static and ground truth."""
+
+    def __init__(self, messages: MessageWriter, compressed: bool) -> None:
+        self._messages, self._compressed = messages, compressed
+        self._is_first = True
+        self._T_world_odom: np.ndarray | None = None  # first known pose of base_link
+
+    def write(self, sample: Sample) -> None:
+        left, stamp = sample.left, sample.left.stamp
+        self.write_frames(sample)
+        if sample.depth is not None:
+            image = self._messages.message(IMAGE, stamp, left.frame_id)
+            fill_depth(image, sample.depth, "32FC1")
+            self._messages.add(GROUND_TRUTH_DEPTH, stamp, image)
+            self._write_info(_GROUND_TRUTH_INFO, stamp, left.frame_id, left.camera.rectified())
+        if sample.T_world_camera is not None:
+            T_world_base = sample.T_world_camera @ inverse(T_BODY_OPTICAL)
+            if self._T_world_odom is None:
+                self._T_world_odom = T_world_base
+            odometry = self._messages.message(ODOMETRY, stamp, "odom")
+            pose = Pose(stamp, inverse(self._T_world_odom) @ T_world_base)
+            fill_odometry(odometry, pose, "odom", "base_link")
+            self._messages.add(GROUND_TRUTH_ODOMETRY, stamp, odometry)
+
+    def write_frames(self, sample: Sample) -> None:
+        """The images alone, with their calibration and their place on the robot."""
+        left, right = sample.left, sample.right
+        if self._is_first:
+            self._write_transforms(left, right)
+            self._is_first = False
+        self._write_frame("/stereo/left" if right else "/camera", left)
+        if right:
+            self._write_frame("/stereo/right", right)
+
+    def _write_frame(self, namespace: str, frame: Frame) -> None:
+        topic = f"{namespace}/image_raw"
+        if self._compressed:
+            image = self._messages.message(COMPRESSED, frame.stamp, frame.frame_id)
+            image.format = "rgb8; png compressed bgr8"  # as written by compressed_image_transport
+            _, image.data = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+            self._messages.add(f"{topic}/compressed", frame.stamp, image)
+        else:
+            image = self._messages.message(IMAGE, frame.stamp, frame.frame_id)
+            fill_image(image, frame.image, "rgb8")
+            self._messages.add(topic, frame.stamp, image)
+        self._write_info(f"{namespace}/camera_info", frame.stamp, frame.frame_id, frame.camera)
+
+    def _write_info(self, topic: str, stamp: int, frame_id: str, camera: Camera) -> None:
+        info = self._messages.message(CAMERA_INFO, stamp, frame_id)
+        fill_camera_info(info, camera)
+        self._messages.add(topic, stamp, info)
+
+    def _write_transforms(self, left: Frame, right: Frame | None) -> None:
+        message = self._messages.message(TF)
+        for frame in (left, right) if right else (left,):
+            transform = self._messages.message("geometry_msgs/msg/TransformStamped", left.stamp, "base_link")
+            transform.child_frame_id = frame.frame_id
+            x, y, z, w = map(float, quaternion_from_matrix(T_BODY_OPTICAL[:3, :3]))
+            rotation, translation = transform.transform.rotation, transform.transform.translation
+            rotation.x, rotation.y, rotation.z, rotation.w = x, y, z, w
+            translation.y = -frame.camera.baseline
+            message.transforms.append(transform)
+        self._messages.add("/tf_static", left.stamp, message)
 
 
 def default_message(types: Typestore, kind: str) -> Any:

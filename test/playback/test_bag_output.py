@@ -1,0 +1,117 @@
+"""Results of a replay as a bag, read back by rosbags and by rclpy."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from depth_ros.errors import DepthRosError
+from depth_ros.estimators.stereo.estimator import StereoEstimator
+from depth_ros.playback.kinds import STEREO
+from depth_ros.playback.replay import ReplayOptions, replay
+from depth_ros.recordings import RecordingOptions, open_recording
+from depth_ros.world import World, WorldSettings
+
+FRAMES = 8
+TOPICS = {
+    "/stereo/left/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+    "/stereo/right/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+    "/depth/image_rect": "sensor_msgs/msg/Image", "/depth/camera_info": "sensor_msgs/msg/CameraInfo",
+    "/depth/confidence": "sensor_msgs/msg/Image", "/disparity": "stereo_msgs/msg/DisparityImage",
+    "/points": "sensor_msgs/msg/PointCloud2", "/odom": "nav_msgs/msg/Odometry", "/path": "nav_msgs/msg/Path",
+    "/tf": "tf2_msgs/msg/TFMessage", "/tf_static": "tf2_msgs/msg/TFMessage",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def street() -> World:
+    return World(WorldSettings(kind="street", frames=FRAMES, width=320, height=96, seed=4, moving_count=0))
+
+
+@pytest.fixture(scope="module")
+def bag(street, tmp_path_factory):
+    path = tmp_path_factory.mktemp("out") / "results.mcap"
+    replay(street, StereoEstimator("semi_global"), STEREO, ReplayOptions(path, progress=False))
+    assert [file.name for file in path.parent.iterdir()] == ["results.mcap"]
+    return path
+
+
+def messages(path) -> dict[str, list]:
+    types, found = get_typestore(Stores.ROS2_JAZZY), dict[str, list]()
+    with Reader(path) as reader:
+        for connection, _, data in reader.messages():
+            found.setdefault(connection.topic, []).append(types.deserialize_cdr(data, connection.msgtype))
+    return found
+
+
+def test_topics_are_those_of_the_nodes(bag):
+    with Reader(bag) as reader:
+        types = {connection.topic: connection.msgtype for connection in reader.connections}
+        counts = {connection.topic: connection.msgcount for connection in reader.connections}
+    assert types.items() >= TOPICS.items()
+    assert counts["/depth/image_rect"] == counts["/points"] == counts["/odom"] == FRAMES
+    assert counts["/tf_static"] == 1
+
+
+def test_depth_and_points_are_those_of_the_estimator(bag, street):
+    found = messages(bag)
+    expected = StereoEstimator("semi_global").estimate(STEREO.input_of(street[3])).depth()
+    image = found["/depth/image_rect"][3]
+    depth = image.data.view(np.float32).reshape(image.height, image.width)
+    assert np.array_equal(depth, expected.depth, equal_nan=True)
+    points = found["/points"][3]
+    z = points.data.view(np.float32).reshape(points.height, points.width, -1)[..., 2]
+    assert np.array_equal(z, expected.depth[::2, ::2], equal_nan=True)
+    assert [field.name for field in points.fields] == ["x", "y", "z", "rgb"]
+    assert found["/disparity"][3].f == pytest.approx(expected.camera.fx)
+
+
+def test_rclpy_reads_the_messages(bag):
+    serialization = pytest.importorskip("rclpy.serialization")
+    with Reader(bag) as reader:
+        last = {connection.topic: (connection.msgtype, data) for connection, _, data in reader.messages()}
+    read = {}
+    for topic, (kind, data) in last.items():
+        package, _, name = kind.split("/")
+        if package == "tf2_msgs" and importlib.util.find_spec(package) is None:
+            continue
+        message_type = getattr(importlib.import_module(f"{package}.msg"), name)
+        read[topic] = serialization.deserialize_message(bytes(data), message_type)
+    assert read.keys() >= TOPICS.keys() - {"/tf", "/tf_static"}
+    assert read["/depth/image_rect"].encoding == "32FC1"
+    assert read["/odom"].header.stamp == read["/depth/image_rect"].header.stamp
+
+
+def test_odometry_follows_the_camera(bag, street):
+    found = messages(bag)
+    last = found["/odom"][-1]
+    driven = np.linalg.norm(street[FRAMES - 1].T_world_camera[:3, 3] - street[0].T_world_camera[:3, 3])
+    p = last.pose.pose.position
+    assert p.x == pytest.approx(driven, rel=0.1)
+    assert (last.header.frame_id, last.child_frame_id) == ("odom", "base_link")
+    assert found["/tf"][-1].transforms[0].transform.translation.x == p.x
+    assert len(found["/path"][-1].poses) >= 1
+
+
+def test_the_images_of_the_bag_are_a_recording(bag, street):
+    recording = open_recording(bag, RecordingOptions(image_topic="/stereo/left/image_raw"))
+    assert len(recording) == FRAMES and recording.contents.pairs
+    assert not recording.contents.depth  # the depth is a result, not ground truth
+    assert np.array_equal(recording[2].left.image, street[2].left.image)
+
+
+def test_other_names_and_existing_files_are_refused(street, bag, tmp_path):
+    with pytest.raises(DepthRosError, match=r"results\.mcap exists already"):
+        replay(street, StereoEstimator("semi_global"), STEREO, ReplayOptions(bag, 1, progress=False))
+
+    class Failing(StereoEstimator):
+        def estimate(self, frame):
+            raise DepthRosError("no engine")
+
+    with pytest.raises(DepthRosError, match="no engine"):
+        replay(street, Failing("semi_global"), STEREO, ReplayOptions(tmp_path / "x.mcap", progress=False))
+    assert not list(tmp_path.iterdir())
