@@ -58,10 +58,15 @@ DTYPES = (torch.float32, torch.float16)
 """Of resizing, on CPUs and on GPUs."""
 
 
-@pytest.fixture(params=DTYPES, ids=str)
+HAS_GPU = torch.cuda.is_available()
+
+
+@pytest.fixture(
+    params=[*(("cpu", dtype) for dtype in DTYPES), *([("cuda", None)] if HAS_GPU else [])], ids=str
+)
 def path(request):
-    """The path of a GPU on tensors of the CPU."""
-    return TorchPath("cpu", request.param)
+    """The path of a GPU on tensors of the CPU, and on a GPU if there is one."""
+    return TorchPath(*request.param)
 
 
 @contextlib.contextmanager
@@ -73,7 +78,7 @@ def serving(path: ImagePath) -> Iterator[None]:
 
 
 def compare(found: torch.Tensor, expected: np.ndarray, mean: float, largest: int) -> None:
-    difference = np.abs(found.numpy().astype(int) - expected)
+    difference = np.abs(found.cpu().numpy().astype(int) - expected)
     assert difference.mean() < mean and difference.max() <= largest, (difference.mean(), difference.max())
 
 
@@ -112,7 +117,7 @@ def test_images_are_padded_and_stacked_as_by_opencv(rendered, path):
     pair = [replace(frame, image=frame.image[::-1].copy()), frame]
     expected = [host.padded(host.rectified(each), 672, 224) for each in pair]
     found = [path.padded(path.rectified(each), 672, 224) for each in pair]
-    np.testing.assert_array_equal(path.stacked(found).numpy(), host.stacked(expected))
+    np.testing.assert_array_equal(path.stacked(found).cpu().numpy(), host.stacked(expected))
 
 
 def test_an_unsupported_lens_is_an_error_on_a_gpu_too(path):
@@ -159,7 +164,7 @@ def test_disparity_is_that_of_the_path_through_opencv(sample, engine_cache, scal
 @pytest.fixture()
 def gpu(monkeypatch, engine_cache):
     """A machine with a fake GPU, as a process that has just started."""
-    if torch.cuda.is_available():
+    if HAS_GPU:
         pytest.skip("this machine has a GPU")
     monkeypatch.setattr(pool, "_pool", pool.EnginePool())
     with fake_gpu(monkeypatch) as made:
@@ -195,6 +200,20 @@ def test_a_frame_is_uploaded_once_and_waited_for_once(small_model, gpu, lens):
     with serving(OpenCvPath()):
         expected_results = [DepthEstimator(str(small_model), EAGER).estimate(frame) for frame in others]
     for result, expected in zip(results, expected_results, strict=True):
+        assert difference(result.depth, expected.depth) < 0.01
+        compare(torch.from_numpy(result.image), expected.image, 0.2, 2)
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="this machine has no GPU")
+@pytest.mark.parametrize("lens", [(), LENSES["plumb_bob"]], ids=["rectified", "distorted"])
+def test_depth_of_a_real_gpu_is_that_of_the_cpu(small_model, engine_cache, lens):
+    """All results are held until the end."""
+    images = list(frames(20, lens=lens))
+    estimator, eager = DepthEstimator(str(small_model), GPU), DepthEstimator(str(small_model), EAGER)
+    results = [estimator.estimate(frame) for frame in images]
+    assert estimator.engine_status.reason == "runs the module as it is, in a CUDA graph"
+    for frame, result in zip(images, results, strict=True):
+        expected = eager.estimate(frame)
         assert difference(result.depth, expected.depth) < 0.01
         compare(torch.from_numpy(result.image), expected.image, 0.2, 2)
 
