@@ -163,8 +163,9 @@ def test_planes_of_the_depth_images_of_a_driver(driver: str):
         check(fake, client, "planes/labels")
 
 
-@pytest.mark.parametrize("driver", DEPTHS)
-@pytest.mark.parametrize("name", ["odometry", "object_motion"])
+@pytest.mark.parametrize(
+    ("name", "driver"), [*(("odometry", driver) for driver in DEPTHS), ("object_motion", "realsense")]
+)
 def test_depth_and_image_of_a_driver_are_paired(name: str, driver: str):
     module = {"odometry": odometry_node, "object_motion": object_motion_node}[name]
     topic = {"odometry": "odometry/status", "object_motion": "moving/labels"}[name]
