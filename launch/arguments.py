@@ -200,6 +200,7 @@ def complete(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "arguments": arguments.name,
         "config": values["config"] or (str(default) if default.is_file() else arguments.name),
         "bag": values["bag"],
+        "has_bag": str(bool(values["bag"])).lower(),
         "use_sim_time": str(parameters["use_sim_time"]).lower(),
     }
     return [SetLaunchConfiguration(name, value) for name, value in results.items()]

@@ -23,7 +23,7 @@ DISPLAY_TYPES = {"PointCloud2", "Image", "Odometry", "Path", "MarkerArray"}
 """RViz displays named after the message type that they show."""
 OUTPUTS = "/camera/depth_ros/"
 """Namespace of the node in RViz configurations."""
-COMPLETED = {"launch_file", "arguments"}
+COMPLETED = {"launch_file", "arguments", "has_bag"}
 """Launch configurations of arguments.py that are no arguments."""
 ARGUMENTS = {
     "driver",

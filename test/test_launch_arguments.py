@@ -273,7 +273,7 @@ def rules_of(call: dict) -> dict[str, str]:
 def test_ros2_launch_starts_the_node_with_the_topics_of_the_driver(prefix, tmp_path, name: str, driver: str):
     file = prefix / f"share/depth_ros/launch/{name}.launch.xml"
     launch = LaunchFile(file)
-    bag = tmp_path / "my bag"
+    bag = tmp_path / "the robot's bag"
     bag.mkdir()
     given = (f"driver:={driver}", f"bag:={bag}", "rviz:=true", "backend:=eager"[: 15 * (name != "odometry")])
     calls, output, status = launched(prefix, tmp_path, file, *filter(None, given))
