@@ -11,7 +11,7 @@ CROP = 256
 MOSAIC_RATIO = 1.15
 """Neighbouring pixels of a Bayer mosaic differ more than those of the same colour by at least this; those of an image
 differ less."""
-MAX_OF_12_BITS = 4095 // 257
+MAX_OF_12_BITS = round(4095 / 257)
 """Largest value of 12 bits in an image of 16 bits that has been reduced to 8."""
 MAX_DEPTH, MIN_DEPTH = 500.0, 0.02
 """m, plausible medians of a depth image."""

@@ -122,7 +122,9 @@ def test_pixels_that_look_wrong_are_doubted(scene, warnings):
     colours = (scene * np.array([0.3, 1.0, 0.6])).astype(np.uint8)
     camera = calibration(Camera.pinhole(320, 240, 300, 300, 160, 120))
     cases = {
-        "use 12 of 16 bits": image(320, 240, "mono16", (scene[..., 1].astype("<u2") * 16).tobytes()),
+        "use 12 of 16 bits": image(
+            320, 240, "mono16", np.linspace(0, 4095, 320 * 240, dtype="<u2").tobytes()
+        ),
         "the image is white": image(320, 240, "rgb8", bytes([255]) * 3 * 320 * 240),
         "the image is black": image(320, 240, "rgb8", bytes(3 * 320 * 240)),
         "Bayer mosaic but its encoding is 'mono8'": image(320, 240, "mono8", mosaic(colours).tobytes()),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import (
@@ -122,6 +123,7 @@ class CameraInput(ManagedEntity):
         with self._lock:  # the newest is kept: a latched one comes only once
             self._calibrations = dict(list(self._calibrations.items())[-1:])
         self._info_times: list[float] = []  # of the last two
+        self._last_info_stamp: Time | None = None
         self._next_latched_check = 0.0
         self._last_stamp = 0
         self._last_sequence: tuple[bytes | None, int] = (b"", 0)
@@ -202,7 +204,9 @@ class CameraInput(ManagedEntity):
             return self._calibrations.get(stamp_ns(message.header), newest)
 
     def _receive_info(self, info: CameraInfo) -> None:
-        self._info_times = [*self._info_times[-1:], time.monotonic()]
+        if info.header.stamp != self._last_info_stamp:  # a latched one may come twice
+            self._info_times = [*self._info_times[-1:], time.monotonic()]
+            self._last_info_stamp = info.header.stamp
         problem, calibration = "", None
         try:
             calibration = calibration_from(info, self._is_rectified)
