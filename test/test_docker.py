@@ -61,6 +61,8 @@ def test_copied_files_exist_and_are_not_ignored(file):
         for source in sources:
             assert (ROOT / source).exists(), source
             assert source.split("/")[0] not in ignored
+    for profile in re.findall(r"share/depth_ros/(\S+)", " ".join(of(file, "ENV"))):
+        assert (ROOT / profile).is_file()
     for name in ("depth_ros", "launch", "config", "models", "package.xml", "setup.py", "docker", "resource"):
         assert name not in ignored
 

@@ -9,7 +9,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import depth_ros
 from depth_ros.card import cards, checksum, load_model
@@ -31,10 +30,6 @@ from depth_ros.engine.nvidia import MISSING, installed_version
 from depth_ros.engine.store import MANIFEST, cache_root
 from depth_ros.errors import DepthRosError
 
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Variables of Fast DDS 3 (Kilted and later) and 2."""
-MIN_SHARED_MEMORY = 128e6
-"""Bytes of /dev/shm; a container has 64 MiB by default, which a few cameras fill."""
 MIN_DISK = 1e9
 """Bytes that should be free for engines."""
 DISTRIBUTION_NAMES = {"cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
@@ -134,29 +129,10 @@ def _ros_packages() -> list[Finding]:
 def _transport() -> list[Finding]:
     if is_missing("rclpy"):
         return []
-    implementation = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
-    if implementation != "rmw_fastrtps_cpp":
-        return [Finding(True, f"DDS: {implementation} (the large-image check knows Fast DDS only)")]
-    found = []
-    shared = Path("/dev/shm")
-    if shared.is_dir() and shutil.disk_usage(shared).total < MIN_SHARED_MEMORY:
-        text = (
-            f"DDS: /dev/shm has {shutil.disk_usage(shared).total / 1e6:.0f} MB, too little for shared memory"
-        )
-        found.append(Finding(False, text, "docker run --shm-size=1g, or --ipc=host"))
-    chosen = os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "")
-    profile = next((os.environ[name] for name in PROFILES if os.environ.get(name)), "")
-    if profile and not Path(profile).is_file():
-        return [
-            *found,
-            Finding(False, f"DDS: the profile {profile} does not exist", f"unset {' '.join(PROFILES)}"),
-        ]
-    if chosen.startswith("LARGE_DATA") or profile:
-        return [*found, Finding(True, f"DDS: {chosen or profile} carries large images")]
-    text = "DDS: the default transports lose most images above 0.5 MB; our launch files set a better one"
-    from depth_ros.nodes.transport import profile_advice
+    from depth_ros.nodes.transport import transport_problem
 
-    return [*found, Finding(False, text, profile_advice())]
+    problem, _, remedy = transport_problem().rpartition(": ")
+    return [Finding(not problem, f"DDS: {problem or 'the transport carries large images'}", remedy)]
 
 
 def _cache() -> list[Finding]:
