@@ -135,7 +135,7 @@ def test_bench_times_the_forms_of_a_family(capsys, monkeypatch):
 
 COMMANDS = (
     "demo", "replay", "bench", "models", "compile", "import", "evaluate", "train", "bag", "render", "effect",
-    "two_view", "doctor",
+    "two_view", "predict", "doctor",
 )  # fmt: skip
 
 

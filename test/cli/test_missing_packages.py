@@ -19,7 +19,7 @@ COMMAND = "depth_ros.cli:main"
 NODES = ("depth", "stereo_depth", "object_motion", "odometry", "perception", "planes")
 ENTRIES = [f"depth_ros.cli.nodes:{name}_node" for name in NODES]
 SUBCOMMANDS = ("demo", "replay", "bench", "models", "compile", "import", "evaluate", "train", "bag", "render", "effect",
-               "two_view", "doctor")  # fmt: skip
+               "two_view", "predict", "doctor")  # fmt: skip
 NEEDING_TORCH = (["compile", "mono_driving"], ["bench"], ["models", "--families"])
 OTHERS = (
     ["models"], ["import", "fcrn", "nothing.npy"], ["import", "hugging_face", "nothing"], ["demo", "--data", "nothing"],
