@@ -34,9 +34,14 @@ PROBLEMS = """(() => {
     if (box.width && box.right > width + 1 && !scrolls(element)) found.push(
       `reaches ${Math.round(box.right)} px in a window of ${width} px: ` + name(element));
   }
+  for (const text of document.querySelectorAll('svg text')) {
+    const box = text.getBoundingClientRect(), frame = text.ownerSVGElement.getBoundingClientRect();
+    if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1) found.push(
+      'label of a plot is cut off: ' + name(text));
+  }
   return found;
 })()"""
-"""Images that did not load, and elements beyond the right edge, except inside a box that scrolls."""
+"""Images that did not load, elements beyond the right edge unless they are in a box that scrolls, labels cut off."""
 
 
 @dataclass(frozen=True)

@@ -193,8 +193,9 @@ def test_report_is_displayed_without_errors(task: str, reports: dict[str, Path],
         ("<script src='missing.js'></script>", "does not load: net::ERR_FILE_NOT_FOUND"),
         ("<main><div style='width: 500px'>wide</div></main>", "page is 5"),
         ("<main style='overflow: hidden'><p style='width: 500px'>cut off</p></main>", "reaches 5"),
+        ("<svg width='50' height='20'><text x='-9' y='12'>12 ms</text></svg>", "label of a plot is cut off"),
     ],
-    ids=("error", "exception", "image", "script", "page", "element"),
+    ids=("error", "exception", "image", "script", "page", "element", "label"),
 )
 def test_problems_of_a_page_are_found(body: str, problem: str, browser: Browser, tmp_path: Path):
     page = tmp_path / "page.html"

@@ -111,7 +111,7 @@ def legend(colours: np.ndarray, ticks: Sequence[str], caption: str) -> str:
 
 def latency_chart(milliseconds: Sequence[float], width: int = 1080, height: int = 180) -> str:
     """SVG chart of latency, ms, by image; outliers are clipped at the top and marked."""
-    left, bottom, top = 84, 28, 16
+    left, bottom, top = 128, 28, 16
     values = np.asarray(milliseconds, float)
     limit = _round_up(1.2 * max(float(np.percentile(values, 98)), 1e-3))
     step = (width - left) / max(len(values) - 1, 1)

@@ -103,7 +103,7 @@ def _chart(values: np.ndarray, unit: str, width: int = 1080, height: int = 140) 
     """SVG chart of values by frame, from zero to the maximum."""
     if not len(values):
         return ""
-    top, left, foot = 16, 84, height - 20
+    top, left, foot = 16, 160, height - 20
     limit = max(float(values.max()), 1e-9)
     x = left + (width - left) * np.arange(len(values)) / max(len(values) - 1, 1)
     y = foot - (foot - top) * values / limit
@@ -111,7 +111,7 @@ def _chart(values: np.ndarray, unit: str, width: int = 1080, height: int = 140) 
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="error by frame, {unit}">'
         f'<line x1="{left}" x2="{width}" y1="{foot}" y2="{foot}" stroke="#e2e2de"/>'
-        f'<text x="{left - 8}" y="{top + 4}" text-anchor="end">{limit:.3g} {unit}</text>'
+        f'<text x="{left - 8}" y="{top + 4}" text-anchor="end">{limit:.2g} {unit}</text>'
         f'<text x="{left - 8}" y="{foot + 4}" text-anchor="end">0</text>'
         f'<polyline points="{points}" fill="none" stroke="#0b5c4a" stroke-width="1.5"/></svg>'
     )

@@ -212,7 +212,7 @@ def _coverage(rows: Sequence[dict[str, float]], width: int = 1080, height: int =
     """SVG chart of the fraction of errors within the predicted standard deviation, by that deviation."""
     if not rows:
         return ""
-    left, right, bottom, top = 84, 20, 44, 12
+    left, right, bottom, top = 128, 20, 44, 12
     low, high = np.log(rows[0]["std"]) - 0.2, np.log(rows[-1]["std"]) + 0.2
 
     def x(std: float) -> float:
