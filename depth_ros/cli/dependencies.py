@@ -84,7 +84,7 @@ def advice(*modules: str) -> str:
     parts = [f"pip install {' '.join(names)} ({GUIDE})"] if names else []
     if "cv_bridge" in modules:
         parts.append(
-            "sudo apt install ros-$ROS_DISTRO-cv-bridge, or without a ROS distribution pip install cv-bridge"
+            "sudo apt install ros-$ROS_DISTRO-cv-bridge, or with ROS 2 from PyPI: pip install cv-bridge"
         )
     if any(module not in packages and module != "cv_bridge" for module in modules):
         parts.append(ros_advice())

@@ -117,7 +117,7 @@ def _ros_packages() -> list[Finding]:
     ):
         if is_missing(module):
             package = f"ros-$ROS_DISTRO-{'cv-bridge' if module == 'cv_bridge' else 'tf2-ros-py'}"
-            wheels = ", or without a ROS distribution pip install cv-bridge" if module == "cv_bridge" else ""
+            wheels = ", or with ROS 2 from PyPI: pip install cv-bridge" if module == "cv_bridge" else ""
             text = f"{module}: not installed; {purpose} need it"
             found.append(Finding(False, text, f"sudo apt install {package}{wheels}"))
         else:

@@ -92,7 +92,7 @@ def _by_cv_bridge(pixels: np.ndarray, encoding: str) -> np.ndarray:
     except Exception as error:  # built for another NumPy, it raises AttributeError or SystemError
         raise DepthRosError(
             f"image encoding '{encoding}' requires cv_bridge, which cannot be imported ({error}): "
-            "sudo apt install ros-$ROS_DISTRO-cv-bridge; without a ROS distribution: pip install cv-bridge"
+            "sudo apt install ros-$ROS_DISTRO-cv-bridge; with ROS 2 from PyPI: pip install cv-bridge"
         ) from error
     height, width = pixels.shape[:2]
     message = SimpleNamespace(
