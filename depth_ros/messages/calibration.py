@@ -221,6 +221,10 @@ def _cropped_and_binned(camera: Camera, info: _Content) -> Camera:
             )
         camera = camera.cropped(left, top, width or camera.width, height or camera.height)
     x, y = (max(binning, 1) for binning in info.binning)  # 0 means 1
+    if x > camera.width or y > camera.height:
+        raise DepthRosError(
+            f"binning of camera_info, {x}x{y}, exceeds the {camera.width}x{camera.height} image: fix the camera driver"
+        )
     return camera.resized(camera.width // x, camera.height // y) if (x, y) != (1, 1) else camera
 
 

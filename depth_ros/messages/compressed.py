@@ -27,8 +27,8 @@ MAX_ZERO_RUN = 64
 """Bytes; a longer run of zeros in a JPEG is a lost packet, unless zeros are the code of a flat block."""
 _BASELINE_FRAME = re.compile(rb"\xff[\xc0\xc1]\x00[\x0b\x11]\x08")
 """Start of a frame of one or three components with 8 bits."""
-MCU_ROWS, FILL_VALUE = 16, 128
-"""px, and the grey with which libjpeg fills blocks without data."""
+MCU, FILL_VALUE = 16, 128
+"""px, largest size of the blocks of a JPEG, and the grey with which libjpeg fills those without data."""
 
 
 def decompressed(message: CompressedImage) -> Image:
@@ -42,7 +42,7 @@ def decompressed(message: CompressedImage) -> Image:
     problem = damage(data)
     pixels = None if problem else cv2.imdecode(data, _FLAGS)
     if pixels is not None and _is_filled(pixels, data):
-        problem = "the data of its lower part are missing"
+        problem = "the data of its last part are missing"
     if pixels is None or problem:
         raise DepthRosError(
             f"compressed image of {data.size} bytes with format '{message.format}' cannot be decoded: "
@@ -151,14 +151,21 @@ def _scan_damage(scan: np.ndarray, has_restarts: bool, zeros_are_possible: bool)
 
 
 def _is_filled(pixels: np.ndarray, data: np.ndarray) -> bool:
-    """Whether libjpeg has filled the lowest rows, for which the JPEG has no data, with grey.
+    """Whether libjpeg has filled the last blocks, for which the JPEG has no data, with grey.
 
-    If they are of that grey, the image is decoded once more without its last bytes: they belong to the lowest rows of
-    an intact image, but otherwise to the lowest ones that are not filled. Progressive images are not checked.
+    If the last one is of that grey, the image is decoded once more without its last bytes: they belong to the last
+    blocks of an intact image, but otherwise to the last ones that are not filled. Progressive images are not checked.
     """
+    if not (pixels[-4:, -4:] == FILL_VALUE).all():  # farther inside, colours of other blocks are interpolated
+        return False
+    bottom, right = ((size - 1) // MCU * MCU for size in pixels.shape[:2])
     stored = data.tobytes()
-    if not (pixels[-MCU_ROWS:] == FILL_VALUE).all() or not _BASELINE_FRAME.search(stored):
+    if not _BASELINE_FRAME.search(stored):
         return False
     end = stored.rfind(b"\xff\xd9")
     shorter = cv2.imdecode(np.concatenate([data[: end - 4], data[end:]]), _FLAGS)
-    return shorter is not None and not np.array_equal(shorter[:-MCU_ROWS], pixels[:-MCU_ROWS])
+    if shorter is None:
+        return False
+    differs = shorter != pixels
+    differs[max(0, bottom - 1) :, max(0, right - 2 * MCU - 1) :] = False
+    return bool(differs.any())

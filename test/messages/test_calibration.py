@@ -74,6 +74,7 @@ def test_region_of_interest_and_binning_move_the_principal_point():
         ({"d": [0.1] * 5, "model": "magic"}, ["'magic'", "plumb_bob"]),
         ({"p": [-500.0, *P[1:]]}, ["P has fx -500", "cameracalibrator"]),
         ({"width": 0}, ["0x480", "cameracalibrator"]),
+        ({"binning": (2, 500)}, ["binning of camera_info, 2x500", "640x480"]),
         ({"roi": (600, 0, 100, 100)}, ["100x100 at (600, 0)", "640x480"]),
     ],
 )

@@ -139,8 +139,8 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(scene):
 @pytest.mark.parametrize(
     "cut, reason",
     [
-        (lambda d: d[: len(d) // 2] + b"\xff\xd9", "the data of its lower part are missing"),
-        (lambda d: d[: len(d) // 3] + d[2 * len(d) // 3 :], "the data of its lower part are missing"),
+        (lambda d: d[: len(d) // 2] + b"\xff\xd9", "the data of its last part are missing"),
+        (lambda d: d[: len(d) // 3] + d[2 * len(d) // 3 :], "the data of its last part are missing"),
         (lambda d: d[: len(d) // 2] + bytes(300) + d[len(d) // 2 + 300 :], "a part of the JPEG is zero"),
         (lambda d: d[:10] + d[40:], "there is no JPEG marker at byte"),
     ],
@@ -149,6 +149,16 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(scene):
 def test_jpegs_with_a_lost_part_are_refused(scene, cut, reason):
     with pytest.raises(DepthRosError, match=reason):
         decode_image(message("jpeg", cut(jpeg(scene))))
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("sampling", [0x111111, 0x211111, 0x221111])
+def test_a_packet_of_1_kb_that_is_lost_anywhere_is_noticed(scene, place, sampling):
+    """The decoder reads on in the wrong place, and what is missing shows in the last blocks."""
+    data = jpeg(scene, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_QUALITY, 80)
+    start = 700 + int(place * (len(data) - 1800))
+    with pytest.raises(DepthRosError, match="the data of its last part are missing"):
+        decode_image(message("jpeg", data[:start] + data[start + 1000 :]))
 
 
 def test_a_lost_restart_interval_is_noticed(scene):
