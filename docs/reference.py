@@ -75,7 +75,7 @@ def _setting_row(field: dataclasses.Field) -> tuple[str, str, str]:
         )  # fmt: skip
         values = f" {bounds[0].upper()}{bounds[1:]}{f' {unit}' if unit else ''}."
     default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-    shown = f"`{default}`" + (f" {unit}" if unit else "") if default else "(empty)"
+    shown = f"`{default}`" + (f" {unit}" if unit else "") if default else ""
     return f"`{field.name}`", shown, about["text"] + values + (" *Dynamic.*" if about["dynamic"] else "")
 
 
@@ -102,7 +102,7 @@ def _argument_default(argument: ElementTree.Element) -> str:
     default = argument.get("default")
     if default is None:
         return "required"
-    return f"`{default.replace('$(find-pkg-share depth_ros)/', '')}`" if default else "(empty)"
+    return f"`{default.replace('$(find-pkg-share depth_ros)/', '')}`" if default else ""
 
 
 def commands(_: str) -> str:
@@ -256,7 +256,15 @@ class Reference(SphinxDirective):
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
+def stack_symptoms(app: Sphinx, document: nodes.document) -> None:
+    """Show the tables of symptom, cause and remedy as blocks on a phone, like those of the directives."""
+    for table_node in document.findall(nodes.table):
+        if "Remedy" in next(iter(table_node.findall(nodes.row))).astext():
+            table_node["classes"].append("stacked")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("doctree-read", stack_symptoms)
     for name, writer in WRITERS.items():
         app.add_directive(name, type(name, (Reference,), {"writer": staticmethod(writer)}))
     return {"parallel_read_safe": True}
