@@ -18,6 +18,7 @@ from depth_ros.checkpoint_import.calibration import calibrate
 from depth_ros.checkpoint_import.mat import read_mat
 from depth_ros.checkpoint_import.names import importable_families, is_optimizer_slot, released_models
 from depth_ros.checkpoint_import.npy import read_npy
+from depth_ros.checkpoint_import.pytorch import read_pytorch
 from depth_ros.checkpoint_import.released_model import ReleasedModel
 from depth_ros.checkpoint_import.tensorflow import Checkpoint
 from depth_ros.engine.check import check_inputs
@@ -93,13 +94,7 @@ def read_variables(checkpoint: Path) -> Mapping[str, Tensor]:
         raise DepthRosError(
             f"no checkpoint '{checkpoint}': give a .pth, .npy or .mat file, or the PREFIX of a TensorFlow PREFIX.index"
         )
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling raises anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DepthRosError(f"{checkpoint} is not a state dict saved by PyTorch: {reason}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    return {key.removeprefix("module."): v for key, v in state.items() if isinstance(v, Tensor)}
+    return read_pytorch(checkpoint)
 
 
 def load_variables(model: nn.Module, released: ReleasedModel, variables: Mapping[str, Tensor]) -> set[str]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from depth_ros.datatypes import Camera
-from depth_ros.evaluation.metrics.depth import depth_metrics
+from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.protocols import DepthProtocol
-from depth_ros.geometry import rectify
+from depth_ros.geometry import rectify, rectify_depth
 from depth_ros.recordings import Sample
 from depth_ros.training.crop import CropSettings
 
@@ -28,17 +28,13 @@ def validate_depth(
     protocol = DepthProtocol("validation", scaling="none" if scale == "metric" else "median")
     result: dict[str, float] = {}
     for name, samples in held_out.items():
-        rows = [
-            depth_metrics(
-                predict_depth(model, *rectify(sample.left.image, sample.left.camera), crop),
-                sample.depth,
-                protocol,
-            )
-            for sample in samples
-            if sample.depth is not None
-        ]
-        for metric in METRICS:
-            result[f"{name} {metric}"] = float(np.mean([row[metric] for row in rows]))
+        metrics = DepthMetrics(protocol)
+        for sample in samples:
+            if sample.depth is not None:
+                depth = predict_depth(model, *rectify(sample.left.image, sample.left.camera), crop)
+                metrics.add(depth, rectify_depth(sample.depth, sample.left.camera)[0])
+        means = metrics.compute()  # images without a known pixel are left out
+        result |= {f"{name} {key}": float(value) for key in METRICS if (value := means[key]) is not None}
     return result
 
 
