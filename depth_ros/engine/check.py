@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,9 @@ class Check:
 
     @staticmethod
     @torch.inference_mode()
-    def of(model: nn.Module, inputs: tuple[Tensor, ...]) -> Check:
-        """Run `model` on `inputs`."""
-        return Check(inputs, _results(model(*inputs)), tuple(getattr(model, "deviations", ())))
+    def of(model: nn.Module, inputs: tuple[Tensor, ...], std_results: tuple[int, ...] = ()) -> Check:
+        """Run `model` on `inputs`. std_results: if the model has no attribute `deviations`."""
+        return Check(inputs, _results(model(*inputs)), tuple(getattr(model, "deviations", std_results)))
 
     @torch.inference_mode()
     def problem(self, run: Callable) -> str:
@@ -48,6 +49,17 @@ class Check:
             if problem := _difference(expected.numpy(), result.numpy(), size, tolerance):
                 return problem
         return ""
+
+    @torch.inference_mode()
+    def change(self, run: Callable) -> float:
+        """The largest median relative difference of a result of `run`; that of a standard deviation counts less."""
+        changes = [0.0]
+        for i, (expected, found) in enumerate(zip(self.expected, _results(run(*self.inputs)), strict=True)):
+            relative = ((found - expected) / expected).abs()
+            valid = relative[torch.isfinite(relative)]
+            median = float(valid.median()) if len(valid) else math.inf
+            changes.append(median / (STD_TOLERANCE if i in self.std_results else 1.0))
+        return max(changes)
 
     def save(self, file: Path) -> None:
         """Write inputs and results as safetensors."""

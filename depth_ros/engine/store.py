@@ -114,9 +114,10 @@ def source_checksum(family: str, backend: str) -> str:
     and the conversion to lower precision."""
     package = Path(depth_ros.__file__).parent
     engine = package / "engine"
+    shared = ("precision.py", "int8.py", "fake_quantisation.py")
     files = _reachable(package / f"networks/{family}.py") | {
-        engine / f"{backend}_backend.py", engine / "precision.py", engine / "int8.py"
-    }  # fmt: skip
+        engine / name for name in (f"{backend}_backend.py", *shared)
+    }
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(str(file.relative_to(package)).encode() + file.read_bytes())

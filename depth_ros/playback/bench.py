@@ -6,19 +6,23 @@ is divided by that of eager float32.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import time
 from typing import Any
 
 import numpy as np
+import torch
 
-from depth_ros.card import Card, find_card
+from depth_ros.card import Card, find_card, load_model
 from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_engine, pick_device
 from depth_ros.engine.check import check_inputs
+from depth_ros.engine.precision import lowered
 from depth_ros.engine.store import device_name
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.semi_global import SGBM_MODES, SemiGlobalMatcher
 from depth_ros.networks import families, family
+from depth_ros.playback.roofline import Roofline, layers_of, measure, seconds
 
 WARM_UP = 3
 BLOCK = 10
@@ -26,18 +30,24 @@ BLOCK = 10
 
 
 def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
-    """{"model", "device", "size", "engines": [{backend, precision, ms_*, speedup, difference}], "node": [...]}.
+    """{"model", "device", "size", "roofline", "engines": [{backend, precision, ms_*, ...}], "missing", "node"}.
 
     speedup: relative to eager float32. difference: median relative difference of the depth from that of eager float32
-    on the check image.
+    on the check image. Of an engine, not of OpenCV: ms_network is the time without copies between arrays and the
+    device, ms_roofline the shortest possible, roofline their ratio (see depth_ros.playback.roofline). missing: backends
+    and engines that cannot be used here, each with the reason.
     """
     card, device = find_card(model), pick_device("auto")
-    pairs = card.task == "stereo_depth"
+    engines, missing = engines_of(card, device)
+    roofline = roofline_of(card, device, {engine.precision for engine in engines})
+    others = classical() if card.task == "stereo_depth" else []
     result: dict[str, Any] = {
         "model": card.name,
         "device": device_name(device),
         "size": f"{card.width}x{card.height}",
-        "engines": engine_rows(card, [*engines_of(card, device), *(classical() if pairs else [])], rounds),
+        "roofline": roofline.summary(),
+        "engines": engine_rows(card, [*engines, *others], rounds, roofline),
+        "missing": missing,
     }
     if ros and card.task == "depth" and importlib.util.find_spec("rclpy") is not None:
         result["node"] = node_rows(model)
@@ -50,8 +60,6 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
     Eager float32 with random weights, one image, in turns; the first form is the reference. difference: largest
     difference of an output value, relative to the largest output.
     """
-    import torch
-
     module = family(name)
     if not hasattr(module, "forms"):
         available = ", ".join(each for each in families() if hasattr(family(each), "forms"))
@@ -88,17 +96,37 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def engines_of(card: Card, device: str) -> list[Engine]:
-    """All engines that this machine can run and that pass the check; eager float32 is the first."""
-    engines = []
+def engines_of(card: Card, device: str) -> tuple[list[Engine], list[str]]:
+    """All engines that this machine can run and that pass the check, eager float32 first, and why others are missing.
+
+    Eager PyTorch on a GPU appears twice: launched kernel by kernel, and as one CUDA graph, as engines run it.
+    """
+    engines = plain_eager(card, device) if device == "cuda" else []
+    missing = []
     for name in reversed(BACKENDS):
         module = backend(name)
-        for precision in [] if module.unavailable(device) else module.precisions(device):
+        if reason := module.unavailable(device):
+            missing.append(f"{name}: {reason}")
+            continue
+        for precision in module.precisions(device):
             settings = EngineSettings(backend=name, precision=precision, device=device)
             engine = open_engine(card, card.width, card.height, settings)
-            if (engine.backend, engine.precision) == (name, precision):  # else it failed the check
+            if (engine.backend, engine.precision) != (name, precision):
+                missing.append(f"{name} {precision}: {engine.reason}")
+            elif device == "cuda" and name == "eager":
+                engines.append(dataclasses.replace(engine, backend="CUDA graph"))
+            else:
                 engines.append(engine)
-    return engines
+    return engines, missing
+
+
+def plain_eager(card: Card, device: str) -> list[Engine]:
+    """The module of a model, in float32 and float16."""
+    model, inputs = load_model(card, device), check_inputs(card, card.width, card.height, device)
+    return [
+        Engine("eager", precision, device, card.width, card.height, "", lowered(model, precision, inputs))
+        for precision in ("float32", "float16")
+    ]
 
 
 def classical() -> list[Engine]:
@@ -115,7 +143,13 @@ class Matching(Engine):
         return self.run(*inputs)
 
 
-def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str, Any]]:
+def roofline_of(card: Card, device: str, precisions: set[str]) -> Roofline:
+    """The roofline of a model at the size of its card."""
+    inputs = check_inputs(card, card.width, card.height, device)
+    return Roofline(layers_of(load_model(card, device), inputs), measure(device, precisions))
+
+
+def engine_rows(card: Card, engines: list[Engine], rounds: int, roofline: Roofline) -> list[dict[str, Any]]:
     """Time the engines in turns; the result is sorted by speed. The first of `engines` is the reference."""
     inputs = [each[0].numpy() for each in check_inputs(card, card.width, card.height, "cpu")]
     depths = [engine(*inputs) for engine in engines]
@@ -136,10 +170,26 @@ def engine_rows(card: Card, engines: list[Engine], rounds: int) -> list[dict[str
             "ms_p95": float(np.percentile(taken, 95)),
             "speedup": float(np.median(times[0]) / np.median(taken)),
             "difference": float(np.nanmedian(np.abs(depth - depths[0]) / depths[0])),
+            **network_times(card, engine, roofline),
         }
         for engine, taken, depth in zip(engines, times, depths, strict=True)
     ]
     return sorted(rows, key=lambda row: row["ms_median"])
+
+
+def network_times(card: Card, engine: Engine, roofline: Roofline) -> dict[str, float | None]:
+    """ms_network, ms_roofline and roofline of an engine, the latter two None where the peak is unknown."""
+    if isinstance(engine, Matching):
+        return {}
+    inputs = check_inputs(card, card.width, card.height, engine.device)
+    with torch.inference_mode():
+        network = seconds(lambda: engine.run(*inputs), engine.device)
+    shortest = roofline.shortest(engine.precision)
+    return {
+        "ms_network": 1000 * network,
+        "ms_roofline": shortest and 1000 * shortest,
+        "roofline": shortest and shortest / network,
+    }
 
 
 def node_rows(model: str) -> list[dict[str, Any]]:
@@ -160,11 +210,22 @@ def table(result: dict[str, Any]) -> str:
             "  {form:<14} {ms_median:7.1f} ms  {speedup:5.2f} times the first, difference {difference:.0e} of the "
             "largest value".format(**row)
         )
+    if roofline := result.get("roofline"):
+        peaks = ", ".join(f"{name} {value:.3g}" for name, value in roofline["tflop_per_s"].items())
+        lines.append(
+            "  {gflop:.3g} GFLOP; ".format(**roofline)
+            + f"measured TFLOP/s: {peaks}; copy {roofline['gb_per_s']:.3g} GB/s"
+        )
     for row in result.get("engines", []):
         lines.append(
             "  {backend:<14} {precision:<9} {ms_median:7.1f} ms  {speedup:5.1f} times eager float32, "
             "median difference {percent:.2f} %".format(**row, percent=100 * row["difference"])
         )
+        if row.get("roofline"):
+            lines[-1] += ", network {ms_network:.2f} ms, {fraction:.0f} % of the roofline".format(
+                **row, fraction=100 * row["roofline"]
+            )
+    lines += [f"  not measured: {each}" for each in result.get("missing", [])]
     for row in result.get("node", []):
         lines.append(
             "  node, 1280x720 at 30 Hz, {case}: {processed} of {sent} processed, {stale} stale, backlog {backlog}, "

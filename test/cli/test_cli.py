@@ -111,6 +111,12 @@ def test_bench_compares_all_backends_in_one_run(capsys, tmp_path):
     assert eager["speedup"] == 1.0 and eager["difference"] == 0.0
     assert all(row["difference"] < 0.01 for row in result["engines"])
     assert len(result["engines"]) >= 3
+    assert result["roofline"]["gflop"] > 0.05 and result["roofline"]["tflop_per_s"]["float32"] > 1e-4
+    for row in result["engines"]:
+        assert row["roofline"] == pytest.approx(row["ms_roofline"] / row["ms_network"])
+    assert any(each == "torch_tensorrt: it needs an NVIDIA GPU" for each in result["missing"])
+    printed = capsys.readouterr().out
+    assert "% of the roofline" in printed and "not measured: torch_tensorrt" in printed
 
 
 def test_bench_times_the_forms_of_a_family(capsys, monkeypatch):

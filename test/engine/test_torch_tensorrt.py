@@ -12,8 +12,19 @@ import torch
 
 from depth_ros.card import read_card
 from depth_ros.cli import main
-from depth_ros.engine import EngineSettings, backend, builder, candidates, nvidia, opening, pool, store
+from depth_ros.engine import (
+    EngineSettings,
+    backend,
+    builder,
+    candidates,
+    nvidia,
+    opening,
+    pool,
+    store,
+)
 from depth_ros.engine.check import Check, check_inputs, task_inputs
+from depth_ros.engine.fake_quantisation import QUANTISED
+from depth_ros.engine.precision import lowered
 from depth_ros.engine.store import EngineRequest
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import compact, struct2depth
@@ -96,6 +107,20 @@ class runtime:
         cls.cuda_graphs = mode
 """
 
+CONVERSION = """
+from types import SimpleNamespace
+
+converters, layers = {}, []
+
+def dynamo_tensorrt_converter(target):
+    return lambda convert: converters.setdefault(target, convert)
+
+def quantize(ctx, target, source_ir, name, x, amax, num_bits, exponent_bits):
+    layers.append((name, tuple(amax.shape), float(amax.max()), num_bits, exponent_bits))
+
+impl = SimpleNamespace(quantize=SimpleNamespace(quantize=quantize))
+"""
+
 
 def install(folder, name, version):
     """Metadata of a distribution."""
@@ -112,6 +137,7 @@ def compiler(request, tmp_path, monkeypatch, engine_cache):
     (package / "dynamo").mkdir(parents=True)
     (package / "__init__.py").write_text(PACKAGE)
     (package / "dynamo/__init__.py").write_text(COMPILER.format(fields=FIELDS[request.param]))
+    (package / "dynamo/conversion.py").write_text(CONVERSION)
     install(site, "torch_tensorrt", request.param)
     install(site, *LIBRARIES[request.param])
     monkeypatch.syspath_prepend(str(site))
@@ -119,7 +145,7 @@ def compiler(request, tmp_path, monkeypatch, engine_cache):
     module = importlib.import_module("torch_tensorrt.dynamo")
     module.version = request.param
     yield module
-    for name in ("torch_tensorrt", "torch_tensorrt.dynamo"):
+    for name in [name for name in sys.modules if name.startswith("torch_tensorrt")]:
         del sys.modules[name]
 
 
@@ -170,6 +196,42 @@ def test_engines_run_as_cuda_graphs(compiler, trt, case, tmp_path):
     assert not package.runtime.cuda_graphs
     built(trt, *case, tmp_path / "engine")
     assert package.runtime.cuda_graphs
+
+
+def test_int8_becomes_quantise_layers_of_tensorrt(compiler, trt, case, tmp_path, monkeypatch):
+    """Kernels with one scale an output channel, activations with one scale, 8 bits, no exponent."""
+    monkeypatch.setattr(trt, "register_int8", trt.register_int8.__wrapped__)
+
+    class Small(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 8, 3, bias=False)
+
+        def forward(self, image):
+            x = image.to(self.layer.weight.dtype).permute(0, 3, 1, 2)
+            return self.layer(x / 255).float().mean(1).exp()
+
+    torch.manual_seed(0)
+    model, inputs = Small().eval(), case[1][:1]
+    program = lowered(model, "int8", inputs, "torch_tensorrt")
+    run = built(trt, program, inputs, tmp_path / "engine")
+    assert Check.of(model, inputs).problem(run) == ""
+    conversion = importlib.import_module("torch_tensorrt.dynamo.conversion")
+    convert = conversion.converters[QUANTISED]
+    convert(None, None, (torch.empty(3, 2, 5, 5), [0.1, 0.2, 0.3]), {}, "kernel")
+    convert(None, None, (torch.empty(1, 2, 5, 5), [0.5]), {}, "map")
+    assert conversion.layers == [
+        ("kernel", (3, 1, 1, 1), pytest.approx(127 * 0.3), 8, 0),
+        ("map", (), 127 * 0.5, 8, 0),
+    ]
+
+
+def test_int8_on_a_gpu_is_used_only_on_request(gpu_backends):
+    """Nobody has measured yet where it is faster than float16."""
+    found = candidates(EngineSettings(), "cuda", [], int8=True)
+    assert found[0] == ("torch_tensorrt", "float16")
+    requested = candidates(EngineSettings(precision="int8"), "cuda", [])
+    assert requested == [("torch_tensorrt", "int8"), ("eager", "float32")]
 
 
 def test_options_are_those_of_the_version_and_full_compilation_is_required(compiler, trt, case, tmp_path):
