@@ -33,8 +33,8 @@ docs: setup
 # robots and other runs.
 test: export ROS_DOMAIN_ID := $(shell echo $$(($$$$ % 100 + 1)))
 test: export ROS_LOG_DIR := $(CURDIR)/build/ros_log
-test: export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/test/large_images.xml
-test: export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/test/large_images.xml
+test: export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_large_images.xml
+test: export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_large_images.xml
 test: setup
 	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync test-nodes test-others)
 

@@ -20,7 +20,9 @@ if importlib.util.find_spec("rclpy") is None:
 # Before any DDS participant is created: a domain of its own, and a transport that carries large images.
 os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
 for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):  # Fast DDS 3 and 2
-    os.environ.setdefault(variable, str(Path(__file__).resolve().parents[1] / "large_images.xml"))
+    os.environ.setdefault(
+        variable, str(Path(__file__).resolve().parents[2] / "config/fastdds_large_images.xml")
+    )
 
 
 @pytest.fixture(scope="module")
