@@ -22,6 +22,11 @@ _QOS_POLICIES: dict[str, type[Enum]] = {
     "history": HistoryPolicy, "reliability": ReliabilityPolicy, "durability": DurabilityPolicy
 }  # fmt: skip
 
+_OTHER_QOS_POLICIES = (
+    "deadline", "lifespan", "liveliness", "liveliness_lease_duration", "avoid_ros_namespace_conventions"
+)  # fmt: skip
+"""Policies that rclpy can override, too, but not in our nodes."""
+
 _RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 """Names, or beginnings of names, that rclpy declares itself."""
 
@@ -74,8 +79,8 @@ class Parameters:
 
 
 def check_qos_overrides(node: Node) -> None:
-    """Raises DepthRosError if a parameter qos_overrides.TOPIC.publisher.POLICY has an impossible value: what rclpy
-    raises when it creates the publisher or subscription does not always name it."""
+    """Raises DepthRosError if a parameter qos_overrides.TOPIC.publisher.POLICY has an unknown policy or an impossible
+    value: rclpy ignores the former, and what it raises for the latter does not always name it."""
     for name, parameter in node.get_parameters_by_prefix("qos_overrides").items():
         policy, value = name.rpartition(".")[2], parameter.value
         if policy == "depth":
@@ -83,8 +88,13 @@ def check_qos_overrides(node: Node) -> None:
         elif policy in _QOS_POLICIES:
             names = [each.name.lower() for each in _QOS_POLICIES[policy] if each.name.lower() != "unknown"]
             allowed = "" if value in names else ", ".join(names)
-        else:
+        elif policy in _OTHER_QOS_POLICIES:
             continue
+        else:
+            known = ", ".join(("depth", *_QOS_POLICIES))
+            raise DepthRosError(
+                f"parameter 'qos_overrides.{name}': there is no policy '{policy}'; known are {known}"
+            )
         if allowed:
             raise DepthRosError(f"parameter 'qos_overrides.{name}' is {value!r}; allowed: {allowed}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from depth_ros.card import share_folders
+from depth_ros.engine.nvidia import installed_version
 
 PROFILE = "fastdds_large_images.xml"
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -66,8 +67,11 @@ def select_transports() -> None:
     if any(os.environ.get(name) for name in (*PROFILE_VARIABLES, BUILTIN_VARIABLE)):
         return
     if file := profile_file():
-        os.environ.update(
-            dict.fromkeys(PROFILE_VARIABLES, str(file))
-        )  # the one for Fast DDS 2 gives a warning in 3
+        major = installed_version("rclpy", "ros-rclpy", "ros-jazzy-rclpy").partition(".")[0]
+        is_fast_dds_3 = (
+            major.isdigit() and int(major) > 7
+        )  # with both variables it reports the profile as doubled
+        names = PROFILE_VARIABLES[:1] if is_fast_dds_3 else PROFILE_VARIABLES
+        os.environ.update(dict.fromkeys(names, str(file)))
     else:
         os.environ[BUILTIN_VARIABLE] = "LARGE_DATA"

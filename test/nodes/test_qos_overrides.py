@@ -20,17 +20,22 @@ TOPIC = f"/camera_{os.getpid()}"
     ("name", "value", "words"),
     [
         (
+            "/image.subscription.reliabilty",
+            "best_effort",
+            ": there is no policy 'reliabilty'; known are depth, history",
+        ),
+        (
             "/image.subscription.reliability",
             "best-effort",
-            "'best-effort'; allowed: system_default, reliable, best_effort",
+            " is 'best-effort'; allowed: system_default, reliable, best_effort",
         ),
-        ("/image.subscription.depth", "-1", "-1; allowed: a whole number from 0"),
-        ("/image.subscription.depth", "many", "'many'; allowed: a whole number"),
-        ("/image.subscription.history", "7", "7; allowed: system_default, keep_last, keep_all"),
+        ("/image.subscription.depth", "-1", " is -1; allowed: a whole number from 0"),
+        ("/image.subscription.depth", "many", " is 'many'; allowed: a whole number"),
+        ("/image.subscription.history", "7", " is 7; allowed: system_default, keep_last, keep_all"),
         (
             "/depth/image_rect.publisher.durability",
             "unknown",
-            "'unknown'; allowed: system_default, transient_local",
+            " is 'unknown'; allowed: system_default, transient_local",
         ),
     ],
 )
@@ -43,6 +48,6 @@ def test_a_wrong_override_is_an_error_in_diagnostics(name: str, value: str, word
         node_process(command) as (process, namespace),
         closing(Client(namespace, depth_node)) as client,
     ):
-        client.wait_for_status(DiagnosticStatus.ERROR, f"cannot configure: parameter '{override}' is {words}")
+        client.wait_for_status(DiagnosticStatus.ERROR, f"cannot configure: parameter '{override}'{words}")
         assert client.state() == "unconfigured" and process.poll() is None
     assert process.returncode == 0

@@ -18,6 +18,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(transport, "shared_memory_size", lambda: 1e9)
     monkeypatch.setattr(transport, "get_rmw_implementation_identifier", lambda: "rmw_fastrtps_cpp")
+    monkeypatch.setattr(transport, "installed_version", lambda *names: "9.1.2")
 
 
 def test_the_profile_holds_two_4k_images_in_shared_memory_and_reaches_other_computers():
@@ -55,12 +56,22 @@ def test_the_users_choice_is_kept_and_not_warned_about(
 def test_without_a_choice_the_profile_is_selected(monkeypatch: pytest.MonkeyPatch):
     transport.select_transports()
     assert transport.os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] == str(transport.profile_file())
+    assert (
+        transport.os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] == ""
+    )  # Fast DDS 3 would read the file twice
     assert transport.transport_problem() == ""
     monkeypatch.setattr(transport, "shared_memory_size", lambda: 64e6)  # Docker's default
     assert (
         "/dev/shm has 64 MB" in transport.transport_problem()
         and "--ipc=host" in transport.transport_problem()
     )
+
+
+@pytest.mark.parametrize("version", ["3.3.9", "7.1.6", "none"])
+def test_fast_dds_2_gets_the_variable_that_it_reads(version: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(transport, "installed_version", lambda *names: version)
+    transport.select_transports()
+    assert transport.os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(transport.profile_file())
 
 
 def test_a_profile_that_does_not_exist_is_warned_about(monkeypatch: pytest.MonkeyPatch):
