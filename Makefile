@@ -1,6 +1,7 @@
 # make demo [DATA=folder] [MODEL=stereo]   play a clip through the node over DDS and write a report
 # make test [ARGS=...]      run all tests, or pytest with the arguments ARGS
 # make docs                 build the documentation in build/docs; warnings are errors
+# make check-tensorrt       convert all models to TensorRT without a GPU (12 GB, an hour); MODELS="mono_driving fcrn"
 # make lint                 check style, spelling, types and import contracts
 # make setup                create the environment; run by all other targets, quick if nothing has changed
 # JAZZY=1 uses the Jazzy wheels, in .venv-jazzy. If a ROS distribution is sourced, that one is used.
@@ -12,7 +13,7 @@ SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c "import rclpy; print('distrib
 ROS := $(if $(JAZZY),jazzy,$(or $(SOURCED),kilted))
 READY := $(VENV)/.ready-$(ROS)
 
-.PHONY: setup demo docs test test-nodes test-others lint clean
+.PHONY: setup demo docs test test-nodes test-others check-tensorrt lint clean
 
 setup: $(READY)
 	@:
@@ -46,6 +47,9 @@ test-others:
 	@$(BIN)/python -m pytest --ignore=test/training --ignore=test/nodes --ignore=test/playback
 	@$(BIN)/python -m pytest test/training
 
+check-tensorrt: setup
+	@$(BIN)/python .ci/check_tensorrt.py $(MODELS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +58,4 @@ lint: setup
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-jazzy build install log *.egg-info
+	rm -rf .venv .venv-jazzy .venv-tensorrt-* build install log *.egg-info

@@ -70,7 +70,7 @@ def build(model: nn.Module, inputs: tuple, folder: Path) -> None:
     inputs = without_uint8(inputs)
     register_int8()
     with torch.no_grad():
-        program = torch.export.export(model, inputs)
+        program = without_assignments(torch.export.export(model, inputs))
         with timing_cache(device) as file:
             compiled = _compile(program, inputs, options(device, file))
         torch_tensorrt.save(compiled, str(folder / FILE), arg_inputs=list(inputs))
@@ -86,6 +86,21 @@ def load(folder: Path, device: str) -> Callable:
         return module(*without_uint8(inputs))
 
     return run
+
+
+def without_assignments(program: ExportedProgram) -> ExportedProgram:
+    """The program with assignments to slices as functions. Torch-TensorRT 2.8 fails on those to a whole dimension."""
+    if all(node.target is not torch.ops.aten.copy_.default for node in program.graph.nodes):
+        return program
+    program = program.run_decompositions({})
+    for node in list(program.graph.nodes):
+        if (
+            node.target is torch.ops.aten.slice_scatter.default and len(node.args) == 2
+        ):  # the result is the source
+            node.replace_all_uses_with(node.args[1])
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
+    return program
 
 
 def options(device: str, timing_cache_file: Path) -> dict[str, Any]:

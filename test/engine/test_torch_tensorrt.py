@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from depth_ros.card import read_card
 from depth_ros.cli import main
@@ -242,6 +243,25 @@ def test_options_are_those_of_the_version_and_full_compilation_is_required(compi
     assert options.get("use_explicit_typing", True) is True
     assert ("use_explicit_typing" in options) == (compiler.version == "2.8.0")
     assert options["workspace_size"] == 0  # not a Jetson
+
+
+class Assigns(nn.Module):
+    """Assigns to slices, in the form that the functions of Torch 2.8 have, and in the usual form."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = image.float()
+        y = x.clone()
+        y[:, 1:3, 0] = x[:, 1:3, 1] * 2
+        return torch.ops.aten.slice_scatter(x, y)
+
+
+def test_assignments_to_slices_become_functions_without_default_arguments(compiler, trt, tmp_path):
+    inputs = (torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3),)
+    program = trt.without_assignments(torch.export.export(Assigns(), trt.without_uint8(inputs)))
+    scatters = [node for node in program.graph.nodes if "scatter" in str(node.target)]
+    assert scatters and all(len(node.args) > 2 for node in scatters)
+    assert all("copy_" not in str(node.target) for node in program.graph.nodes)
+    assert torch.equal(built(trt, Assigns(), inputs, tmp_path / "engine")(*inputs), Assigns()(*inputs))
 
 
 def test_operators_that_tensorrt_lacks_are_named(compiler, trt, case, tmp_path, capsys):
