@@ -5,8 +5,9 @@ each model and precision: whether it became one engine without operators of PyTo
 already in RESULTS.jsonl, converted with the same code and versions, is skipped.
 
 The compiler is the one of the environment: Torch-TensorRT (2.14 as torch-tensorrt-rtx, or the Python code of 2.8, both
-with the builder of TensorRT-RTX), else TensorRT-RTX through ONNX. Queries of the GPU are answered by stand-ins, and
-finished engines are not loaded. The stand-ins replace private names of exactly these versions.
+with the builder of TensorRT-RTX), else TensorRT-RTX through ONNX, whose file also runs in ONNX Runtime, under the check
+of all engines. Queries of the GPU are answered by stand-ins, and finished engines are not loaded. The stand-ins replace
+private names of exactly these versions.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import torch
 
@@ -32,7 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 JETPACK_TENSORRT = "10.3.0"
 """TensorRT of JetPack 6: Torch-TensorRT 2.8 decides by its version."""
 PRECISIONS = ("float16", "float32")
-Network = SimpleNamespace  # input_types, engines (sizes in bytes), operators left to PyTorch
+Network = SimpleNamespace
+"""engines: their sizes in bytes. left: operators that PyTorch runs. input_types. difference: from eager float32."""
 
 
 def main(results: Path, names: list[str]) -> None:
@@ -58,11 +62,11 @@ def main(results: Path, names: list[str]) -> None:
             if (case.name, precision, code) in known:
                 continue
             start = time.monotonic()
-            result = outcome(convert, case, precision)
+            found = outcome(convert, case, precision)
             row = {
                 "case": case.name,
                 "precision": precision,
-                **result,
+                **found,
                 "seconds": round(time.monotonic() - start),
             }
             row |= {"date": time.strftime("%Y-%m-%d"), "versions": versions, "code": code}
@@ -104,32 +108,56 @@ def models(names: list[str]) -> Iterator[tuple[str, object]]:
 
 def outcome(convert: Callable, case: object, precision: str) -> dict:
     """The result of one conversion. problem: empty if it is one engine without anything else."""
-    from depth_ros.engine.precision import lowered
-
     try:
         with tempfile.TemporaryDirectory() as folder:
-            found = convert(lowered(case.model, precision, case.inputs), case.inputs, Path(folder))
+            found = convert(case, precision, Path(folder))
     except Exception as error:  # compilers raise anything
         text = str(error).strip() or type(error).__name__
         return {"problem": text.splitlines()[0][:200], "megabytes": 0}
     problems = [f"{len(found.engines)} engines"] if len(found.engines) != 1 else []
     problems += [f"operators left: {found.left}"] if found.left else []
     problems += ["uint8 input"] if "UINT8" in found.input_types else []
+    problems += [f"differs from eager float32: {found.difference}"] if found.difference else []
     return {"problem": "; ".join(problems), "megabytes": round(sum(found.engines) / 1e6, 1)}
 
 
-def convert_with_rtx(model: torch.nn.Module, inputs: tuple, folder: Path) -> Network:
-    from depth_ros.engine import tensorrt_rtx_backend
-    from depth_ros.engine.compile_check import CAPABILITY
+def convert_with_rtx(case: object, precision: str, folder: Path) -> Network:
+    """Convert by the backend `tensorrt_rtx`, and run the ONNX file in ONNX Runtime, under the check of all engines."""
+    import onnx
 
-    tensorrt_rtx_backend.build(model, inputs, folder, CAPABILITY)
-    size = (folder / tensorrt_rtx_backend.FILE).stat().st_size
-    return Network(engines=[size], left="", input_types=[])  # its parser rejects uint8 arithmetic
+    from depth_ros.engine import tensorrt_rtx_backend as backend
+    from depth_ros.engine.check import Check
+    from depth_ros.engine.compile_check import CAPABILITY
+    from depth_ros.engine.precision import lowered
+
+    check = Check.of(case.model, case.inputs)
+    with mock.patch.object(backend, "serialized_engine", wraps=backend.serialized_engine) as builder:
+        backend.build(lowered(case.model, precision, case.inputs), case.inputs, folder, CAPABILITY)
+    content = builder.call_args.args[0]
+    kinds = [each.type.tensor_type.elem_type for each in onnx.load_from_string(content).graph.input]
+    return Network(
+        engines=[(folder / backend.FILE).stat().st_size],
+        left="",
+        input_types=[onnx.TensorProto.DataType.Name(kind) for kind in kinds],
+        difference=check.problem(partial(run_onnx, content)),
+    )
+
+
+def run_onnx(content: bytes, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    import onnxruntime
+
+    from depth_ros.engine.precision import without_uint8
+
+    session = onnxruntime.InferenceSession(content)
+    feed = {each.name: inputs[int(each.name.removeprefix("input_"))] for each in session.get_inputs()}
+    arrays = dict(zip(feed, (tensor.numpy() for tensor in without_uint8(tuple(feed.values())))))
+    return tuple(torch.from_numpy(result) for result in session.run(None, arrays))
 
 
 def torch_tensorrt_converter() -> Callable:
     """The conversion by the Torch-TensorRT of this environment, with stand-ins for the GPU."""
     from depth_ros.engine import nvidia, torch_tensorrt_backend
+    from depth_ros.engine.precision import lowered
 
     old = nvidia.torch_tensorrt_version().startswith("2.8.")
     stand_in_for_gpu(old)
@@ -159,14 +187,14 @@ def torch_tensorrt_converter() -> Callable:
         kind.setup_engine = kind.set_output_tensors_as_unowned = lambda self, *arguments: None
     torch_tensorrt.save = lambda compiled, *arguments, **options: saved.append(compiled)
 
-    def convert(model: torch.nn.Module, inputs: tuple, folder: Path) -> Network:
+    def convert(case: object, precision: str, folder: Path) -> Network:
         input_types.clear()
         saved.clear()
-        torch_tensorrt_backend.build(model, inputs, folder)
+        torch_tensorrt_backend.build(lowered(case.model, precision, case.inputs), case.inputs, folder)
         (compiled,) = saved
         engines = [len(part.serialized_engine) for part in compiled.modules() if isinstance(part, kinds)]
         left = torch_tensorrt_backend.operators_in_torch(compiled)
-        return Network(engines=engines, left=left, input_types=list(input_types))
+        return Network(engines=engines, left=left, input_types=list(input_types), difference="")
 
     return convert
 

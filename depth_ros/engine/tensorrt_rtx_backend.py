@@ -145,7 +145,7 @@ class LoadedEngine:
         self._engine = self._runtime.deserialize_cuda_engine((folder / FILE).read_bytes())
         if self._engine is None:
             raise DepthRosError(logger.reason())
-        config = self._engine.create_runtime_config()
+        self._config = config = self._engine.create_runtime_config()
         self._cache = config.create_runtime_cache()
         self._kernels = folder / KERNELS
         if self._kernels.is_file():
