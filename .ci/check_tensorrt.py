@@ -35,8 +35,8 @@ PAGE = """\
 family with random weights at 192x128 px or the next size that it takes, and a small network of every supported kind of
 transformers. "yes": one TensorRT engine without operators of PyTorch and without uint8 inputs, for compute capability
 8.9; then the size of the engine, and the time with the export on a machine under load. For TensorRT-RTX, the ONNX file
-also reproduces eager float32 in ONNX Runtime, within the bounds of the check of all engines. The engines did not run:
-that takes a GPU.
+also reproduces eager float32 in ONNX Runtime, within the bounds of the check of all engines, where the weights give a
+valid result. The engines did not run: that takes a GPU.
 
 {versions}
 
