@@ -54,10 +54,11 @@ def main(names: list[str]) -> None:
         convert(folder / "bin/python", version, names)
     convert(Path(sys.executable), "rtx", names)
     found = {title: latest(RESULTS / f"{name}.jsonl") for title, name in COLUMNS.items()}
-    TABLE.write_text(page(found))
-    failed = sum(bool(row["problem"]) for rows in found.values() for row in rows.values())
-    print(f"{TABLE.relative_to(ROOT)}: {failed or 'no'} conversions failed")
-    sys.exit(bool(failed))
+    if not names:
+        TABLE.write_text(page(found))
+        print(TABLE.relative_to(ROOT))
+    failed = [" ".join(key) for rows in found.values() for key, row in rows.items() if row["problem"]]
+    sys.exit(f"not converted: {', '.join(failed)}" if failed else 0)
 
 
 def create(folder: Path, installs: list[list[str]]) -> None:
