@@ -2,7 +2,8 @@
 
 Torch-TensorRT 2.14 and 2.8 need environments of their own (6 GB each), which this script creates beside the
 repository's; TensorRT-RTX is in the latter. A model that was converted with the same code and versions is skipped, so
-an interrupted run continues; arguments restrict it to models and families. Exits with 1 if one does not convert.
+an interrupted run continues. Arguments restrict it to models and families, and the table stays as it is. Exits with 1
+if one does not convert.
 """
 
 from __future__ import annotations
