@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 from depth_ros.cli import main
 from depth_ros.engine import backend, inductor_backend, tensorrt_rtx_backend
 from depth_ros.engine.compile_check import COMPILERS, CompileCase, cases, check, exported
-from depth_ros.networks import families, family, hugging_face
 
 CONVERSIONS = (torch.ops.aten.to.dtype, torch.ops.aten._assert_tensor_metadata.default)
 
@@ -99,19 +97,3 @@ def test_the_command_fails_if_a_compiler_fails(small_model, monkeypatch, capsys)
 def test_the_command_builds_an_engine_of_tensorrt_rtx_for_another_machine(small_model, capsys):
     assert main(["compile", str(small_model), "--check-only", "--backend", "tensorrt_rtx"]) == 0
     assert capsys.readouterr().out == "small: torch.export yes, tensorrt_rtx yes\n"
-
-
-def test_the_table_of_tensorrt_has_every_model_and_family():
-    """`make check-tensorrt` writes it. A new family is missing in it until that has run."""
-    root = Path(__file__).parents[2]
-    table = (root / "docs/tensorrt_check.md").read_text().splitlines()
-    shipped = {file.parent.name for file in root.glob("models/*/card.yaml")}
-    expected = shipped | {f"hugging_face {kind}" for kind in hugging_face.KINDS}
-    for name in families():
-        module = family(name)
-        tasks = getattr(module, "MODELS", None) or [module.TASK]
-        expected |= {f"{name} {task}" for task in tasks} if module.NETWORKS and name not in shipped else set()
-    for name in expected:
-        for precision in ("float16", "float32"):
-            (row,) = (line for line in table if line.startswith(f"| {name} | {precision} |"))
-            assert row.count("| yes, ") == 3, row
