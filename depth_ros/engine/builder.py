@@ -140,7 +140,7 @@ def _build(request: EngineRequest, reason: str) -> str:
             model = load_model(request.card, request.device)
             inputs = check_inputs(request.card, request.width, request.height, request.device)
             check = Check.of(model, inputs)
-            with store.new_engine(request) as folder, store.scratch(request):
+            with store.new_engine(request) as folder:
                 module.build(lowered(model, request.precision, inputs, request.backend), inputs, folder)
                 check.save(folder / store.CHECK)
                 if problem := check.problem(module.load(folder, request.device)):

@@ -11,6 +11,7 @@ from pathlib import Path
 from depth_ros.engine import store
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+TRITON_VARIABLE = "TRITON_CACHE_DIR"
 
 
 @functools.lru_cache(maxsize=1)
@@ -40,6 +41,7 @@ def select_folder() -> str:
         )
     if problems:
         os.environ[VARIABLE] = str(selected)
+    _forget_unusable_triton_folder()
     if not (given and problems):
         return moved
     text = f"{VARIABLE} cannot be written ({problems[0]}): {selected} is used instead"
@@ -57,6 +59,16 @@ def _select_temporary_folder() -> str:
         return ""
     os.environ["TMPDIR"] = folder
     return f"TMPDIR={given} cannot be written: {folder} is used instead"
+
+
+def _forget_unusable_triton_folder() -> None:
+    """PyTorch then gives Triton a folder in its own."""
+    if given := os.environ.get(TRITON_VARIABLE):
+        try:
+            Path(given).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=given).close()
+        except OSError:
+            del os.environ[TRITON_VARIABLE]
 
 
 def _default() -> str:

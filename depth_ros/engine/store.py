@@ -17,7 +17,6 @@ import logging
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,24 +204,6 @@ def new_engine(request: EngineRequest) -> Iterator[Path]:
     (folder / MANIFEST).write_text(json.dumps(content, indent=1))
     shutil.rmtree(request.folder, ignore_errors=True)
     os.replace(folder, request.folder)
-
-
-@contextlib.contextmanager
-def scratch(request: EngineRequest) -> Iterator[None]:
-    """Temporary files and caches of compilers, in a folder of the cache that is deleted when the block ends.
-
-    The user's folders for them may not be writable, and nothing in them is needed again.
-    """
-    folder = request.folder.with_name(request.folder.name + ".scratch")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for variable in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
-        os.environ[variable] = str(folder)
-    tempfile.tempdir = None  # read TMPDIR again
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def test_a_node_serves_and_shows_what_is_wrong_with_its_environment(
 def test_the_folders_of_compilers_need_not_be_writable(
     small_model: Path, engine_cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """They are used by the process that builds engines only, and not needed after that."""
+    """Others are used instead, by the process that builds engines, too."""
     for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TMPDIR"):
         monkeypatch.setenv(name, NO_FOLDER)
     words = ["-p", f"model:={small_model}", "-p", "backend:=inductor", "-p", "precision:=float32"]
@@ -80,7 +80,6 @@ def test_the_folders_of_compilers_need_not_be_writable(
         assert status.level == DiagnosticStatus.WARN
         assert "TORCHINDUCTOR_CACHE_DIR cannot be written" in status.message
         assert f"TMPDIR={NO_FOLDER} cannot be written" in status.message
-    assert not list(engine_cache.glob("*.scratch"))
 
 
 @pytest.mark.parametrize(
