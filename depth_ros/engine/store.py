@@ -132,7 +132,7 @@ def _reachable(file: Path) -> set[Path]:
         if current in found:
             continue
         found.add(current)
-        for module in _imported(current.read_text()):
+        for module in _imported(current.read_text(encoding="utf-8")):
             path = package.joinpath(*module.split(".")[1:])
             waiting += [each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
     return found

@@ -20,6 +20,12 @@ def initialise_ros(args: list[str] | None) -> str:
         # Fast DDS then sends in a thread of its own: a subscriber that has stopped reading does not hold up the others.
         # Not with LARGE_DATA, whose TCP connections block that thread.
         os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
+    try:
+        os.getcwd()
+    except (
+        FileNotFoundError
+    ):  # the folder in which the process was started has been deleted: MKL would end it
+        os.chdir("/")
     no_log_files = log_file_problem()
     args = sys.argv if args is None else args
     rclpy.init(args=[*args, "--ros-args", "--disable-external-lib-logs"] if no_log_files else args)
