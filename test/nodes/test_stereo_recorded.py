@@ -63,7 +63,7 @@ def test_raw_euroc_images_are_rectified_and_warned_about_if_declared_rectified(d
         node.spin(1.2)
         assert not any("rectified" in status.message for status in node.statuses)
     camera = camera_from(info)
-    assert camera.is_rectified and np.allclose(camera.P, folder.camera.P)
+    assert camera.is_rectified and np.allclose(camera.P, folder[0].left.camera.P)
     with semi_global_node("disparity_range:=96", "rectified:=true") as node:
         node.results_of_sent(lambda: node.send(pair), "depth/camera_info")
         node.time_to_warning("the images are not rectified: the rows of", lambda: node.send(pair))
