@@ -17,6 +17,7 @@ extensions = ["myst_parser", "reference"]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block"]
 myst_heading_anchors = 3
 smartquotes = False  # would turn --option into a dash
+highlight_language = "text"
 exclude_patterns = ["_build"]
 
 html_theme = "sphinx_rtd_theme"

@@ -76,7 +76,8 @@ def _setting_row(field: dataclasses.Field) -> tuple[str, str, str]:
         values = f" {bounds[0].upper()}{bounds[1:]}{f' {unit}' if unit else ''}."
     default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
     shown = f"`{default}`" + (f" {unit}" if unit else "") if default else ""
-    return f"`{field.name}`", shown, about["text"] + values + (" *Dynamic.*" if about["dynamic"] else "")
+    text = about["text"].rstrip(".") + "." + values
+    return f"`{field.name}`", shown, text + (" *Dynamic.*" if about["dynamic"] else "")
 
 
 def launch_arguments(file: str) -> str:
