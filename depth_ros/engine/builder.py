@@ -51,6 +51,7 @@ def build(request: EngineRequest, reason: str) -> str:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONUTF8": "1",  # compilers read their sources in the encoding of the locale
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no worker processes that could outlive the child
     }
     with _output_file() as output:
