@@ -32,12 +32,12 @@ COLUMNS = {"Torch-TensorRT 2.14": "2.14", "Torch-TensorRT 2.8": "2.8", "TensorRT
 PAGE = """\
 # TensorRT: what converts completely
 
-`make check-tensorrt` converted every model on {date}, on a machine without a GPU: the shipped ones, all tasks of every
+`make check-tensorrt` converted models on {date}, on a machine without a GPU: the shipped ones, all tasks of every
 family with random weights at 192x128 px or the next size that it takes, and a small network of every supported kind of
 transformers. "yes": one TensorRT engine without operators of PyTorch and without uint8 inputs, for compute capability
 8.9; then the size of the engine, and the time with the export on a machine under load. For TensorRT-RTX, the ONNX file
 also reproduces eager float32 in ONNX Runtime, within the bounds of the check of all engines, where the weights give a
-valid result. The engines did not run: that takes a GPU.
+valid result. "not converted": the check was stopped before. The engines did not run: that takes a GPU.
 
 {versions}
 
