@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 """Seconds until an answer or an event has to arrive."""
 
 PROBLEMS = """(() => {
