@@ -10,6 +10,7 @@ import atexit
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ TIMEOUT = 3600.0
 """Seconds after which a build is given up; TensorRT takes many minutes for a large network on a Jetson."""
 COMMAND = ("-m", "depth_ros.engine.builder")
 PR_SET_PDEATHSIG = 1
+MIN_FREE = 50e6
+"""Bytes; with less, a failed build is put down to the full disk."""
 
 _children: set[subprocess.Popen] = set()
 _children_lock = threading.Lock()
@@ -68,7 +71,14 @@ def build(request: EngineRequest, reason: str) -> str:
         finally:
             _stop(child)
         output.seek(0)
-        return _result(child.returncode, answer, output.read().decode(errors="replace"))
+        try:
+            return _result(child.returncode, answer, output.read().decode(errors="replace"))
+        except BuildError as error:
+            free = shutil.disk_usage(store.cache_root()).free
+            if free > MIN_FREE:
+                raise
+            text = f"{error}; only {free / 1e6:.1f} MB are free in the engine cache {store.cache_root()}"
+            raise BuildError(text, by_machine=True) from None
 
 
 def _output_file() -> IO[bytes]:
