@@ -169,8 +169,11 @@ def prove(backend: str, models: Sequence[str], out: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {
-            **os.environ, "DEPTH_ROS_CACHE": str(folder / "cache"), "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
-        }  # fmt: skip
+            **os.environ,
+            "DEPTH_ROS_CACHE": str(folder / "cache"),
+            "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
+            "TQDM_DISABLE": "1",
+        }
         for step in steps(backend, module_of(backend).precisions(device), models, folder):
             outcome = run(step, environment)
             report["steps"].append(asdict(outcome))
