@@ -57,11 +57,11 @@ def _tensorrt(device: str) -> list[Finding]:
     if not is_missing("torch_tensorrt"):
         version, problem = imported_in_child("torch_tensorrt")
         version = version or nvidia.torch_tensorrt_version()
-        misfit = backend("torch_tensorrt").unavailable("cuda")
+        mismatch = backend("torch_tensorrt").unavailable("cuda")
         text = f"torch_tensorrt {version}, TensorRT {nvidia.tensorrt_version()}"
-        if misfit or problem:
-            text += f": {misfit.partition(': ')[0] or f'its import fails: {problem}'}"
-        found.append(Finding(not (problem or misfit), text, misfit.partition(": ")[2] or _remedy()))
+        if mismatch or problem:
+            text += f": {mismatch.partition(': ')[0] or f'its import fails: {problem}'}"
+        found.append(Finding(not (problem or mismatch), text, mismatch.partition(": ")[2] or _remedy()))
     elif device == "cuda":
         _, _, command = backend("torch_tensorrt").unavailable("cuda").partition(": ")
         remedy = _remedy() if JETSON.exists() else command

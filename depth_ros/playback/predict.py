@@ -19,7 +19,7 @@ from depth_ros.playback.kinds import ReplayKind
 from depth_ros.playback.output import ResultFolder
 from depth_ros.playback.replay import Estimator
 from depth_ros.recordings import Recording, readable
-from depth_ros.recordings.images import ASSUMED_FOV
+from depth_ros.recordings.calibration import ASSUMED, ASSUMED_FOV
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -76,7 +76,7 @@ def scale_text(card: Card | None, camera_source: str) -> str:
     """What the numbers of a model are for a camera whose calibration comes from `camera_source`, and why."""
     if card is None or card.task == "stereo_depth":
         return f"metres, from the focal length and baseline of {camera_source}"
-    if card.scale == "metric" and camera_source.startswith("none"):
+    if card.scale == "metric" and camera_source == ASSUMED:
         return (
             f"metres if the horizontal field of view is {ASSUMED_FOV:g} degrees, which is assumed: distances are "
             "proportional to the focal length; give --fov or --camera"

@@ -19,6 +19,10 @@ FORMATS = (
     "a camera_info file (image_width, camera_matrix, ...), a camchain of Kalibr (cam0: ...), a sensor.yaml of EuRoC "
     "(intrinsics, resolution, T_BS, ...) or a camera.yaml of depth_ros (width, height, fx, ...)"
 )
+ASSUMED_FOV = 60.0
+"""Degrees, horizontal, of a camera of which nothing is known: between a webcam and a phone."""
+ASSUMED = f"none: a field of view of {ASSUMED_FOV:g} degrees is assumed; give --fov or --camera"
+"""`Recording.camera_source` of such a camera."""
 DISTORTION_MODELS = {
     "radtan": "plumb_bob",
     "radial-tangential": "plumb_bob",

@@ -29,6 +29,10 @@ MAX_POSE_GAP = NS // 10
 STAMP_ROUNDING = NS // 200
 """Tolerance at the ends of a trajectory, ns; stamps there may have been rounded."""
 
+PAIR_WORDS = (("left", "right"), ("Left", "Right"), ("infra1", "infra2"), ("cam0", "cam1"),
+              ("image_0", "image_1"), ("image_2", "image_3"), ("image_02", "image_03"))  # fmt: skip
+"""Words in the names of topics, folders and files of the left and the right camera of a pair."""
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 """First bytes of JPEG and PNG files -> the marker at their end."""

@@ -13,17 +13,12 @@ from pathlib import Path
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings.calibration import camera_from_fov, read_cameras
-from depth_ros.recordings.files import frame_stamps, images_in, read_image, read_pixels
+from depth_ros.recordings.calibration import ASSUMED, ASSUMED_FOV, camera_from_fov, read_cameras
+from depth_ros.recordings.files import PAIR_WORDS, frame_stamps, images_in, read_image, read_pixels
 from depth_ros.recordings.options import RecordingOptions
 from depth_ros.recordings.sample import Contents, Sample
 
 RATE = 30.0  # Hz
-ASSUMED_FOV = 60.0
-"""Degrees, horizontal, of a camera of which nothing is known: between a webcam and a phone."""
-PAIR_NAMES = (("left", "right"), ("infra1", "infra2"), ("cam0", "cam1"), ("image_0", "image_1"),
-              ("image_2", "image_3"), ("image_02", "image_03"))  # fmt: skip
-"""Words in the names of folders or files of the left and the right image."""
 FILM_WIDTH = 36.0
 """mm, of the film that a "focal length in 35 mm film" refers to."""
 
@@ -63,7 +58,7 @@ class ImagesRecording:
         first = self._left[self.names[0]]
         if focal := film_focal_length(first):
             return f"the focal length that the camera stored in the image: {focal:g} mm on 35 mm film"
-        return f"none: a field of view of {ASSUMED_FOV:g} degrees is assumed; give --fov or --camera"
+        return ASSUMED
 
     def __len__(self) -> int:
         return len(self.names)
@@ -92,11 +87,11 @@ class ImagesRecording:
 
 def _find(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Left (or only) and right images by name. Names of a pair lack the word for left or right."""
-    for left, right in PAIR_NAMES:
+    for left, right in PAIR_WORDS:
         if (path / left).is_dir() and (path / right).is_dir():
             return images_in(path / left), images_in(path / right)
     images = images_in(path)
-    for left, right in PAIR_NAMES:
+    for left, right in PAIR_WORDS:
         partners = {name: name.replace(left, right) for name in images if left in name}
         if partners and all(partner in images for partner in partners.values()):
             common = {name.replace(left, "").strip("_-."): name for name in partners}

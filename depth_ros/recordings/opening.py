@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from pathlib import Path
 from types import ModuleType
 
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings.calibration import ASSUMED
 from depth_ros.recordings.files import IMAGE_SUFFIXES
 from depth_ros.recordings.options import DEFAULTS, RecordingOptions
 from depth_ros.recordings.recalibrated import Recalibrated
 from depth_ros.recordings.sample import Recording
 
+log = logging.getLogger("depth_ros.recordings")
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 MOST_GENERAL = "folder"
@@ -20,8 +23,17 @@ MOST_GENERAL = "folder"
 
 
 def open_recording(path: str | Path, options: RecordingOptions = DEFAULTS) -> Recording:
-    """Open a bag, a folder, a video or an image. Raises DepthRosError if the path is none of these."""
-    path = Path(path)
+    """Open a bag, a folder, a video or an image; an assumed calibration is logged.
+
+    Raises DepthRosError if the path is none of these.
+    """
+    recording = _open(Path(path), options)
+    if recording.camera_source == ASSUMED:
+        log.warning("%s: calibration: %s", path, ASSUMED)
+    return recording
+
+
+def _open(path: Path, options: RecordingOptions) -> Recording:
     if not path.exists():
         raise DepthRosError(f"no recording '{path}': give a bag, a folder, a video or an image")
     if is_bag(path):

@@ -11,9 +11,8 @@ import numpy as np
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings.calibration import camera_from_fov, read_cameras
+from depth_ros.recordings.calibration import ASSUMED, ASSUMED_FOV, camera_from_fov, read_cameras
 from depth_ros.recordings.files import FIRST_STAMP, NS
-from depth_ros.recordings.images import ASSUMED_FOV
 from depth_ros.recordings.options import RecordingOptions
 from depth_ros.recordings.sample import Contents, DamagedFrame, Sample
 
@@ -68,11 +67,7 @@ class VideoRecording:
         self._cameras = read_cameras(options.cameras) if options.cameras else ()
         self._fov = options.fov or ASSUMED_FOV
         source = f"field of view {options.fov:g} degrees, as given" if options.fov else ""
-        self.camera_source = (
-            ", ".join(map(str, options.cameras))
-            or source
-            or f"none: a field of view of {ASSUMED_FOV:g} degrees is assumed; give --fov or --camera"
-        )
+        self.camera_source = ", ".join(map(str, options.cameras)) or source or ASSUMED
 
     def __len__(self) -> int:
         return len(self._times)

@@ -41,12 +41,14 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     assert min(recording.stamps) > 0
 
 
-def test_field_of_view_is_given_or_assumed_and_named(tmp_path):
+def test_field_of_view_is_given_or_assumed_and_named(tmp_path, caplog):
     file = write(tmp_path / "photo.jpg")
     given = open_recording(file, RecordingOptions(fov=90.0))
     assert given[0].left.camera.fx == pytest.approx(20)
     assert given.camera_source == "field of view 90 degrees, as given"
+    assert not caplog.text
     assumed = open_recording(file)
+    assert "60 degrees is assumed" in caplog.text
     assert field_of_view(assumed[0].left.camera) == pytest.approx(60)
     assert "a field of view of 60 degrees is assumed; give --fov or --camera" in assumed.camera_source
     with pytest.raises(DepthRosError, match=r"field of view is 200\.0 degrees"):

@@ -16,11 +16,9 @@ from depth_ros.recordings.bags.writer import (
     IMAGE,
     ODOMETRY,
 )
+from depth_ros.recordings.files import PAIR_WORDS
 from depth_ros.recordings.options import RecordingOptions
 
-PAIR_WORDS = (("left", "right"), ("infra1", "infra2"), ("image_0", "image_1"), ("image_2", "image_3"),
-              ("cam0", "cam1"), ("Left", "Right"))  # fmt: skip
-"""Words in the names of the left and the right camera of a pair."""
 VIDEO_KINDS = {
     "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
     "foxglove_msgs/msg/CompressedVideo": "foxglove",
@@ -110,9 +108,10 @@ def _right(
         names = (image.replace(left, right) for left, right in PAIR_WORDS if left in image)
         right = next((name for name in names if name in images), "")
     info = next((topic for topic in _info_names(right) if topic in infos), "") if right else ""
-    if right and not info and len(options.cameras) != 1 and not options.cameras:
+    has_baseline = len(options.cameras) == 2 or (info and not options.cameras and not options.fov)
+    if right and not has_baseline:
         if options.right_topic:
-            raise DepthRosError(f"{path} has no camera_info beside '{right}': give --camera LEFT RIGHT")
+            raise DepthRosError(f"the baseline of '{right}' in {path} is unknown: give --camera LEFT RIGHT")
         return "", ""
     return right, info
 

@@ -114,6 +114,25 @@ def test_partners_are_matched_within_the_tolerance(tmp_path):
     assert not strict.contents.pairs
 
 
+def test_pair_without_a_known_baseline_is_no_pair(tmp_path):
+    """One calibration file or a field of view replaces both camera_info, and says nothing of the baseline."""
+    right = Camera.pinhole(WIDTH, HEIGHT, 50.0, 50.0, 19.5, 14.5, 0.12)
+    content = [
+        ("/s/left/image_raw", image(0)), ("/s/left/camera_info", info()),
+        ("/s/right/image_raw", image(1, START)), ("/s/right/camera_info", info(camera=right)),
+    ]  # fmt: skip
+    write(tmp_path / "bag", content)
+    (tmp_path / "c.yaml").write_text("width: 40\nheight: 30\nfx: 44\nfy: 44\ncx: 19.5\ncy: 14.5\n")
+    assert open_recording(tmp_path / "bag")[0].right is not None
+    for options in (RecordingOptions(fov=70.0), RecordingOptions(cameras=(tmp_path / "c.yaml",))):
+        recording = open_recording(tmp_path / "bag", options)
+        assert recording[0].right is None and not recording.contents.pairs
+    with pytest.raises(
+        DepthRosError, match=r"baseline of '/s/right/image_raw' .* is unknown: give --camera LEFT RIGHT"
+    ):
+        open_recording(tmp_path / "bag", RecordingOptions(fov=70.0, right_topic="/s/right/image_raw"))
+
+
 def test_bag_without_camera_info_takes_a_calibration_file_or_a_field_of_view(tmp_path):
     write(tmp_path / "bag", [("/cam/image_raw", image(i)) for i in range(3)])
     with pytest.raises(DepthRosError, match=r"no camera_info topic.*--camera FILE.*--fov DEGREES"):
