@@ -100,7 +100,8 @@ def read_variables(checkpoint: Path) -> Mapping[str, Tensor]:
 def load_variables(model: nn.Module, released: ReleasedModel, variables: Mapping[str, Tensor]) -> set[str]:
     """Load the variables into the model; returns the names of those used.
 
-    TensorFlow's kernels are transposed from (h, w, in, out), those of transposed convolutions from (h, w, out, in).
+    TensorFlow's kernels are transposed from (h, w, in, out), those of transposed convolutions from (h, w, out, in),
+    those of fully connected layers from (in, out).
     Raises DepthRosError naming the first variable that is missing or has another shape.
     """
     state, used = model.state_dict(), set()
@@ -115,6 +116,8 @@ def load_variables(model: nn.Module, released: ReleasedModel, variables: Mapping
         value = variables[name].float()
         if "/" in name and value.ndim == 4:  # TensorFlow
             value = value.permute(3, 2, 0, 1)
+        elif name.endswith("/weights") and value.ndim == 2:
+            value = value.T
         if value.shape != own.shape:
             raise DepthRosError(
                 f"'{name}' has shape {tuple(value.shape)}, but the model needs {tuple(own.shape)}: check that the "

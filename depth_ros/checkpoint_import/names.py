@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from depth_ros.checkpoint_import import image_families, video_families
+from depth_ros.checkpoint_import.planenet import planenet
 from depth_ros.checkpoint_import.released_model import ReleasedModel, Variables
 from depth_ros.errors import DepthRosError
 
@@ -15,6 +16,7 @@ _FAMILIES: dict[str, Callable[[Variables], list[ReleasedModel]]] = {
     "monodepth": image_families.monodepth,
     "fcrn": image_families.fcrn,
     "mannequin": image_families.mannequin,
+    "planenet": planenet,
 }
 _OPTIMIZER_SLOTS = (
     "Adam",

@@ -1,21 +1,43 @@
-"""State of PlaneNet's released TensorFlow network for a model of family planenet."""
+"""Variables of PlaneNet's releases: the TensorFlow checkpoint, and the state dict of the authors' PyTorch port."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from depth_ros.checkpoint_import.released_model import ReleasedModel, Variables
 
-from depth_ros.errors import DepthRosError
-from depth_ros.networks.planenet import Model
-
+SIZE = (256, 192)
+CRF_STRIDE = 8
+"""Messages from every pixel, as in training, would take a matrix of 9.7 GB at `SIZE`."""
+CRF_NOTE = (
+    f"the dense CRF gets its messages from the means of cells of {CRF_STRIDE}x{CRF_STRIDE} px, not from every pixel as "
+    "in the release; `crf_stride` in the card sets the size of the cells"
+)
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
+def planenet(variables: Variables) -> list[ReleasedModel]:
+    """The model of a checkpoint of the TensorFlow release, with or without CRF, or of the PyTorch port (no CRF)."""
+    if "plane_fc/weights" in variables:
+        crf = "crfrnn/compatibility_matrix" in variables
+        settings: dict[str, Any] = {
+            "network": "resnet101",
+            "planes": variables["plane_fc/weights"].shape[1] // 3,
+        }
+        settings |= {"crf_stride": CRF_STRIDE} if crf else {"crf_iterations": 0}
+        notes = [CRF_NOTE] if crf else []
+        return [ReleasedModel("planes", settings, released_name, SIZE, scale="metric", notes=notes)]
+    if "plane_pred.weight" in variables and "drn.layer0.0.weight" in variables:
+        planes = variables["plane_pred.weight"].shape[0] // 3
+        settings = {"network": "drn_d_54", "planes": planes, "crf_iterations": 0}
+        return [
+            ReleasedModel("planes", settings, lambda key: key.removeprefix("network."), SIZE, scale="metric")
+        ]
+    return []
+
+
 def released_name(key: str) -> str:
-    """The variable of the released checkpoint for a key of the state dict of a `resnet101` model.
+    """The variable of the TensorFlow release for a key of the state dict of a `resnet101` model.
 
     network.res.4b7.branch2a.conv.weight is res4b7_branch2a/weights, the gamma of its batch norm bn4b7_branch2a/gamma;
     the stem is below degridding/, the CRF below crfrnn/.
@@ -36,34 +58,3 @@ def released_name(key: str) -> str:
         scope = f"bn{layer}" if norm else {"2c": "conv2_c"}.get(layer, f"conv{layer}")
         return f"degridding/{scope}/{variable}"
     return f"{path[0]}/{variable}"
-
-
-def released_state(model: Model, variables: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """State dict of a `resnet101` model from the variables of the released checkpoint, by name.
-
-    Kernels are transposed from (kh, kw, in, out) to (out, in, kh, kw) and from (in, out) to (out, in). The CRF was
-    trained with messages from every pixel (`crf_stride` 1). Raises DepthRosError naming the first variable that is
-    missing or has another shape.
-    """
-    state = {}
-    for key, own in model.state_dict().items():
-        if key.endswith("num_batches_tracked"):
-            state[key] = own
-            continue
-        name = released_name(key)
-        if name not in variables:
-            raise DepthRosError(
-                f"the checkpoint lacks '{name}'; use the checkpoint of PlaneNet's hybrid model, which includes the CRF"
-            )
-        value = torch.from_numpy(np.array(variables[name]))
-        if value.ndim == 4:
-            value = value.permute(3, 2, 0, 1)
-        elif value.ndim == 2 and not key.startswith("crf."):
-            value = value.T
-        if value.shape != own.shape:
-            raise DepthRosError(
-                f"'{name}' has shape {tuple(variables[name].shape)}, which does not fit '{key}' "
-                f"of shape {tuple(own.shape)}"
-            )
-        state[key] = value.contiguous()
-    return state

@@ -163,7 +163,8 @@ def _object_motion_lines(result: dict[str, Any]) -> list[str]:
 def _evaluate_planes(arguments: argparse.Namespace, options: EvaluationOptions) -> dict[str, Any]:
     from depth_ros.evaluation.planes import evaluate_planes
 
-    return evaluate_planes(arguments.model, str(arguments.data), options)
+    protocol = "indoor" if arguments.protocol == "auto" else arguments.protocol
+    return evaluate_planes(arguments.model, str(arguments.data), options, protocol)
 
 
 def _planes_lines(result: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ import cv2
 import numpy as np
 
 from depth_ros.datatypes import Camera, Frame, Planes
+from depth_ros.errors import DepthRosError
 from depth_ros.estimators.planes import PlanesEstimator
 from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.planes import PlaneMetrics
-from depth_ros.evaluation.metrics.protocols import PROTOCOLS, resize_depth
+from depth_ros.evaluation.metrics.protocols import resize_depth
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.report.planes import MAX_STRIPS, planes_strip, write_planes_report
-from depth_ros.evaluation.setup import select
+from depth_ros.evaluation.setup import choose_protocol, select
 from depth_ros.geometry import rectify
 from depth_ros.plane_fitting import fit_planes, largest_planes
 from depth_ros.recordings import open_recording
@@ -54,9 +56,18 @@ def rendered_rooms(count: int = ROOM_COUNT) -> Iterator[PlanesSample]:
 
 
 def recorded_planes(data: Path, options: EvaluationOptions) -> Iterator[PlanesSample]:
-    """Images of a recording with depth; their planes are fitted to it."""
+    """Images of a recording with depth; their planes are fitted to it. Raises DepthRosError if it has no depth."""
     recording = open_recording(data, options.recording)
-    for _, sample in select(recording, options.split, options.limit).samples():
+    selection = select(recording, options.split, options.limit)
+    if selection.first_with_depth is None:
+        why = (
+            "its depth was predicted by a model" if recording.contents.predicted_depth else "it has no depth"
+        )
+        raise DepthRosError(
+            f"{data} has no ground truth for planes: {why}; give a recording with measured depth "
+            f"(a bag: --depth-topic), or '{RENDERED_ROOMS}'"
+        )
+    for _, sample in selection.samples():
         if sample.depth is not None:
             image, camera = rectify(sample.left.image, sample.left.camera)
             frame = Frame(sample.left.stamp, sample.left.frame_id, image, camera)
@@ -67,18 +78,21 @@ def evaluate_planes(
     model: str,
     data: str,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008
+    protocol: str = "indoor",
 ) -> dict[str, Any]:
     """Evaluate a planes model, or planes fitted to the depth of a depth model.
 
-    data: "world:room" for rendered rooms with exact planes, else a folder, whose planes are fitted to its depth.
-    Returns the content of `depth_ros evaluate planes --json`: plane recall, and AbsRel and delta of the depth.
+    data: "world:room" for rendered rooms with exact planes, else a recording, whose planes are fitted to its depth.
+    protocol: of the depth metrics, a name in `metrics.protocols.PROTOCOLS`.
+    Returns the content of `depth_ros evaluate planes --json`: recall of planes and pixels at an IoU of 0.5, the curves
+    of both (see `metrics.planes.CURVES`), and the metrics of the depth.
     """
-    estimator = PlanesEstimator(model, options.engine)
     if data == RENDERED_ROOMS:
         samples = list(rendered_rooms(options.limit or ROOM_COUNT))
     else:
         samples = list(recorded_planes(Path(data), options))
-    plane_metrics, depth_metrics = PlaneMetrics(), DepthMetrics(PROTOCOLS["indoor"])
+    estimator = PlanesEstimator(model, options.engine)
+    plane_metrics, depth_metrics = PlaneMetrics(), DepthMetrics(choose_protocol(protocol, None))
     strips: list[str] = []
     milliseconds: list[float] = []
     for sample in samples:
@@ -94,18 +108,21 @@ def evaluate_planes(
             ground_truth = (sample.planes, sample.depth)
             strips.append(planes_strip(sample.name, sample.frame.image, ground_truth, (labels, resized)))
         options.progress(len(milliseconds), len(samples))
-    of_depth = depth_metrics.compute()
+    known = {key: value for key, value in depth_metrics.compute().items() if value is not None}
+    curves = plane_metrics.curves()
     result = {
         "model": estimator.depth.card.name,
         "data": data,
         "engine": estimator.engine_status.name,
         "images": len(milliseconds),
         "ground_truth_planes": plane_metrics.planes,
-        "metrics": {**plane_metrics.compute(), **{key: of_depth[key] for key in ("abs_rel", "delta1")}},
+        "protocol": depth_metrics.protocol.text,
+        "metrics": {**plane_metrics.compute(), **known},
+        "curves": {name: dataclasses.asdict(curve) for name, curve in curves.items()},
         "ms_per_image": float(np.median(milliseconds)) if milliseconds else None,
     }
     if options.report is not None:
-        write_planes_report(options.report, result, strips, options.command)
+        write_planes_report(options.report, result, strips, curves, options.command)
     return result
 
 

@@ -12,6 +12,24 @@ import numpy as np
 
 DEPTH_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.6)
 """Thresholds of the depth difference in tables, m."""
+CURVES = {
+    **{f"IoU > {iou}": ((iou,), tuple(round(0.05 * i, 2) for i in range(13))) for iou in (0.3, 0.5, 0.7)},
+    **{
+        f"error < {metres} m": (tuple(round(0.1 * i, 1) for i in range(11)), (metres,))
+        for metres in (0.1, 0.2, 0.3)
+    },
+}
+"""The curves of the released protocol: name -> (minimum IoUs, depth differences m), one of which varies."""
+
+
+@dataclass(frozen=True)
+class RecallCurve:
+    """Recall over a threshold. over: "depth" (m) or "iou". planes, pixels: fractions recalled at each threshold."""
+
+    over: str
+    thresholds: tuple[float, ...]
+    planes: tuple[float, ...]
+    pixels: tuple[float, ...]
 
 
 @dataclass
@@ -55,6 +73,16 @@ class PlaneMetrics:
             if iou > min_iou and error < max_depth_error:
                 best[plane] = max(best.get(plane, 0), common)
         return len(best) / max(self.planes, 1), sum(best.values()) / max(self.pixels, 1)
+
+    def curves(self) -> dict[str, RecallCurve]:
+        """The recall curves named in `CURVES`."""
+        found = {}
+        for name, (ious, metres) in CURVES.items():
+            points = [self.recall(iou, error) for iou in ious for error in metres]
+            over, thresholds = ("iou", ious) if len(metres) == 1 else ("depth", metres)
+            planes, pixels = zip(*points, strict=True)
+            found[name] = RecallCurve(over, thresholds, planes, pixels)
+        return found
 
     def compute(self) -> dict[str, float]:
         """Recall of planes and pixels at an IoU of 0.5: {"plane_recall_0.05_m": ..., "pixel_recall_0.05_m": ...}.

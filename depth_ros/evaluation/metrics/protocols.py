@@ -87,10 +87,12 @@ PROTOCOLS = {
         # the centre of the image and compares with all of it; in nyu_whole the model gets the whole image
         DepthProtocol("nyu_fcrn", averaging="pooled", resize="depth", model_input=(320, 240, 8, 6)),
         DepthProtocol("nyu_whole", averaging="pooled", resize="depth"),
-        # the same authors on Make3D, criterion C1: up to 70 m
+        # the authors of FCRN on Make3D, criterion C1: up to 70 m
         DepthProtocol(
             "make3d", max_ground_truth=70.0, averaging="pooled", resize="depth", ground_truth_size=(345, 460)
         ),
+        # the released evaluation of Liu et al. (CVPR 2018): all pixels with ground truth, pooled
+        DepthProtocol("planenet", min_ground_truth=1e-4, averaging="pooled", resize="depth"),
         # Li et al. (CVPR 2019): moving people, one scale factor per image
         DepthProtocol("mannequin", scaling="least_squares", people=True),
     )

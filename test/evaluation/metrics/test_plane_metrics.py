@@ -43,3 +43,15 @@ def test_recall_grows_with_the_depth_threshold():
         count * 2 / 12 for count in (1, 1, 2, 2, 3)
     ]  # two of three planes of each image below its error
     np.testing.assert_allclose([*recalls, found["plane_recall_any_depth"]], [*expected, 4 * 2 / 12])
+
+
+def test_curves_are_the_recalls_at_their_thresholds():
+    metrics = PlaneMetrics()
+    metrics.add(LABELS, DEPTH + 0.08, GROUND_TRUTH, DEPTH)
+    curves = metrics.curves()
+    over_depth, over_iou = curves["IoU > 0.5"], curves["error < 0.1 m"]
+    assert over_depth.over == "depth" and over_depth.thresholds[0] == 0 and over_depth.thresholds[-1] == 0.6
+    assert over_depth.planes == (0, 0) + (2 / 3,) * 11 and over_depth.pixels == (0, 0) + (5 / 7,) * 11
+    # the best intersections have an IoU of 2/3, 3/5 and 1/5
+    assert over_iou.thresholds[3] == 0.3
+    np.testing.assert_allclose(over_iou.planes, np.array([3, 3, 2, 2, 2, 2, 1, 0, 0, 0, 0]) / 3)
