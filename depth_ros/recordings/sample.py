@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import cv2
 import numpy as np
 
-from depth_ros.datatypes import Frame
+from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 
 log = logging.getLogger("depth_ros.recordings")
+MIN_SHIFT = 0.01
+"""Difference of principal points, px, that is corrected."""
 
 
 class DamagedFrame(DepthRosError):
@@ -41,8 +44,30 @@ class Sample:
 
     @property
     def fx_baseline(self) -> float:
-        """fx * baseline of the rectified pair, px m: depth times disparity. 0 without a right image."""
+        """fx * baseline of the rectified pair, px m. 0 without a right image.
+
+        Depth times disparity, if both principal points have the same x; see `with_common_principal_point`.
+        """
         return 0.0 if self.right is None else self.left.camera.rectified().fx * self.right.camera.baseline
+
+
+def with_common_principal_point(sample: Sample) -> Sample:
+    """The sample with the right image moved along its rows so that disparity is `fx_baseline` / depth.
+
+    Rectified pairs of Middlebury are published with different principal points. Others are returned as they are.
+    """
+    if sample.right is None or not sample.right.camera.is_rectified:
+        return sample
+    left, right = sample.left.camera, sample.right.camera
+    shift = left.cx - right.cx
+    if abs(shift) < MIN_SHIFT:
+        return sample
+    image = cv2.warpAffine(
+        sample.right.image, np.array([[1, 0, shift], [0, 1, 0]]), (right.width, right.height)
+    )
+    size = right.width, right.height
+    camera = Camera.pinhole(*size, right.fx, right.fy, left.cx, right.cy, right.baseline)
+    return replace(sample, right=replace(sample.right, image=image, camera=camera))
 
 
 @dataclass(frozen=True)

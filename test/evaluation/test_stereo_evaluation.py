@@ -37,17 +37,17 @@ class RecordedImage:
 @pytest.fixture()
 def middlebury(tmp_path: Path) -> Path:
     """Two scenes with the file names of different years; a wall with a disparity of 12 px."""
-    for name, files, units in (
-        ("old", ("im2", "im6", "disp2"), 4),
-        ("new", ("view1", "view5", "disp1"), 2),
+    for name, files, units, width in (
+        ("old", ("im2", "im6", "disp2"), 4, 450),
+        ("new", ("view1", "view5", "disp1"), 2, 626),
     ):
         folder = tmp_path / name
         folder.mkdir()
-        noise = np.random.default_rng(units).random((40, 80, 3), np.float32)
-        wide = (255 * cv2.resize(noise, (160, 80), interpolation=cv2.INTER_CUBIC)).clip(0, 255)
-        disparity = np.full((80, 140), 12 * units, np.uint8)
+        noise = np.random.default_rng(units).random((40, width // 2 + 10, 3), np.float32)
+        wide = (255 * cv2.resize(noise, (width + 20, 80), interpolation=cv2.INTER_CUBIC)).clip(0, 255)
+        disparity = np.full((80, width), 12 * units, np.uint8)
         disparity[:, :13] = 0
-        for file, image in zip(files, (wide[:, :140], wide[:, 12:152], disparity), strict=True):
+        for file, image in zip(files, (wide[:, :width], wide[:, 12 : 12 + width], disparity), strict=True):
             cv2.imwrite(str(folder / f"{file}.png"), image)
     return tmp_path
 

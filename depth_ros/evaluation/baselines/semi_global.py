@@ -35,10 +35,9 @@ def stereo_reference_depth(sample: Sample) -> np.ndarray | None:
     columns = np.arange(left.shape[1])[None, :]
     matches = np.clip(np.round(columns - of_left), 0, left.shape[1] - 1).astype(int)
     difference = np.abs(np.take_along_axis(of_right, matches, axis=1) - of_left)
-    valid = (difference <= MAX_LEFT_RIGHT_DIFFERENCE) & (of_left >= MIN_DISPARITY)
-    depth = np.divide(
-        camera.fx * right_camera.baseline, of_left, out=np.full(left.shape, np.nan), where=valid
-    )
+    near = of_left - (camera.cx - right_camera.cx)  # 0 at infinity
+    valid = (difference <= MAX_LEFT_RIGHT_DIFFERENCE) & (of_left >= 0) & (near >= MIN_DISPARITY)
+    depth = np.divide(camera.fx * right_camera.baseline, near, out=np.full(left.shape, np.nan), where=valid)
     return depth.astype(np.float32)
 
 

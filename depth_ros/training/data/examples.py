@@ -15,6 +15,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.geometry import rectify, rectify_depth
 from depth_ros.recordings import Sample, open_recording, readable
+from depth_ros.recordings.sample import with_common_principal_point
 from depth_ros.recordings.split import held_out, training
 from depth_ros.training.data.source import Source
 from depth_ros.training.parallel import parallel_map
@@ -89,7 +90,8 @@ def recorded_examples(
             f"{source.folder} holds depth that a model predicted: it is no ground truth; train on measured depth"
         )
     indices = range(len(folder)) if source.part == "all" else training(folder)
-    for _, sample in readable(folder, indices):
+    for _, stored in readable(folder, indices):
+        sample = with_common_principal_point(stored)
         yield left_view_example(sample, source.stereo_weight)
         if source.right_view and sample.right is not None and sample.depth is not None:
             yield make_right(sample, source.stereo_weight)

@@ -1,0 +1,39 @@
+"""Sequences and scenes below the root of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from depth_ros.errors import DepthRosError
+from depth_ros.recordings.files import natural_order
+
+_LISTED = 10
+"""Sequences that an error lists."""
+
+
+def folders_with(path: Path, children: Sequence[str], levels: int) -> Iterator[Path]:
+    """The folder itself, or the folders at most `levels` below it, that have all of `children`, in natural order.
+
+    The subfolders of a found folder are not searched.
+    """
+    if all((path / child).exists() for child in children):
+        yield path
+    elif levels:
+        with os.scandir(path) as entries:
+            names = sorted((entry.name for entry in entries if entry.is_dir()), key=natural_order)
+        for name in names:
+            yield from folders_with(path / name, children, levels - 1)
+
+
+def only_one(path: Path, found: Sequence[Path], what: str) -> Path:
+    """The only one of the sequences or sets of scenes found below a folder.
+
+    Raises DepthRosError with their names if there are more: frames of different sequences are not consecutive.
+    """
+    if len(found) == 1:
+        return found[0]
+    names = [str(folder.relative_to(path)) for folder in found[:_LISTED]]
+    rest = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    raise DepthRosError(f"{path} has {len(found)} {what}: give one of them: {', '.join(names)}{rest}")
