@@ -24,7 +24,15 @@ from depth_ros.config import setting
 from depth_ros.networks.blocks.convolution import apply_in_own_precision, keep_float32
 from depth_ros.networks.blocks.efficientnet_lite import Encoder, imagenet_weights
 from depth_ros.networks.blocks.focal_length import mean_focal_length
-from depth_ros.networks.blocks.up_projection import FastUp, PlainUp, UpProjection, batch_norm, fast_state
+from depth_ros.networks.blocks.up_projection import (
+    Deconvolution,
+    FastUp,
+    PlainUp,
+    UpConvolution,
+    UpProjection,
+    batch_norm,
+    fast_state,
+)
 
 TASK = "depth"
 INITIAL_DEPTH = 2.0
@@ -42,8 +50,13 @@ class Settings:
         "Encoder: ResNet-50 as published, or EfficientNet-Lite0 with a quarter of the decoder's channels.",
         choices=("resnet50", "lite0"),
     )
+    decoder: str = setting(
+        "up_projection",
+        "Blocks of the decoder: those of the paper, or one of the two that it compares them with.",
+        choices=("up_projection", "up_convolution", "deconvolution"),
+    )
     form: str = setting(
-        "fast", "Form of the up-projections; both compute the same.", choices=("fast", "plain")
+        "fast", "Form of the up-convolutions; both compute the same.", choices=("fast", "plain")
     )
     zeros: str = setting(
         "after",
@@ -55,6 +68,15 @@ class Settings:
         False, "Accept any even size and stretch the output over it, as the released weights were trained."
     )
     max_depth: float = setting(80.0, "Maximum depth; farther pixels are NaN.", "m", 0.1, 10000.0)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Options of `loss`."""
+
+    norm: str = setting(
+        "berhu", "Reverse Huber loss as published, or the squared error.", choices=("berhu", "l2")
+    )
 
 
 class Unit(nn.Module):
@@ -115,16 +137,26 @@ class Lite0(nn.Module):
 class Network(nn.Module):
     """(B, 3, H, W) in 0..255 -> depth (B, 16 ceil(H/32), 16 ceil(W/32)), m, at the reference focal length."""
 
-    def __init__(self, backbone: str = "resnet50", form: str = "fast", zeros: str = "after") -> None:
+    def __init__(self, settings: Settings = Settings()) -> None:
         super().__init__()
+        backbone = settings.backbone
         last, first = (2048, 1024) if backbone == "resnet50" else (320, 256)
         self.encoder: nn.Module = ResNet50() if backbone == "resnet50" else Lite0()
 
         def up(channels: int, out: int) -> nn.Module:
-            return FastUp(channels, out, zeros) if form == "fast" else PlainUp(channels, out)
+            return (
+                FastUp(channels, out, settings.zeros) if settings.form == "fast" else PlainUp(channels, out)
+            )
+
+        blocks: dict[str, Callable[[int, int], nn.Module]] = {
+            "up_projection": lambda channels, out: UpProjection(channels, out, up),
+            "up_convolution": lambda channels, out: UpConvolution(channels, out, up),
+            "deconvolution": Deconvolution,
+        }
 
         self.layer1, self.bn1 = nn.Conv2d(last, first, 1), batch_norm(first)
-        self.up = nn.Sequential(*(UpProjection(first >> k, first >> (k + 1), up) for k in range(4)))
+        block = blocks[settings.decoder]
+        self.up = nn.Sequential(*(block(first >> k, first >> (k + 1)) for k in range(4)))
         self.drop = nn.Dropout(0.5 if backbone == "resnet50" else 0.0)
         self.predict = keep_float32(nn.Conv2d(first >> 4, 1, 3, padding=1))
 
@@ -135,8 +167,10 @@ class Network(nn.Module):
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet50": Network,
-    "resnet50_plain": lambda: Network(form="plain"),
-    "lite0": lambda: Network("lite0"),
+    "resnet50_plain": lambda: Network(Settings(form="plain")),
+    "resnet50_up_convolution": lambda: Network(Settings(decoder="up_convolution")),
+    "resnet50_deconvolution": lambda: Network(Settings(decoder="deconvolution")),
+    "lite0": lambda: Network(Settings(backbone="lite0")),
 }
 
 
@@ -146,7 +180,7 @@ class Model(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.network = Network(settings.backbone, settings.form, settings.zeros)
+        self.network = Network(settings)
         self.size_multiple = 2 if settings.stretched else 32
 
     def canonical(self, image: Tensor) -> Tensor:
@@ -181,8 +215,17 @@ def berhu(error: Tensor, weight: Tensor) -> Tensor:
     return ((weight * value).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1.0)).mean()
 
 
-def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Reverse Huber loss of depth at the reference focal length.
+def squared_error(error: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error with the averages of `berhu`."""
+    return ((weight * error.square()).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1.0)).mean()
+
+
+def loss(
+    model: Model,
+    batch: dict[str, Tensor],
+    settings: LossSettings = LossSettings(),
+) -> dict[str, Tensor]:
+    """Reverse Huber loss, or the squared error, of depth at the reference focal length.
 
     batch: image (B, H, W, 3) uint8, intrinsics (B, 3, 3), depth (B, H, W) m with NaN for invalid pixels, weight
     (B, H, W) of each pixel.
@@ -190,8 +233,8 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     valid = torch.isfinite(batch["depth"])
     ground_truth = batch["depth"].nan_to_num(1.0) * _canonical_ratio(batch["intrinsics"], model.settings)
     error = torch.where(valid, model.canonical(batch["image"]) - ground_truth, 0.0)
-    value = berhu(error, batch["weight"] * valid)
-    return {"loss": value, "berhu": value}
+    value = {"berhu": berhu, "l2": squared_error}[settings.norm](error, batch["weight"] * valid)
+    return {"loss": value, settings.norm: value}
 
 
 def initialise(model: Model) -> None:
@@ -202,7 +245,7 @@ def initialise(model: Model) -> None:
     """
     network = model.network
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, std=0.1)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -218,9 +261,14 @@ def initialise(model: Model) -> None:
 
 def forms() -> tuple[dict[str, nn.Module], Tensor]:
     """The published network in both forms, with the same random weights, and an input of the published size."""
-    plain, fast = Network(form="plain"), Network()
+    plain, fast = Network(Settings(form="plain")), Network()
     for module in plain.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     fast.load_state_dict(fast_state(plain.state_dict()))
     return {"plain": plain, "fast": fast}, 255 * torch.rand(1, 3, 228, 304)
+
+
+def ablations() -> dict[str, nn.Module]:
+    """The decoders that the paper compares (table 1), with random weights: other networks, for the input of `forms`."""
+    return {name: NETWORKS[f"resnet50_{name}"]() for name in ("up_convolution", "deconvolution")}

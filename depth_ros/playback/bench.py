@@ -57,8 +57,9 @@ def bench(model: str, rounds: int, ros: bool = True) -> dict[str, Any]:
 def bench_forms(name: str, rounds: int) -> dict[str, Any]:
     """{"family", "device", "size", "forms": [{form, ms_*, speedup, difference}]} of the equivalent forms of a network.
 
-    Eager float32 with random weights, one image, in turns; the first form is the reference. difference: largest
-    difference of an output value, relative to the largest output.
+    Eager float32 with random weights, one image, in turns; the first form is the reference. parameters: their number.
+    difference: largest difference of an output value, relative to the largest output; None for the networks that the
+    authors compare theirs with (`ablations`), which compute something else.
     """
     module = family(name)
     if not hasattr(module, "forms"):
@@ -68,6 +69,8 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
         )
     device = pick_device("auto")
     networks, x = module.forms()
+    equivalent = set(networks)
+    networks |= getattr(module, "ablations", dict)()
     networks, x = {key: network.to(device).eval() for key, network in networks.items()}, x.to(device)
     times: dict[str, list[float]] = {key: [] for key in networks}
     with torch.inference_mode():
@@ -81,10 +84,13 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
     rows = [
         {
             "form": key,
+            "parameters": sum(parameter.numel() for parameter in networks[key].parameters()),
             "ms_median": float(np.median(taken)),
             "ms_min": float(np.min(taken)),
             "speedup": float(np.median(times[first]) / np.median(taken)),
-            "difference": float((outputs[key] - outputs[first]).abs().max() / outputs[first].abs().max()),
+            "difference": float((outputs[key] - outputs[first]).abs().max() / outputs[first].abs().max())
+            if key in equivalent
+            else None,
         }
         for key, taken in times.items()
     ]
@@ -206,10 +212,10 @@ def table(result: dict[str, Any]) -> str:
     """The result as text."""
     lines = [f"{result.get('model') or result['family']} {result['size']} on {result['device']}"]
     for row in result.get("forms", []):
-        lines.append(
-            "  {form:<14} {ms_median:7.1f} ms  {speedup:5.2f} times the first, difference {difference:.0e} of the "
-            "largest value".format(**row)
-        )
+        line = "  {form:<15} {millions:5.1f} M parameters {ms_median:7.1f} ms  {speedup:5.2f} times the first"
+        if row["difference"] is not None:
+            line += ", difference {difference:.0e} of the largest value"
+        lines.append(line.format(**row, millions=row["parameters"] / 1e6))
     if roofline := result.get("roofline"):
         peaks = ", ".join(f"{name} {value:.3g}" for name, value in roofline["tflop_per_s"].items())
         lines.append(

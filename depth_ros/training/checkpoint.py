@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from depth_ros.card import find_card, load_model
@@ -46,6 +47,20 @@ def load_initial_weights(model: nn.Module, family: InitialisableFamily, recipe: 
         given, own = load_model(find_card(recipe.matching_weights_from)).state_dict(), model.state_dict()
         matching = {key: given[key] for key in own if key in given and given[key].shape == own[key].shape}
         model.load_state_dict({**own, **matching})
+    if recipe.initial_weights:
+        _load_part(model, Path(recipe.initial_weights))
+
+
+def _load_part(model: nn.Module, file: Path) -> None:
+    """Replace part of the weights by those of a safetensors file. Raises DepthRosError if one does not fit."""
+    given, own = load_file(file), model.state_dict()
+    for key, value in given.items():
+        if key not in own or own[key].shape != value.shape:
+            shape = tuple(own[key].shape) if key in own else "no such tensor"
+            raise DepthRosError(
+                f"{file}: '{key}' of shape {tuple(value.shape)} does not fit the model: {shape}"
+            )
+    model.load_state_dict({**own, **given})
 
 
 def _load_trained(model: nn.Module, family: InitialisableFamily, recipe: Recipe, file: Path) -> None:

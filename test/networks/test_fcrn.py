@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -23,6 +25,51 @@ def test_published_number_of_parameters():
         m.bias.numel() for m in plain.modules() if getattr(m, "kernel_size", 0) and m.bias is not None
     )
     assert counts["resnet50_plain"] - biases == 63_563_008
+
+
+def test_decoders_of_the_ablation_have_the_published_number_of_parameters():
+    """Table 1 of the paper: 63.6, 43.1 and 28.5 million, with up-projection, up-convolution and deconvolution."""
+    counts = parameter_counts("fcrn")
+    encoder, first, widths = 23_508_096, 2_100_224, (1024, 512, 256, 128, 64)
+    pairs = sum(i * o for i, o in itertools.pairwise(widths))
+    norms, last = 2 * sum(widths[1:]), 577
+    biases = 4 * sum(widths[1:])  # of the four interleaved kernels
+    assert (
+        counts["resnet50_up_convolution"]
+        == encoder + first + 25 * pairs + biases + norms + last
+        == 43_022_657
+    )
+    assert counts["resnet50_deconvolution"] == encoder + first + 4 * pairs + norms + last == 28_396_097
+
+
+@pytest.mark.parametrize("decoder", ["up_convolution", "deconvolution"])
+def test_other_decoders_obey_the_contract_and_learn(decoder):
+    torch.manual_seed(0)
+    model = Model(Settings(backbone="lite0", focal=50.0, decoder=decoder))
+    fcrn.initialise(model)
+    data = batch()
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+    values = []
+    for _ in range(6):
+        optimiser.zero_grad()
+        terms = loss(model.train(), data)
+        terms["loss"].backward()
+        optimiser.step()
+        values.append(terms["loss"].item())
+    assert values[-1] < 0.8 * values[0]
+    assert model.eval()(data["image"], data["intrinsics"]).shape == (2, 64, 96)
+
+
+def test_squared_error_is_the_mean_square_of_the_valid_pixels(small):
+    data = batch()
+    small.eval()
+    with torch.no_grad():
+        terms = loss(small, data, fcrn.LossSettings(norm="l2"))
+        difference = (
+            small.canonical(data["image"]) - data["depth"]
+        ).square()  # focal length 50 px, as in `small`
+    expected = torch.stack([difference[0, 10:].mean(), difference[1].mean()]).mean()
+    assert set(terms) == {"loss", "l2"} and terms["l2"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_output_has_the_published_size():

@@ -91,6 +91,10 @@ PROTOCOLS = {
         DepthProtocol(
             "make3d", max_ground_truth=70.0, averaging="pooled", resize="depth", ground_truth_size=(345, 460)
         ),
+        # criterion C2: the whole image; the laser measures up to 80 m, and farther pixels have that value
+        DepthProtocol(
+            "make3d_c2", max_depth=80.0, averaging="pooled", resize="depth", ground_truth_size=(345, 460)
+        ),
         # the released evaluation of Liu et al. (CVPR 2018): all pixels with ground truth, pooled
         DepthProtocol("planenet", min_ground_truth=1e-4, averaging="pooled", resize="depth"),
         # Li et al. (CVPR 2019): moving people, one scale factor per image

@@ -78,6 +78,28 @@ class UpProjection(nn.Module):
         return F.relu(y + self.bn2(self.up2(x)))
 
 
+class UpConvolution(nn.Module):
+    """The baseline without projection: one up-convolution, batch norm and ReLU."""
+
+    def __init__(self, channels: int, out: int, up: Callable[[int, int], nn.Module]) -> None:
+        super().__init__()
+        self.up1, self.bn1 = up(channels, out), batch_norm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn1(self.up1(x)))
+
+
+class Deconvolution(nn.Module):
+    """The baseline with a transposed 2x2 convolution of stride 2, batch norm and ReLU."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.ConvTranspose2d(channels, out, 2, 2, bias=False), batch_norm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
 def fast_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict of the interleaved form from that of the plain one; both compute the same (zeros "after")."""
     converted = {}

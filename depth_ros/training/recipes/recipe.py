@@ -29,7 +29,8 @@ class Recipe:
     start_recipe: name of the recipe whose trained weights this one starts from;
     base_model: name or folder of the model that is fine-tuned; its batch norms stay folded into the convolutions, and
     its settings apply where `settings` says nothing else;
-    matching_weights_from: a model, perhaps of another family, whose tensors of the same name and shape are used.
+    matching_weights_from: a model, perhaps of another family, whose tensors of the same name and shape are used;
+    initial_weights: a safetensors file with part of the state dict, such as ImageNet weights of the encoder.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Recipe:
     start_recipe: str = ""
     base_model: str = ""
     matching_weights_from: str = ""
+    initial_weights: str = ""
     steps: int = 3000
     batch_size: int = 8
     learning_rate: float = 1e-3
