@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 import logging
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +20,15 @@ from depth_ros.messages.decode import depth_from
 from depth_ros.messages.frames import frame_from
 from depth_ros.recordings.bags.parts import Bag, Message
 from depth_ros.recordings.bags.topics import BagTopics, choose_topics
+from depth_ros.recordings.bags.tracks import Deserialize, Track
+from depth_ros.recordings.bags.video_frames import frames_of, track_for
+from depth_ros.recordings.bags.video_packets import FOXGLOVE, register
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
 from depth_ros.recordings.files import NS
 from depth_ros.recordings.options import DEFAULTS, RecordingOptions
 from depth_ros.recordings.sample import Contents, DamagedFrame, Sample
 
-MAX_SKIPPED = 8
-"""Messages of a topic that are read and left out to reach one a little later, instead of searching for it."""
-
 log = logging.getLogger("depth_ros.recordings")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where a message is. stamp: ns, of its header, or of its recording if that is 0."""
-
-    stamp: int
-    part: int
-    place: int
-    repeat: int
-    """Number of earlier messages of the topic at the same place."""
-
-
-@dataclass
-class Track:
-    """The messages of one topic in recorded order."""
-
-    topic: str
-    entries: list[Entry] = field(default_factory=list)
-
-    def add(self, part: int, message: Message, stamp: int) -> None:
-        last = self.entries[-1] if self.entries else None
-        same = last is not None and (last.part, last.place) == (part, message.place)
-        self.entries.append(Entry(stamp, part, message.place, last.repeat + 1 if last and same else 0))
 
 
 class BagRecording:
@@ -106,37 +81,40 @@ class BagRecording:
     def _read_index(self) -> None:
         """Find all frames: one pass over the serialised messages."""
         roles = {topic: role for role, topic in vars(self.topics).items() if topic}
-        tracks = {role: Track(topic) for topic, role in roles.items() if not role.endswith("info")}
         self._infos: dict[str, list[tuple[int, Calibration]]] = {
             role: [] for role in roles.values() if role.endswith("info")
         }
+        tracks: dict[str, Track] = {}
         without_stamp, frame_ids = 0, dict[str, str]()
         for part, message in self._bag.messages(roles):
             role = roles[message.topic]
-            stamp = _stamp(message, self._bag.ros1)
-            frame_ids.setdefault(role, _frame_id(message))
+            stamp, frame_id = _header(message, self._bag.ros1)
+            frame_ids.setdefault(role, frame_id)
             without_stamp += role == "image" and not stamp
-            if role in tracks:
-                tracks[role].add(part, message, stamp or message.time)
-            else:
+            if role in self._infos:
                 self._add_camera(role, message, stamp or message.time)
+            else:
+                track = tracks.get(role) or tracks.setdefault(role, track_for(message, self._deserialize))
+                track.add(part, message, stamp or message.time)
+        if "image" not in tracks:
+            raise DepthRosError(f"{self.path} has no image on {self.topics.image}")
         if without_stamp:
             log.warning(
                 "%s: %d of %d images of %s have no stamp (0); the time of recording is used for them",
                 self.path, without_stamp, len(tracks["image"].entries), self.topics.image,
             )  # fmt: skip
-        if not tracks["image"].entries:
-            raise DepthRosError(f"{self.path} has no image on {self.topics.image}")
         self._check_camera(frame_ids)
-        self._streams = {role: _Stream(self._bag, track) for role, track in tracks.items()}
-        self.stamps = [entry.stamp for entry in tracks["image"].entries]
+        self._streams = {
+            role: frames_of(self._bag, track, self._deserialize) for role, track in tracks.items()
+        }
+        self.stamps = self._streams["image"].stamps
         self.names = [f"{stamp:019d}" for stamp in self.stamps]
         gaps = np.diff(self.stamps)
         median = float(np.median(gaps)) if len(gaps) else 0.0
         self.rate = NS / median if median > 0 else 30.0
         self._partners = {
-            role: _nearest(self.stamps, track, round(self._options.sync_tolerance * NS))
-            for role, track in tracks.items()
+            role: _nearest(self.stamps, stream.stamps, round(self._options.sync_tolerance * NS))
+            for role, stream in self._streams.items()
             if role != "image"
         }
         found = {role: sum(i is not None for i in indices) for role, indices in self._partners.items()}
@@ -200,8 +178,11 @@ class BagRecording:
 
     def _message(self, role: str, index: int) -> Any:
         try:
-            message = self._streams[role].read(index)
-            return self._deserialize(message.data, message.kind)
+            return self._streams[role].message(index)
+        except DamagedFrame as error:
+            raise DamagedFrame(
+                f"{self.path}, {getattr(self.topics, role)}, message {index}: {error}"
+            ) from error
         except DepthRosError:
             raise
         except Exception as error:  # damaged data
@@ -244,57 +225,36 @@ class BagRecording:
         return registered(depth, cameras[0][1].camera, str(message.header.frame_id), left)
 
 
-class _Stream:
-    """The messages of one track by number. Reading on is quick; other numbers are searched for."""
-
-    def __init__(self, bag: Bag, track: Track) -> None:
-        self._bag, self._track = bag, track
-        self._next = 0
-        self._messages: Iterator[tuple[int, Message]] = iter(())
-
-    def read(self, number: int) -> Message:
-        if not self._next <= number <= self._next + MAX_SKIPPED or not self._next:
-            entry = self._track.entries[number]
-            self._messages = self._bag.messages([self._track.topic], entry.part, entry.place)
-            self._next = number - entry.repeat
-        skipped = number - self._next
-        self._next = number + 1
-        for _, message in itertools.islice(self._messages, skipped, None):
-            return message
-        self._next = 0
-        raise DamagedFrame(f"{self._bag.path}: {self._track.topic} ends before message {number}")
-
-
-def _deserializer(ros1: bool) -> Any:
+def _deserializer(ros1: bool) -> Deserialize:
     from rosbags.typesys import Stores, get_typestore
 
     types = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
+    register(types)
     return types.deserialize_ros1 if ros1 else types.deserialize_cdr
 
 
-def _stamp(message: Message, ros1: bool) -> int:
-    """ns, of the header that the message begins with."""
-    if len(message.data) < 12:
-        return 0
-    big_endian = (
-        not ros1 and message.data[1] == 0
-    )  # the CDR encapsulation; ROS 1 begins with a sequence number
-    seconds, nanoseconds = struct.unpack_from((">" if big_endian else "<") + "iI", message.data, 4)
-    return int(seconds) * NS + int(nanoseconds)
+def _header(message: Message, ros1: bool) -> tuple[int, str]:
+    """Stamp, ns, and frame_id of the header that a message begins with; 0 and "" if it is too short.
+
+    A header of ROS 1 begins with a sequence number, and CDR with its encapsulation.
+    """
+    data, begin = message.data, 0 if ros1 and message.kind == FOXGLOVE else 4
+    if len(data) < begin + 8:
+        return 0, ""
+    order = ">" if not ros1 and data[1] == 0 else "<"
+    seconds, nanoseconds = struct.unpack_from(order + "iI", data, begin)
+    stamp = int(seconds) * NS + int(nanoseconds)
+    if len(data) < begin + 12:
+        return stamp, ""
+    size = min(*struct.unpack_from(order + "I", data, begin + 8), 256)
+    name = bytes(data[begin + 12 : begin + 12 + size])
+    return stamp, name.rstrip(b"\0").decode(errors="replace")
 
 
-def _frame_id(message: Message) -> str:
-    """frame_id of the header that the message begins with."""
-    if len(message.data) < 16:
-        return ""
-    size = min(*struct.unpack_from("<I", message.data, 12), 256)
-    return bytes(message.data[16 : 16 + size]).rstrip(b"\0").decode(errors="replace")
-
-
-def _nearest(stamps: list[int], track: Track, tolerance: int) -> list[int | None]:
-    """For each stamp the number of the nearest message of a track, None if all are farther away than `tolerance` ns."""
-    order = sorted(range(len(track.entries)), key=lambda index: track.entries[index].stamp)
-    times = [track.entries[index].stamp for index in order]
+def _nearest(stamps: list[int], others: list[int], tolerance: int) -> list[int | None]:
+    """For each stamp the number of the nearest of others, None if all are farther away than `tolerance` ns."""
+    order = sorted(range(len(others)), key=lambda index: others[index])
+    times = [others[index] for index in order]
     found: list[int | None] = []
     for stamp in stamps:
         after = bisect.bisect_left(times, stamp)

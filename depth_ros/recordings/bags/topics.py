@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depth_ros.errors import DepthRosError
 from depth_ros.messages.calibration import names_rectified_images
+from depth_ros.recordings.bags.video_packets import VIDEO_KINDS
 from depth_ros.recordings.bags.writer import (
     CAMERA_INFO,
     COMPRESSED,
@@ -19,19 +20,16 @@ from depth_ros.recordings.bags.writer import (
 from depth_ros.recordings.files import PAIR_WORDS
 from depth_ros.recordings.options import RecordingOptions
 
-VIDEO_KINDS = {
-    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
-    "foxglove_msgs/msg/CompressedVideo": "foxglove",
-    "theora_image_transport/msg/Packet": "theora",
-}
-"""Message types of video packets -> their image_transport."""
+TRANSPORTS = ("compressed", *VIDEO_KINDS.values())
+"""Last parts of the names of topics that image_transport publishes beside a raw image."""
 _NON_CAMERA_WORDS = ("depth", "disparity", "ground_truth", "mask", "label", "confidence")
 """Image topics whose name contains one of these words are not colour images of a camera."""
 
 
 @dataclass(frozen=True)
 class BagTopics:
-    """The chosen topics; empty: none. image, right and depth are raw or compressed images."""
+    """The chosen topics; empty: none. image and right are images, raw, compressed or as
+    video packets; depth is raw or compressed."""
 
     image: str
     camera_info: str
@@ -52,10 +50,10 @@ def choose_topics(path: Path, topics: Mapping[str, str], options: RecordingOptio
 
     topics: types by name. Raises DepthRosError if one is not there, or several are possible.
     """
-    images = [topic for topic, kind in topics.items() if kind in (IMAGE, COMPRESSED)]
+    images = [topic for topic, kind in topics.items() if kind in (IMAGE, COMPRESSED, *VIDEO_KINDS)]
     infos = [topic for topic, kind in topics.items() if kind == CAMERA_INFO]
     if not images:
-        raise DepthRosError(_no_image_text(path, topics))
+        raise DepthRosError(f"{path} has no image topic; its topics: {', '.join(sorted(topics)) or 'none'}")
     image = _select(path, "image", options.image_topic, images, _camera_topics(images))
     info = "" if options.cameras or options.fov else _info_topic(path, image, infos, options)
     right, right_info = _right(path, image, images, infos, options)
@@ -68,7 +66,7 @@ def _select(path: Path, what: str, requested: str, topics: list[str], candidates
     """The requested topic, raw or compressed, or the only candidate."""
     found = ", ".join(sorted(topics)) or "none"
     if requested:
-        for topic in (requested, f"{requested}/compressed"):
+        for topic in (requested, *(f"{requested}/{transport}" for transport in TRANSPORTS)):
             if topic in topics:
                 return topic
         raise DepthRosError(f"{path} has no {what} topic '{requested}'; it has: {found}")
@@ -94,7 +92,7 @@ def _info_topic(path: Path, image: str, infos: list[str], options: RecordingOpti
 
 def _info_names(image: str) -> list[str]:
     """Where the camera_info of an image topic may be, in order."""
-    base = image.removesuffix("/compressed")
+    base = _base(image)
     return [f"{base.rsplit('/', 1)[0]}/camera_info", f"{base}/camera_info"]
 
 
@@ -127,25 +125,20 @@ def _depth(
     return depth, next((topic for topic in _info_names(depth) if topic in infos), "")
 
 
-def _no_image_text(path: Path, topics: Mapping[str, str]) -> str:
-    packets = {topic: VIDEO_KINDS[kind] for topic, kind in topics.items() if kind in VIDEO_KINDS}
-    if not packets:
-        return f"{path} has no image topic; its topics: {', '.join(sorted(topics)) or 'none'}"
-    topic, transport = next(iter(packets.items()))
-    base = topic.removesuffix(f"/{transport}")
-    return (
-        f"{path} has no image topic, but video packets on {', '.join(packets)}: decode them to images first: play the "
-        f"bag, and run `ros2 run image_transport republish --ros-args -p in_transport:={transport} "
-        f"-p out_transport:=raw -r in/{transport}:={topic} -r out:={base}/decoded` beside `ros2 bag record`"
-    )
+def _base(topic: str) -> str:
+    """An image topic without its image_transport."""
+    base, _, last = topic.rpartition("/")
+    return base if last in TRANSPORTS else topic
 
 
 def _camera_topics(topics: list[str]) -> list[str]:
     """One image topic per camera: rectified before raw, uncompressed before compressed, the left one of a pair."""
     colour = [topic for topic in topics if not any(word in topic.lower() for word in _NON_CAMERA_WORDS)]
     best: dict[str, str] = {}  # by namespace
-    for topic in sorted(colour, key=lambda name: ("/image_rect" not in name, name.endswith("/compressed"))):
-        best.setdefault(topic.removesuffix("/compressed").rsplit("/", 1)[0], topic)
+    for topic in sorted(
+        colour, key=lambda name: ("/image_rect" not in name, name.split("/")[-1] in TRANSPORTS)
+    ):
+        best.setdefault(_base(topic).rsplit("/", 1)[0], topic)
     rights = {
         name
         for name in best

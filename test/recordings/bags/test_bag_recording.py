@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from rosbags import rosbag2
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
@@ -225,24 +225,6 @@ def test_lost_part_of_a_split_bag_is_named_and_the_others_are_read(tmp_path):
     recording = open_recording(folder)
     assert values(recording) == [0, 1, 2, 3, 8, 9, 10, 11]
     assert recording.damage == [f"{folder}/bag_1.mcap is missing: its frames are lost"]
-
-
-def test_video_packets_are_named_with_the_command_that_decodes_them(tmp_path):
-    text = (
-        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\n"
-        "bool is_bigendian\nuint8[] data\n"
-    )
-    types = get_typestore(Stores.ROS2_JAZZY)
-    kind = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
-    types.register(get_types_from_msg(text, kind))
-    packet = default_message(types, kind)
-    with rosbag2.Writer(tmp_path / "bag", version=9, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
-        connection = writer.add_connection("/cam/image_raw/ffmpeg", kind, typestore=types)
-        writer.write(connection, START, types.serialize_cdr(packet, kind))
-    with pytest.raises(
-        DepthRosError, match=r"video packets on /cam/image_raw/ffmpeg.*republish.*in_transport:=ffmpeg"
-    ):
-        open_recording(tmp_path / "bag")
 
 
 def test_changing_camera_info_applies_from_its_stamp_on(tmp_path):
