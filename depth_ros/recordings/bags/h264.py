@@ -129,7 +129,7 @@ class Bits:
         return int(self._text[begin : self._position] or "0", 2)
 
     def exp_golomb(self) -> int:
-        """ue(v)."""
+        """An unsigned number in Exp-Golomb code (9.1)."""
         end = self._text.find("1", self._position)
         if end < 0:
             return 0
