@@ -24,7 +24,7 @@ from depth_ros.cli.options import (
 from depth_ros.errors import DepthRosError
 
 if TYPE_CHECKING:
-    from depth_ros.evaluation.options import EvaluationOptions
+    from depth_ros.evaluation.options import DepthOptions, EvaluationOptions
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,14 @@ def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
                        help="list of raw KITTI images to evaluate, e.g. the Eigen split's test file")  # fmt: skip
     depth.add_argument("--lidar-x", action="store_true",
                        help="ground truth of raw KITTI: distance from the lidar, as in published tables")  # fmt: skip
+    depth.add_argument(
+        "--refine", nargs="?", const="published", choices=("published", "guarded"),
+        help="online refinement of models that learn from video: a row without, with it, and with masks; published: as "
+        "the authors of struct2depth (default), guarded: as in replay --refine",
+    )  # fmt: skip
+    depth.add_argument("--refine-steps", type=int, default=0, metavar="STEPS", help="default: 20")
+    depth.add_argument("--static-model", default="", metavar="MODEL",
+                       help="with --refine: model trained without masks, for the rows without them")  # fmt: skip
     depth.add_argument("--baseline-data", type=Path, metavar="FOLDER", help="training data of the baseline")
 
 
@@ -125,14 +133,32 @@ def _evaluate_depth(arguments: argparse.Namespace, options: EvaluationOptions) -
         arguments.protocol, arguments.crop, arguments.scaling, arguments.resize, arguments.cap,
         baseline_data=arguments.baseline_data,
     )  # fmt: skip
+    if arguments.refine:
+        return _evaluate_refined_depth(arguments, options, depth)
     return evaluate_depth(arguments.model, arguments.data, options, depth)
 
 
+def _evaluate_refined_depth(
+    arguments: argparse.Namespace, options: EvaluationOptions, depth: DepthOptions
+) -> dict[str, Any]:
+    from depth_ros.estimators.refinement import PROTOCOLS
+    from depth_ros.evaluation.refined_depth import RefinementOptions, evaluate_refined_depth
+
+    settings = PROTOCOLS[arguments.refine]
+    if arguments.refine_steps:
+        settings = dataclasses.replace(settings, steps=arguments.refine_steps)
+    refinement = RefinementOptions(settings, arguments.static_model)
+    return evaluate_refined_depth(arguments.model, arguments.data, options, depth, refinement)
+
+
 def _depth_lines(result: dict[str, Any]) -> list[str]:
+    rows = [(row["row"], row["metrics"]) for row in result.get("rows", ())] or [("model", result["metrics"])]
     return [
         f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}",
-        f"model     {metrics_line(result['metrics'])}",
-        f"baseline  {metrics_line(result['baseline'])}",
+        *(
+            f"{name:<9} {metrics_line(metrics)}"
+            for name, metrics in (*rows, ("baseline", result["baseline"]))
+        ),
     ]
 
 

@@ -67,6 +67,8 @@ def add_recording_options(command: argparse.ArgumentParser) -> None:
         ("depth", "measured depth, of the same camera or aligned to it"),
     ):
         group.add_argument(f"--{name}-topic", default="", metavar="TOPIC", help=f"{text} of a bag")
+    group.add_argument("--masks", default="", metavar="FOLDER",
+                       help="instance masks of objects that may move, PNG; of a bag, also a topic")  # fmt: skip
     group.add_argument("--sync-tolerance", type=float, default=0.01, metavar="SECONDS",
                        help="largest difference of the stamps that belong together; default: %(default)s")  # fmt: skip
 
@@ -77,7 +79,7 @@ def recording_options(arguments: argparse.Namespace) -> RecordingOptions:
 
     return RecordingOptions(
         tuple(arguments.cameras), arguments.fov, arguments.image_topic, arguments.right_topic,
-        arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance,
+        arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance, masks=arguments.masks,
     )  # fmt: skip
 
 

@@ -1,19 +1,21 @@
-"""Online refinement of depth: at every frame the networks are fine-tuned on the last three frames.
+"""Online refinement of depth: at every frame the networks are fine-tuned on a clip of a few frames.
 
-Casser et al., AAAI 2019, section "Online refinement": a few optimisation steps of the training loss on the current
-clip, starting from the trained weights each time. Applies to every family that is trained on video. The paper predicts
-the depth of the middle frame of the clip; here it is that of the newest frame, to avoid the delay.
+Casser et al., AAAI 2019, section "Online refinement": a few optimisation steps of the training loss on the clip,
+starting from the trained weights each time. Applies to every family that is trained on video.
 
-The result is safeguarded: the trained prediction is returned if the clip is unsuitable (static camera or no texture) or
-if refinement does not reduce the photometric error, and the depth of a pixel changes by at most the factor
-1 + `max_change`. With ground truth g, the AbsRel of the result thus exceeds that of the trained networks by at most
-max_change * (1 + AbsRel).
+With the settings `PUBLISHED` this is the protocol of the authors: the depth of the middle frame after the last step,
+whatever it is. With `GUARDED` it is that of the newest frame, to avoid the delay, and the result is safeguarded: the
+trained prediction is returned if the clip is unsuitable (static camera or no texture) or if refinement does not reduce
+the photometric error, and the depth of a pixel changes by at most the factor 1 + `max_change`. With ground truth g, the
+AbsRel of the result thus exceeds that of the trained networks by at most max_change * (1 + AbsRel).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,17 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_ros.card import Card, find_card, load_model
-from depth_ros.config import setting, settings_from
+from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import EngineStatus, engine_size, pick_device
-from depth_ros.errors import DepthRosError
+from depth_ros.estimators.video_models import load_video_models
 from depth_ros.geometry import rectify
-from depth_ros.networks import Family, family
+from depth_ros.networks import Family
 from depth_ros.networks.blocks.synthesis import back_project, project, transform_points, warp
-
-CLIP_LENGTH = 3
-"""Number of frames that the networks are fine-tuned on."""
 
 
 @dataclass(frozen=True)
@@ -48,41 +46,60 @@ class RefinementSettings:
     smoothness_weight: float = setting(
         0.2, "Weight of the smoothness loss; 0.01 suits fast cameras.", minimum=0
     )
+    target: str = setting(
+        "newest", "Frame of a clip whose depth is the result.", choices=("newest", "middle")
+    )
     max_change: float = setting(
-        0.3, "Maximum relative change of a pixel's depth, by a factor of 1 + max_change.", minimum=0, maximum=10
+        0.3, "Maximum relative change of a pixel's depth, by a factor of 1 + max_change; inf: unlimited.", minimum=0
     )  # fmt: skip
     min_parallax: float = setting(
         0.3, "Minimum median image shift by the camera's translation; clips with less are not refined.", "px", minimum=0
     )  # fmt: skip
+    min_translation: float = setting(
+        0.0, "Minimum mean translation between frames, in the unit of the model; clips with less are not refined.",
+        minimum=0,
+    )  # fmt: skip
     min_image_change: float = setting(
         0.005, "Minimum mean difference of neighbouring images (0 to 1); clips with less are not refined.", minimum=0
     )  # fmt: skip
+    require_improvement: bool = setting(
+        True, "Discard refined depth that does not lower the photometric error of the target."
+    )
 
 
-class RefiningEstimator:
-    """Frame -> Depth as in `DepthEstimator`, refined on the last frames. Runs in eager PyTorch, for recordings.
+GUARDED = RefinementSettings()
+"""Our settings, for robots: never much worse than the trained networks."""
+PUBLISHED = RefinementSettings(
+    smoothness_weight=0.01, target="middle", max_change=math.inf, min_parallax=0.0, min_translation=0.01,
+    min_image_change=0.0, require_improvement=False,
+)  # fmt: skip
+"""Those of the released code of struct2depth."""
+PROTOCOLS = {"guarded": GUARDED, "published": PUBLISHED}
 
-    model: depth model of a family trained on video; the models of the family's other tasks are beside it, in folders
-    named MODEL_TASK. outcomes: number of frames by outcome. errors: for each refined frame the photometric error before
-    and after. Raises DepthRosError if a model is missing.
+
+class ClipRefiner:
+    """Clip -> Depth of one of its frames, refined on the clip. Runs in eager PyTorch, for recordings.
+
+    model: depth model of a family trained on video, see `load_video_models`. outcomes: number of clips by outcome.
+    errors: for each refined clip the photometric error before and after.
     """
 
-    def __init__(self, model: str, settings: RefinementSettings = RefinementSettings()) -> None:
-        self.card: Card = find_card(model)
-        self._module = family(self.card.family)
-        if self.card.task != "depth" or not hasattr(self._module, "build_training_model"):
-            raise DepthRosError(
-                f"model '{model}' is for task '{self.card.task}', of family '{self.card.family}'; only depth models of "
-                "families trained on video can be refined"
-            )
-        self._settings = settings
+    def __init__(self, model: str, settings: RefinementSettings = GUARDED) -> None:
+        loaded = load_video_models(model)
+        self.card, self.clip_length = loaded.card, loaded.clip_length
+        self.has_object_motion = loaded.has_object_motion
+        self._module, self._settings = loaded.module, settings
         self._device = pick_device("auto")
-        self._models = load_training_model(self.card).to(self._device).eval()
+        self._models = loaded.models.to(self._device).eval()
         self._trained = {key: value.clone() for key, value in self._models.state_dict().items()}
-        self._frames: list[tuple[int, np.ndarray]] = []
         self._size = (0, 0)
         self.outcomes: Counter[str] = Counter()
         self.errors: list[tuple[float, float]] = []
+
+    @property
+    def target(self) -> int:
+        """Index in a clip of the frame whose depth is the result."""
+        return self.clip_length // 2 if self._settings.target == "middle" else self.clip_length - 1
 
     @property
     def engine_status(self) -> EngineStatus:
@@ -96,73 +113,126 @@ class RefiningEstimator:
             name, f"{counts}; photometric error of refined frames {before:.4f} -> {after:.4f}"
         )
 
-    def estimate(self, frame: Frame) -> Depth:
-        """Depth of the rectified image at the model's size, with the camera scaled to it."""
-        image, camera = rectify(frame.image, frame.camera)
-        size = engine_size(self.card, camera.width, camera.height)
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        camera = camera.resized(*size)
-        if size != self._size or (self._frames and frame.stamp <= self._frames[-1][0]):
-            self._frames, self._size = [], size
-        self._frames = [*self._frames[1 - CLIP_LENGTH :], (frame.stamp, small)]
-        images = torch.from_numpy(np.stack([pixels for _, pixels in self._frames]))[None].to(self._device)
-        K = torch.from_numpy(camera.K.astype(np.float32))[None].to(self._device)
-        depth, outcome = self._refined_depth(images, K)
+    def trained_depth(self, frame: Frame) -> Depth:
+        """Depth of a frame by the trained networks, at the model's size, with the camera scaled to it."""
+        return self._result(frame, predict_depth(self._models, *self._inputs([frame])))
+
+    def refined_depth(self, clip: Sequence[Frame], labels: Sequence[np.ndarray] = ()) -> Depth:
+        """Depth of the frame `target` of a clip of `clip_length` frames, oldest first, all of one size.
+
+        labels: of every frame, (H, W) instance ids of objects that may move, one id per object in all frames,
+        0 = background; empty: none are known. They are used by families with object motion.
+        """
+        images, K = self._inputs(clip)
+        batch = {"images": images, "intrinsics": K}
+        if len(labels):
+            size = (images.shape[3], images.shape[2])
+            resized = [
+                cv2.resize(each.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for each in labels
+            ]
+            batch["labels"] = torch.from_numpy(np.stack(resized))[None].to(self._device)
+        depth, outcome = self._refined(batch)
         self.outcomes[outcome] += 1
+        return self._result(clip[self.target], depth)
+
+    def _inputs(self, frames: Sequence[Frame]) -> tuple[Tensor, Tensor]:
+        """Images (1, N, H, W, 3) uint8 at the model's size and intrinsics (1, 3, 3) of the first."""
+        images = []
+        for frame in frames:
+            image, camera = rectify(frame.image, frame.camera)
+            self._size = engine_size(self.card, camera.width, camera.height)
+            images.append(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA))
+        K = camera.resized(*self._size).K.astype(np.float32)
+        stack = torch.from_numpy(np.stack(images))[None]
+        return stack.to(self._device), torch.from_numpy(K)[None].to(self._device)
+
+    def _result(self, frame: Frame, depth: Tensor) -> Depth:
+        image, camera = rectify(frame.image, frame.camera)
+        small = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        camera = camera.resized(*self._size)
         return Depth(frame.stamp, frame.frame_id, depth[0].cpu().numpy(), camera, small)
 
-    def _refined_depth(self, images: Tensor, K: Tensor) -> tuple[Tensor, str]:
-        """Depth (1, H, W) of the newest of the images (1, N, H, W, 3), and the outcome."""
-        settings = self._settings
-        trained, T_trained = predict(self._models, images, K)
-        if images.shape[1] < CLIP_LENGTH:
-            return trained, "not refined: too few frames"
-        if problem := clip_problem(images, trained, T_trained, K, settings):
+    def _refined(self, batch: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """Depth (1, H, W) of the target of a clip, and the outcome."""
+        settings, target = self._settings, self.target
+        images, K = batch["images"], batch["intrinsics"]
+        trained, T_trained = predict(self._models, images, K, target)
+        if problem := clip_problem(images, trained, T_trained, K, settings, target):
             return trained, f"not refined: {problem}"
         try:
-            finite = refine(self._models, self._module, {"images": images, "intrinsics": K}, settings)
-            refined, T_refined = predict(self._models, images, K)
+            finite = refine(self._models, self._module, batch, settings)
+            refined, T_refined = predict(self._models, images, K, target)
         finally:
             self._models.load_state_dict(self._trained)
-        if not finite:
+        if not finite or not torch.isfinite(refined).any():
             return trained, "not refined: the loss is not finite"
-        refined, T_refined = limit_change(refined, trained, T_refined, settings.max_change)
-        before = photometric_error(images, trained, T_trained, K)
-        after = photometric_error(images, refined, T_refined, K)
-        if after > before:
+        T_before, T_after = (T[:, target - 1] for T in (T_trained, T_refined))
+        if math.isfinite(settings.max_change):
+            refined, T_after = limit_change(refined, trained, T_after, settings.max_change)
+        pair = images[:, target - 1 : target + 1]
+        before = photometric_error(pair, trained, T_before, K)
+        after = photometric_error(pair, refined, T_after, K)
+        if settings.require_improvement and after > before:
             return trained, "not refined: the photometric error did not decrease"
         self.errors.append((before, after))
         return refined, "refined"
 
 
-def load_training_model(card: Card) -> nn.ModuleDict:
-    """All models of a family by task, with the weights of the depth model `card` and of the models beside it."""
-    module = family(card.family)
-    settings = settings_from(module.Settings, card.settings, f"{card.path}/card.yaml, settings")
-    models = module.build_training_model(settings)
-    for task in module.MODELS:
-        path = card.path if task == "depth" else card.path.with_name(f"{card.path.name}_{task}")
-        models[task].load_state_dict(load_model(find_card(str(path))).state_dict())
-    return models
+class RefiningEstimator:
+    """Frame -> Depth as in `DepthEstimator`, refined on the last frames with the settings `GUARDED`, or similar ones.
+
+    settings: the target must be the newest frame. Raises DepthRosError if a model is missing.
+    """
+
+    def __init__(self, model: str, settings: RefinementSettings = GUARDED) -> None:
+        self._refiner = ClipRefiner(model, dataclasses.replace(settings, target="newest"))
+        self.card = self._refiner.card
+        self._frames: list[Frame] = []
+
+    @property
+    def engine_status(self) -> EngineStatus:
+        """The engine and the outcomes so far, see `ClipRefiner`."""
+        return self._refiner.engine_status
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Number of frames by outcome."""
+        return self._refiner.outcomes
+
+    def estimate(self, frame: Frame) -> Depth:
+        """Depth of the rectified image at the model's size, with the camera scaled to it."""
+        last = self._frames[-1] if self._frames else None
+        if last and (frame.image.shape != last.image.shape or frame.stamp <= last.stamp):
+            self._frames = []
+        self._frames = [*self._frames[1 - self._refiner.clip_length :], frame]
+        if len(self._frames) < self._refiner.clip_length:
+            self.outcomes["not refined: too few frames"] += 1
+            return self._refiner.trained_depth(frame)
+        return self._refiner.refined_depth(self._frames)
 
 
 @torch.no_grad()
-def predict(models: nn.ModuleDict, images: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (1, H, W) of the newest image, and T_older_newer (1, 4, 4) of the last two, of images (1, N, H, W, 3).
-
-    The motion is the identity while there are fewer than CLIP_LENGTH images.
-    """
-    depth = models["depth"](images[:, -1], K)
-    if images.shape[1] < CLIP_LENGTH:
-        return depth, torch.eye(4, device=images.device)[None]
-    return depth, models["ego_motion"](images, K)[:, -1]
+def predict_depth(models: nn.ModuleDict, images: Tensor, K: Tensor, target: int = -1) -> Tensor:
+    """Depth (1, H, W) of the image `target` of images (1, N, H, W, 3)."""
+    return models["depth"](images[:, target], K)
 
 
-def clip_problem(images: Tensor, depth: Tensor, T: Tensor, K: Tensor, settings: RefinementSettings) -> str:
+@torch.no_grad()
+def predict(models: nn.ModuleDict, images: Tensor, K: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    """Depth (1, H, W) of the image `target`, and T_older_newer (1, N - 1, 4, 4), of images (1, N, H, W, 3)."""
+    return predict_depth(models, images, K, target), models["ego_motion"](images, K)
+
+
+def clip_problem(
+    images: Tensor, depth: Tensor, T: Tensor, K: Tensor, settings: RefinementSettings, target: int
+) -> str:
     """Why a clip is unsuitable for refinement; empty if it is suitable. Arguments as returned by `predict`."""
     scaled = images.float() / 255
     if (scaled[:, 1:] - scaled[:, :-1]).abs().mean() < settings.min_image_change:
         return "the images do not change"
+    if T[..., :3, 3].norm(dim=-1).mean() < settings.min_translation:
+        return f"the predicted translation is below {settings.min_translation:g}"
+    T = T[:, target - 1]
     rotation = T.clone()
     rotation[:, :3, 3] = 0
     points = back_project(depth[:, None], K)
@@ -177,9 +247,10 @@ def refine(
 ) -> bool:
     """Fine-tune the models of a family `module` on one batch, in place; returns whether the loss stayed finite.
 
-    Normalisation layers keep their training statistics, and scalars (the learned size of objects) are not changed.
+    Normalisation layers keep their training statistics, and priors such as the learned size of objects are not changed.
     """
-    weights = [p for p in models.parameters() if p.requires_grad and p.dim()]
+    priors = getattr(module, "PRIORS", ())
+    weights = [p for name, p in models.named_parameters() if p.requires_grad and name not in priors]
     optimiser = torch.optim.Adam(weights, settings.learning_rate)
     loss_settings = dataclasses.replace(module.LossSettings(), smoothness_weight=settings.smoothness_weight)
     for _ in range(settings.steps):
@@ -206,10 +277,10 @@ def limit_change(refined: Tensor, trained: Tensor, T: Tensor, max_change: float)
 
 
 def photometric_error(images: Tensor, depth: Tensor, T_older_newer: Tensor, K: Tensor) -> float:
-    """Mean L1 difference of the newest image and its synthesis from the previous one.
+    """Mean L1 difference of the second of two images (1, 2, H, W, 3) and its synthesis from the first.
 
-    Pixels that project outside the previous image are compared with the same pixel of it.
+    Pixels that project outside the first image are compared with the same pixel of it.
     """
-    older, newer = (images[:, i].permute(0, 3, 1, 2).float() / 255 for i in (-2, -1))
+    older, newer = (images[:, i].permute(0, 3, 1, 2).float() / 255 for i in (0, 1))
     synthesis, inside = warp(older, depth[:, None], T_older_newer, K)
     return float((torch.where(inside > 0, synthesis, older) - newer).abs().mean())

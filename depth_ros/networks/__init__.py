@@ -14,6 +14,8 @@ and, where the family needs them:
     MODELS                 {task: class or function of Settings}, if the family has models for several tasks
     build_training_model   build_training_model(settings) -> the module that is trained, if it is not one `Model`: a
                            ModuleDict of the models by task
+    join_models            join_models({task: model}) -> the same module of given models
+    PRIORS                 names of parameters of that module that online refinement leaves unchanged
     LossSettings           frozen dataclass: options of the loss, loss(model, batch, settings)
     augment                augment(batch, generator) -> batch: augmentation of training data
     finish                 finish(model) -> the model that is deployed, with its `settings`

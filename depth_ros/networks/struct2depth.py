@@ -40,6 +40,7 @@ from depth_ros.networks.blocks.video_layers import Layers
 TASK = "depth"
 MOTION_SCALE = 0.001
 """Factor of the output of the motion networks."""
+PRIORS = ("object_motion.height",)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -178,7 +179,18 @@ MODELS = {"depth": Model, "ego_motion": EgoMotionModel, "object_motion": ObjectM
 def build_training_model(settings: Settings) -> nn.ModuleDict:
     """The models that are trained together, by task; that of object motion contains the other two."""
     objects = ObjectMotionModel(settings)
-    return nn.ModuleDict({"depth": objects.depth, "ego_motion": objects.ego_motion, "object_motion": objects})
+    return join_models({"depth": objects.depth, "ego_motion": objects.ego_motion, "object_motion": objects})
+
+
+def join_models(models: dict[str, nn.Module]) -> nn.ModuleDict:
+    """The training model of given models of tasks depth, ego_motion and, if there is one, object_motion.
+
+    Without one its network is random: clips must have no labels then.
+    """
+    depth, ego_motion = cast(Model, models["depth"]), cast(EgoMotionModel, models["ego_motion"])
+    objects = cast(ObjectMotionModel, models.get("object_motion") or ObjectMotionModel(depth.settings))
+    objects.depth, objects.ego_motion = depth, ego_motion
+    return nn.ModuleDict({"depth": depth, "ego_motion": ego_motion, "object_motion": objects})
 
 
 def initialise(models: nn.ModuleDict) -> None:

@@ -103,7 +103,12 @@ MODELS = {"depth": Model, "ego_motion": EgoMotionModel}
 
 def build_training_model(settings: Settings) -> nn.ModuleDict:
     """The models that are trained together, by task."""
-    return nn.ModuleDict({task: model(settings) for task, model in MODELS.items()})
+    return join_models({task: model(settings) for task, model in MODELS.items()})
+
+
+def join_models(models: dict[str, nn.Module]) -> nn.ModuleDict:
+    """The training model of given models of tasks depth and ego_motion."""
+    return nn.ModuleDict(models)
 
 
 def initialise(models: nn.ModuleDict) -> None:

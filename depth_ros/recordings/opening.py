@@ -11,6 +11,7 @@ from types import ModuleType
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings.calibration import ASSUMED
 from depth_ros.recordings.files import IMAGE_SUFFIXES
+from depth_ros.recordings.instances import Masked
 from depth_ros.recordings.options import DEFAULTS, RecordingOptions
 from depth_ros.recordings.recalibrated import Recalibrated
 from depth_ros.recordings.sample import Recording
@@ -28,9 +29,17 @@ def open_recording(path: str | Path, options: RecordingOptions = DEFAULTS) -> Re
     Raises DepthRosError if the path is none of these.
     """
     recording = _open(Path(path), options)
+    if options.masks and not (is_bag(Path(path)) and not Path(options.masks).is_dir()):
+        recording = _with_masks(recording, Path(options.masks))
     if recording.camera_source == ASSUMED:
         log.warning("%s: calibration: %s", path, ASSUMED)
     return recording
+
+
+def _with_masks(recording: Recording, folder: Path) -> Recording:
+    if not folder.is_dir():
+        raise DepthRosError(f"no folder '{folder}' of instance masks; a topic can be given for bags only")
+    return Masked(recording, folder)
 
 
 def _open(path: Path, options: RecordingOptions) -> Recording:

@@ -13,6 +13,7 @@ class RecordingOptions:
     cameras: calibration files (see `recordings.calibration`), of the only camera, or of the left and the right one.
     They replace the recording's own. fov: horizontal field of view, degrees, of a camera without calibration; 0: none
     given. image_topic, right_topic, camera_info_topic, depth_topic: topics of a bag; empty: found by their names.
+    masks: a folder of instance masks (see `recordings.instances`) or, of a bag, the topic of label images; empty: none.
     sync_tolerance: largest difference of the stamps of images that belong together, s. image_list: a split file that
     lists the images of raw KITTI to use, such as the Eigen split. lidar_x: depth of raw KITTI is the distance along
     the x axis of the lidar, as in published results on that split, instead of that along the optical axis.
@@ -27,6 +28,7 @@ class RecordingOptions:
     sync_tolerance: float = 0.01
     image_list: Path | None = None
     lidar_x: bool = False
+    masks: str = ""
 
 
 DEFAULTS = RecordingOptions()

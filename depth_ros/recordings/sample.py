@@ -31,6 +31,8 @@ class Sample:
     depth: (H, W) float32 m of `left`, NaN = invalid, or None if the recording has no depth for it.
     T_world_camera: (4, 4) pose of the left camera (of the rectified one), or None.
     moving_objects: (H, W) int32 instance ids of moving objects, 0 = static, or None.
+    instances: (H, W) int32 ids of objects that may move, category * 1000 + number as in Cityscapes, 0 = background, or
+    None. The ids of different frames are independent, see `recordings.instances`.
     velocities: {instance id: (3,) m/s relative to the ground, in the camera frame}, or None.
     """
 
@@ -41,6 +43,7 @@ class Sample:
     T_world_camera: np.ndarray | None = None
     moving_objects: np.ndarray | None = None
     velocities: dict[int, np.ndarray] | None = None
+    instances: np.ndarray | None = None
 
     @property
     def fx_baseline(self) -> float:
@@ -76,7 +79,8 @@ class Contents:
 
     depth: measured or exact depth, not depth that a model predicted. predicted_depth: depth is what a model predicted,
     which must not be taken for ground truth. consecutive: frames of a moving camera in time order, not independent
-    images. exact: rendered images, with exact poses and without errors of a lens, a shutter or a clock.
+    images. exact: rendered images, with exact poses and without errors of a lens, a shutter or a clock. instances:
+    masks of objects that may move.
     """
 
     pairs: bool = False
@@ -86,6 +90,7 @@ class Contents:
     predicted_depth: bool = False
     consecutive: bool = True
     exact: bool = False
+    instances: bool = False
 
 
 class Recording(Protocol):

@@ -12,6 +12,8 @@ from depth_ros.cli import main
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.refinement import (
+    PUBLISHED,
+    ClipRefiner,
     RefinementSettings,
     RefiningEstimator,
     limit_change,
@@ -33,9 +35,19 @@ QUICK = RefinementSettings(steps=2, learning_rate=1e-3)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A struct2depth model with random weights, except that it predicts forward motion of the camera."""
+    return exported(tmp_path_factory.mktemp("models"), width_divisor=1)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """The same with few channels."""
+    return exported(tmp_path_factory.mktemp("models"), width_divisor=8)
+
+
+def exported(folder, width_divisor: int) -> str:
     module = family("struct2depth")
     torch.manual_seed(0)
-    models = module.build_training_model(module.Settings())
+    models = module.build_training_model(module.Settings(width_divisor=width_divisor))
     module.initialise(models)
     with torch.no_grad():
         models["ego_motion"].network.pred.bias[2::6] = 10.0  # times 0.001: 1 cm where the scene is 20 cm away
@@ -43,7 +55,7 @@ def model(tmp_path_factory):
         name="wild", family="struct2depth", crop=CropSettings(64, 32), sources=(Source("world:street"),), validation=(),
         description="a test", licence="Apache-2.0", terms="rendered", supervision=VideoSupervision(),
     )  # fmt: skip
-    return str(export(models, recipe, tmp_path_factory.mktemp("models") / "wild"))
+    return str(export(models, recipe, folder / "wild"))
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +74,9 @@ def test_frames_from_the_third_on_are_refined_starting_from_the_trained_weights(
     assert (
         estimator.outcomes["not refined: too few frames"] == 2 and "refined" in estimator.engine_status.reason
     )
-    unrefined = RefiningEstimator(model, QUICK)
     changed = 0
     for depth, frame in zip(depths, frames(world)):
-        unrefined._frames = []  # each frame is the first of a clip
-        trained = unrefined.estimate(frame).depth
+        trained = estimator._refiner.trained_depth(frame).depth
         ratio = depth.depth / trained
         assert ratio.max() <= 1.3001 and ratio.min() >= 1 / 1.3001
         assert np.median(ratio) == pytest.approx(1, abs=0.05)
@@ -75,15 +85,74 @@ def test_frames_from_the_third_on_are_refined_starting_from_the_trained_weights(
 
 
 def test_refinement_reduces_the_photometric_error(model, world):
-    estimator = RefiningEstimator(model, QUICK)
+    refiner, batch = ClipRefiner(model, QUICK), clip(world)
+    images, K = batch["images"], batch["intrinsics"]
+    trained, T = predict(refiner._models, images, K, 2)
+    before = photometric_error(images[:, 1:], trained, T[:, 1], K)
+    refined = refiner.refined_depth(frames(world)[:3]).depth
+    assert refiner.errors[0][0] == pytest.approx(before) and refiner.errors[0][1] < before
+    assert refiner.outcomes == {"refined": 1} and not np.array_equal(refined, trained[0])
+    assert torch.equal(predict(refiner._models, images, K, 2)[0], trained)  # the trained weights are restored
+
+
+def clip(world: World) -> dict[str, torch.Tensor]:
     images = torch.from_numpy(np.stack([frame.image for frame in frames(world)[:3]]))[None]
-    K = torch.from_numpy(world.cameras["left"].K).float()[None]
-    trained, T = predict(estimator._models, images, K)
-    before = photometric_error(images, trained, T, K)
-    refined, outcome = estimator._refined_depth(images, K)
-    assert estimator.errors[0][0] == pytest.approx(before) and estimator.errors[0][1] < before
-    assert outcome == "refined" and not torch.equal(refined, trained)
-    assert torch.equal(predict(estimator._models, images, K)[0], trained)  # the trained weights are restored
+    labels = torch.from_numpy(np.stack([world.moving_objects(i) for i in range(3)]).astype(np.uint8))[None]
+    return {
+        "images": images,
+        "intrinsics": torch.from_numpy(world.cameras["left"].K).float()[None],
+        "labels": labels,
+    }
+
+
+def test_the_published_settings_are_those_of_the_released_code():
+    assert (PUBLISHED.steps, PUBLISHED.learning_rate, PUBLISHED.smoothness_weight) == (20, 1e-4, 0.01)
+    assert (PUBLISHED.target, PUBLISHED.min_translation, PUBLISHED.max_change) == (
+        "middle",
+        0.01,
+        float("inf"),
+    )
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_published_refinement_is_that_many_steps_of_adam_on_the_loss_of_the_triplet(narrow, world, masks):
+    """Compared with the same steps written here; the size prior stays, the depth is that of the middle frame."""
+    settings = dataclasses.replace(PUBLISHED, steps=3, min_translation=0.005)
+    refiner, batch = ClipRefiner(narrow, settings), clip(world)
+    assert batch["labels"].amax() > 0
+    labels = [world.moving_objects(i) for i in range(3)] if masks else []
+    found = [refiner.refined_depth(frames(world)[:3], labels).depth for _ in range(2)]
+    np.testing.assert_array_equal(*found)  # fresh weights each time
+    if not masks:
+        del batch["labels"]
+    module, parts = family("struct2depth"), ClipRefiner(narrow)._models
+    parameters = [p for p in parts.parameters() if p.requires_grad and p.dim()]
+    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    loss_settings = module.LossSettings(smoothness_weight=0.01)
+    for step in range(1, 4):
+        gradients = torch.autograd.grad(
+            module.loss(parts, batch, loss_settings)["loss"], parameters, allow_unused=True
+        )
+        with torch.no_grad():
+            for p, g, m, v in zip(parameters, gradients, first, second):
+                if g is not None:
+                    m.mul_(0.9).add_(0.1 * g)
+                    v.mul_(0.999).add_(0.001 * g * g)
+                    p -= 1e-4 * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+    with torch.no_grad():
+        expected = parts["depth"](batch["images"][:, 1], batch["intrinsics"])[0].numpy()
+    trained = refiner.trained_depth(frames(world)[1]).depth
+    assert refiner.outcomes == {"refined": 2}
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4)
+    assert np.abs(expected / trained - 1).max() > 3e-3
+
+
+def test_published_refinement_skips_clips_without_translation(narrow, world):
+    settings = dataclasses.replace(PUBLISHED, steps=1, min_translation=0.02)  # the model predicts 0.01
+    refiner = ClipRefiner(narrow, settings)
+    depth = refiner.refined_depth(frames(world)[:3]).depth
+    np.testing.assert_array_equal(depth, refiner.trained_depth(frames(world)[1]).depth)
+    assert refiner.outcomes == {"not refined: the predicted translation is below 0.02": 1}
 
 
 @pytest.mark.parametrize(
@@ -115,12 +184,11 @@ def test_clips_without_parallax_are_not_refined(model, world):
 @pytest.mark.parametrize("rate", [0.03, 1.0])
 def test_error_increase_is_bounded_for_any_learning_rate(model, world, rate):
     settings = RefinementSettings(steps=2, learning_rate=rate)
-    estimator, unrefined = RefiningEstimator(model, settings), RefiningEstimator(model, settings)
+    estimator = RefiningEstimator(model, settings)
     for frame, ground_truth in zip(frames(world), [world[i].depth for i in range(4)]):
         valid = np.isfinite(ground_truth)
-        d, s = estimator.estimate(frame).depth[valid], unrefined.estimate(frame).depth[valid]
+        d, s = estimator.estimate(frame).depth[valid], estimator._refiner.trained_depth(frame).depth[valid]
         g = ground_truth[valid]
-        unrefined._frames = []
         scale = np.median(g) / np.median(s)
         worse, trained = (float((np.abs(scale * x - g) / g).mean()) for x in (d, s))
         assert worse <= trained + settings.max_change * (1 + trained) + 1e-4

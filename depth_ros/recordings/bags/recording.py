@@ -16,7 +16,7 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import T_BODY_OPTICAL, pose_from
 from depth_ros.messages.calibration import Calibration, calibration_from
-from depth_ros.messages.decode import depth_from
+from depth_ros.messages.decode import depth_from, labels_from
 from depth_ros.messages.frames import frame_from
 from depth_ros.recordings.bags.parts import Bag, Message
 from depth_ros.recordings.bags.topics import BagTopics, choose_topics
@@ -119,7 +119,12 @@ class BagRecording:
         }
         found = {role: sum(i is not None for i in indices) for role, indices in self._partners.items()}
         known = {role for role, count in found.items() if 2 * count >= len(self)}
-        self.contents = Contents(pairs="right" in known, depth="depth" in known, poses="odometry" in known)
+        self.contents = Contents(
+            pairs="right" in known,
+            depth="depth" in known,
+            poses="odometry" in known,
+            instances="masks" in known,
+        )
 
     def _add_camera(self, role: str, message: Message, stamp: int) -> None:
         info = self._deserialize(message.data, message.kind)
@@ -168,7 +173,10 @@ class BagRecording:
             depth = self._depth(partner, left)
         if (partner := self._partner("odometry", index)) is not None:
             T = _pose_of(self._message("odometry", partner)) @ T_BODY_OPTICAL
-        return Sample(self.names[index], left, right, depth, T)
+        instances = None
+        if (partner := self._partner("masks", index)) is not None:
+            instances = self._masks(partner, left)
+        return Sample(self.names[index], left, right, depth, T, instances=instances)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
@@ -210,6 +218,13 @@ class BagRecording:
         known = self._infos["right_info" if role == "right" else "camera_info"]
         at = bisect.bisect_right(known, stamp, key=lambda each: each[0])
         return known[max(at - 1, 0)][1]
+
+    def _masks(self, index: int, left: Frame) -> np.ndarray:
+        message = self._message("masks", index)
+        try:
+            return labels_from(message, left.camera)
+        except DepthRosError as error:
+            raise DamagedFrame(f"{self.path}, {self.topics.masks}, image {index}: {error}") from error
 
     def _depth(self, index: int, left: Frame) -> np.ndarray:
         from depth_ros.recordings.bags.depth_registration import registered

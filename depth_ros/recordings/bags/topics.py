@@ -38,6 +38,7 @@ class BagTopics:
     depth: str = ""
     depth_info: str = ""
     odometry: str = ""
+    masks: str = ""
 
     @property
     def is_rectified(self) -> bool:
@@ -59,7 +60,11 @@ def choose_topics(path: Path, topics: Mapping[str, str], options: RecordingOptio
     right, right_info = _right(path, image, images, infos, options)
     depth, depth_info = _depth(path, images, infos, topics, options)
     odometry = GROUND_TRUTH_ODOMETRY if topics.get(GROUND_TRUTH_ODOMETRY) == ODOMETRY else ""
-    return BagTopics(image, info, right, right_info, depth, depth_info, odometry)
+    masks = "" if Path(options.masks).is_dir() else options.masks
+    if masks and topics.get(masks) != IMAGE:
+        found = ", ".join(sorted(images))
+        raise DepthRosError(f"{path} has no label images on '{masks}'; its topics of images: {found}")
+    return BagTopics(image, info, right, right_info, depth, depth_info, odometry, masks)
 
 
 def _select(path: Path, what: str, requested: str, topics: list[str], candidates: list[str]) -> str:
