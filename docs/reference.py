@@ -1,4 +1,4 @@
-"""Sphinx directives whose content comes from the package: topics, parameters, launch arguments, commands, models.
+"""Sphinx directives whose content comes from the package: topics, parameters, commands, models, networks.
 
 Each directive writes Markdown, which MyST parses, so that no page holds a copy of a default or a description.
 """
@@ -230,6 +230,24 @@ def effect_settings(_: str) -> str:
     return settings_table([EffectSettings], "Key")
 
 
+def network(arguments: str) -> str:
+    """A drawing of a network. arguments: FAMILY TASK WIDTHxHEIGHT, and settings of the family as KEY=VALUE."""
+    from network_drawing import draw, layers
+
+    family, task, size, *pairs = arguments.split()
+    settings = {key: yaml.safe_load(value) for key, value in (pair.split("=") for pair in pairs)}
+    width, height = map(int, size.split("x"))
+    title = " ".join(
+        [
+            family,
+            task.replace("_", " "),
+            *(str(settings[key]) for key in ("network", "encoder") if key in settings),
+        ]
+    )
+    drawn, parameters = layers(family, task, (width, height), settings)
+    return f'<div class="network">{draw(f"{title}, {size}", drawn, parameters)}</div>\n'
+
+
 def licence_note(family: str) -> str:
     """The licence note of a family's module."""
     return importlib.import_module(f"depth_ros.networks.{family}").LICENCE_NOTE + "\n"
@@ -239,7 +257,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         topics, parameters, launch_arguments, drivers, commands, models, model_metrics, model_cards, recipes,
-        effect_settings, licence_note,
+        effect_settings, licence_note, network,
     )
 }  # fmt: skip
 """{directive: function from its argument to Markdown}"""
@@ -249,6 +267,7 @@ class Reference(SphinxDirective):
     """A directive of WRITERS."""
 
     optional_arguments = 1
+    final_argument_whitespace = True
     writer: ClassVar[Callable[[str], str]]
 
     def run(self) -> list[nodes.Node]:

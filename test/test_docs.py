@@ -21,8 +21,8 @@ from depth_ros.cli import main, parser
 
 ROOT = Path(depth_ros.__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
-TEXTS = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+TEXTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [str(path.relative_to(DOCS).with_suffix("")) for path in TEXTS[1:]]
 WIDTHS = (400, 1280)
 """Width of a phone and of a laptop, px."""
 
