@@ -88,9 +88,14 @@ def read_pixels(file: Path) -> np.ndarray:
     return cv2.cvtColor(_decode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
+def read_raw(file: Path) -> np.ndarray:
+    """(H, W) or (H, W, C) as stored, channels in OpenCV's order."""
+    return _decode(file, cv2.IMREAD_UNCHANGED)
+
+
 def read_single_channel(file: Path, camera: Camera) -> np.ndarray:
     """(H, W) uint8 or uint16 as stored: depth, disparity or labels. Its size must be that of the camera."""
-    image = _decode(file, cv2.IMREAD_UNCHANGED)
+    image = read_raw(file)
     if image.ndim != 2:
         raise DepthRosError(f"{file} has {image.shape[2]} channels; a depth or label image must have one")
     _check_size(file, image, camera)

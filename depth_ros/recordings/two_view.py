@@ -80,18 +80,20 @@ class CalibratedScene:
     def sample(self, stamp: int) -> Sample:
         """The pair with its ground truth. stamp: ns."""
         cameras = read_calib_txt(self.folder / CALIBRATION)
-        pair = read_pair(stamp, (self.folder / LEFT, self.folder / RIGHT), cameras)
+        pair = read_pair(stamp, self.folder / LEFT, self.folder / RIGHT, cameras)
         depth = None if self.disparity is None else disparity_to_depth(read_pfm(self.disparity), cameras)
         return Sample(self.name, *pair, depth)
 
 
-def read_pair(stamp: int, files: tuple[Path, Path], cameras: tuple[Camera, Camera]) -> tuple[Frame, Frame]:
-    """The left and the right frame."""
-    left, right = (
-        Frame(stamp, f"{side}_optical_frame", read_image(file, camera), camera)
-        for side, file, camera in zip(("left", "right"), files, cameras, strict=True)
-    )
-    return left, right
+def read_pair(
+    stamp: int, left: Path, right: Path | None, cameras: tuple[Camera, Camera]
+) -> tuple[Frame, Frame | None]:
+    """The left and the right frame, which is None without its file."""
+    frame_id = "camera_optical_frame" if right is None else "left_optical_frame"
+    frame = Frame(stamp, frame_id, read_image(left, cameras[0]), cameras[0])
+    if right is None:
+        return frame, None
+    return frame, Frame(stamp, "right_optical_frame", read_image(right, cameras[1]), cameras[1])
 
 
 def disparity_to_depth(disparity: np.ndarray, cameras: tuple[Camera, Camera]) -> np.ndarray:

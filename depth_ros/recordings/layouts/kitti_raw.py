@@ -1,7 +1,8 @@
 """Raw KITTI as published: DATE/calib_*.txt and DATE/DRIVE_sync/ with image_02, image_03, velodyne_points, oxts.
 
-The folder is the root, one date or one drive. Depth is the projected lidar scan, as in Eigen et al. (NIPS 2014) and
-the results compared with theirs. Poses are those of the camera relative to the first image of the drive, from GPS and
+The folder is the root, one date or one drive. Depth is the improved ground truth (see `kitti_depth`), and that alone,
+if any of the drives has it; else the projected lidar scan, as in Eigen et al. (NIPS 2014) and the results compared with
+theirs. Poses are those of the camera relative to the first image of the drive, from GPS and
 IMU on a Mercator projection (Geiger et al., IJRR 2013, devkit).
 """
 
@@ -20,7 +21,8 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
 from depth_ros.recordings import Contents, Sample
-from depth_ros.recordings.files import NS, frame_stamps, images_in, read_image, read_rows
+from depth_ros.recordings.files import NS, frame_stamps, images_in, read_depth, read_image, read_rows
+from depth_ros.recordings.layouts.kitti_depth import UNITS_PER_METRE, improved_depth
 from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
@@ -138,12 +140,15 @@ class Recording:
         self.names = [f"{image.drive.name}/{image.name}" for image in images]
         self.stamps = [_stamps(image.drive, image.camera)[image.name] for image in images]
         drives = {image.drive for image in images}
+        self._improved = {} if lidar_x else _improved(drives)
         self.contents = Contents(
             pairs=any((drive / "image_03/data").is_dir() for drive in drives),
-            depth=any((drive / "velodyne_points/data").is_dir() for drive in drives),
+            depth=bool(self._improved) or any((drive / "velodyne_points/data").is_dir() for drive in drives),
             poses=any((drive / "oxts/data").is_dir() for drive in drives),
         )
         self.note = "g is the distance along the x axis of the lidar" if lidar_x else ""
+        if self._improved:
+            self.note = "g is the improved ground truth (Uhrig et al., 3DV 2017)"
 
     def __len__(self) -> int:
         return len(self._images)
@@ -163,12 +168,23 @@ class Recording:
         return Frame(self.stamps[index], f"image_{number}_optical_frame", pixels, camera)
 
     def _depth(self, image: ImageId, calibration: RigCalibration) -> np.ndarray | None:
+        if self._improved:
+            file = self._improved.get((image.drive, image.camera), {}).get(image.name)
+            return (
+                None if file is None else read_depth(file, calibration.camera(image.camera), UNITS_PER_METRE)
+            )
         scan = image.drive / f"velodyne_points/data/{image.name}.bin"
         if not scan.is_file():
             return None
         points = np.fromfile(scan, np.float32).reshape(-1, 4)[:, :3].astype(np.float64)
         P, size = calibration.P[image.camera], calibration.size[image.camera]
         return lidar_depth(points, P, calibration.T_rectified_velo, size, self._lidar_x)
+
+
+def _improved(drives: set[Path]) -> dict[tuple[Path, str], dict[str, Path]]:
+    """Files of the improved ground truth, by drive and camera, of those that have it."""
+    found = {(drive, camera): improved_depth(drive, camera) for drive in drives for camera in ("02", "03")}
+    return {key: files for key, files in found.items() if files}
 
 
 def lidar_depth(

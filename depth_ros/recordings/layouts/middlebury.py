@@ -95,7 +95,7 @@ class NominalScene:
             stored = read_single_channel(self.disparity, cameras[0]).astype(np.float32)
             disparity = np.where(stored > 0, stored / np.float32(units), np.float32(np.nan))
             depth = disparity_to_depth(disparity, cameras)
-        return Sample(self.name, *read_pair(stamp, (self.left, self.right), cameras), depth)
+        return Sample(self.name, *read_pair(stamp, self.left, self.right, cameras), depth)
 
 
 NOMINAL_FILES = (
