@@ -11,6 +11,7 @@ NAME = PACKAGE.findtext("name")
 
 EXTRAS = {
     "bags": ["rosbags>=0.10"],
+    "hdf5": ["h5py"],
     "hugging_face": ["transformers"],
     "openvino": ["openvino>=2025.0"],
     "report": ["matplotlib"],

@@ -23,6 +23,7 @@ REQUIRED = {
 OPTIONAL = {
     "rosbags": "rosbags",
     "av": "av",
+    "h5py": "h5py",
     "matplotlib": "matplotlib",
     "openvino": "openvino",
     "transformers": "transformers",

@@ -73,7 +73,7 @@ def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
     depth.add_argument("--images", type=Path, metavar="FILE",
                        help="list of raw KITTI images to evaluate, e.g. the Eigen split's test file")  # fmt: skip
     depth.add_argument("--lidar-x", action="store_true",
-                       help="ground truth of raw KITTI: distance from the lidar, as in published tables")  # fmt: skip
+                       help="raw KITTI, Make3D: ground truth is the distance from the lidar, as in tables")  # fmt: skip
     depth.add_argument(
         "--refine", nargs="?", const="published", choices=("published", "guarded"),
         help="online refinement of models that learn from video: a row without, with it, and with masks; published: as "

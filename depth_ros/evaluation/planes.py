@@ -22,7 +22,7 @@ from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.report.planes import MAX_STRIPS, planes_strip, write_planes_report
 from depth_ros.evaluation.setup import choose_protocol, select
 from depth_ros.geometry import rectify
-from depth_ros.plane_fitting import fit_planes, largest_planes
+from depth_ros.plane_fitting import fit_planes, largest_planes, visible_planes
 from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings
 
@@ -56,7 +56,10 @@ def rendered_rooms(count: int = ROOM_COUNT) -> Iterator[PlanesSample]:
 
 
 def recorded_planes(data: Path, options: EvaluationOptions) -> Iterator[PlanesSample]:
-    """Images of a recording with depth; their planes are fitted to it. Raises DepthRosError if it has no depth."""
+    """Images of a recording with depth; planes are its largest ones, or fitted to its depth.
+
+    Raises DepthRosError if it has no depth.
+    """
     recording = open_recording(data, options.recording)
     selection = select(recording, options.split, options.limit)
     if selection.first_with_depth is None:
@@ -71,7 +74,13 @@ def recorded_planes(data: Path, options: EvaluationOptions) -> Iterator[PlanesSa
         if sample.depth is not None:
             image, camera = rectify(sample.left.image, sample.left.camera)
             frame = Frame(sample.left.stamp, sample.left.frame_id, image, camera)
-            yield PlanesSample(sample.name, frame, sample.depth, fit_planes(sample.depth, camera))
+            planes = fit_planes(sample.depth, camera) if sample.planes is None else _annotated(sample.planes)
+            yield PlanesSample(sample.name, frame, sample.depth, planes)
+
+
+def _annotated(planes: Planes) -> Planes:
+    """The planes of an annotation that count, by the same rules as those of rendered rooms."""
+    return largest_planes(visible_planes(planes.labels, planes.equations, MIN_PLANE_AREA), MAX_PLANES)
 
 
 def evaluate_planes(
@@ -82,8 +91,8 @@ def evaluate_planes(
 ) -> dict[str, Any]:
     """Evaluate a planes model, or planes fitted to the depth of a depth model.
 
-    data: "world:room" for rendered rooms with exact planes, else a recording, whose planes are fitted to its depth.
-    protocol: of the depth metrics, a name in `metrics.protocols.PROTOCOLS`.
+    data: "world:room" for rendered rooms with exact planes, else a recording, whose planes are its own, or else fitted
+    to its depth. protocol: of the depth metrics, a name in `metrics.protocols.PROTOCOLS`.
     Returns the content of `depth_ros evaluate planes --json`: recall of planes and pixels at an IoU of 0.5, the curves
     of both (see `metrics.planes.CURVES`), and the metrics of the depth.
     """

@@ -148,11 +148,14 @@ def evaluation_setup(
 ) -> EvaluationSetup:
     """Choose ground truth, protocol and baseline for the selected samples.
 
-    scale, mean_inverse_depth: of the model's card. The baseline is computed from the training part of
+    scale, mean_inverse_depth: of the model's card; ground truth of unknown scale is
+    aligned as a model without scale is. The baseline is computed from the training part of
     `training_folder`; without one, from `mean_inverse_depth`, the average of the model's training images; without that,
     from the other images of the folder (leave one out).
     """
     folder, ground_truth = selection.folder, choose_ground_truth(selection)
+    if scale == "metric" and not folder.contents.metric:
+        scale = "up_to_scale"  # of the ground truth
     protocol = choose_protocol(options.protocol, selection.first_with_depth, scale)
     protocol = _with_changes(protocol, options)
     if (

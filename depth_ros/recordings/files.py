@@ -95,10 +95,16 @@ def read_raw(file: Path) -> np.ndarray:
 
 def read_single_channel(file: Path, camera: Camera) -> np.ndarray:
     """(H, W) uint8 or uint16 as stored: depth, disparity or labels. Its size must be that of the camera."""
+    image = read_values(file)
+    _check_size(file, image, camera)
+    return image
+
+
+def read_values(file: Path) -> np.ndarray:
+    """(H, W) uint8 or uint16 as stored, of any size."""
     image = read_raw(file)
     if image.ndim != 2:
         raise DepthRosError(f"{file} has {image.shape[2]} channels; a depth or label image must have one")
-    _check_size(file, image, camera)
     return image
 
 
@@ -163,6 +169,17 @@ def _stamped_rows(file: Path, columns: int, stamp_of: Callable[[str], int]) -> l
     return rows
 
 
+def read_pose(file: Path) -> np.ndarray | None:
+    """(4, 4) pose of a file of its own, four rows of four numbers; None where it is not finite (tracking was lost)."""
+    try:
+        T = np.loadtxt(file)
+    except (OSError, ValueError) as error:
+        raise DamagedFrame(f"{file} cannot be read: {error}") from error
+    if T.shape != (4, 4):
+        raise DamagedFrame(f"{file} has the shape {T.shape}; it must be four rows of four numbers")
+    return T if np.isfinite(T).all() else None
+
+
 def read_poses(file: Path, count: int) -> np.ndarray:
     """(count, 4, 4) T_world_camera, stored row-major as 12 or 16 numbers, one row per frame."""
     rows = read_rows(file, (12, 16))
@@ -173,6 +190,18 @@ def read_poses(file: Path, count: int) -> np.ndarray:
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, :3] = rows[:, :12].reshape(count, 3, 4)
     return poses
+
+
+def open_hdf5(file: Path) -> Any:
+    """The h5py.File of an HDF5 file, opened for reading."""
+    try:
+        import h5py
+    except ImportError:
+        raise DepthRosError(f"{file}: to read HDF5 files: pip install h5py") from None
+    try:
+        return h5py.File(file, "r")
+    except OSError as error:
+        raise DamagedFrame(f"{file} is no readable HDF5 file: {error}") from error
 
 
 def stamp_from_seconds(text: str) -> int:

@@ -88,9 +88,11 @@ def known_layouts() -> list[ModuleType]:
 
 
 def _open_layout(layout: ModuleType, path: Path, options: RecordingOptions) -> Recording:
-    if (options.image_list or options.lidar_x) and _name(layout) != "kitti_raw":
+    if options.image_list and _name(layout) != "kitti_raw":
+        raise DepthRosError(f"'{path}' has the layout {_name(layout)}; split files work with raw KITTI only")
+    if options.lidar_x and not getattr(layout, "PUBLISHED_DEPTH", False):
         raise DepthRosError(
-            f"'{path}' has the layout {_name(layout)}; split files and lidar_x work with raw KITTI only"
+            f"'{path}' has the layout {_name(layout)}; lidar_x works with raw KITTI and Make3D only"
         )
     recording: Recording = layout.read(path, options)
     return Recalibrated(recording, options) if options.cameras or options.fov else recording
@@ -109,7 +111,10 @@ def _open_file(path: Path, options: RecordingOptions) -> Recording:
         from depth_ros.recordings import video
 
         return video.read(path, options)
+    files = {suffix: layout for layout in known_layouts() for suffix in getattr(layout, "SUFFIXES", ())}
+    if path.suffix.lower() in files:
+        return _open_layout(files[path.suffix.lower()], path, options)
     raise DepthRosError(
         f"'{path}' is no recording; files that can be read: bags ({' '.join(BAG_SUFFIXES)}), videos "
-        f"({' '.join(VIDEO_SUFFIXES)}), images ({' '.join(IMAGE_SUFFIXES)})"
+        f"({' '.join(VIDEO_SUFFIXES)}), images ({' '.join(IMAGE_SUFFIXES)}), data sets ({' '.join(files)})"
     )

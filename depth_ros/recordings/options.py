@@ -16,7 +16,8 @@ class RecordingOptions:
     masks: a folder of instance masks (see `recordings.instances`) or, of a bag, the topic of label images; empty: none.
     sync_tolerance: largest difference of the stamps of images that belong together, s. image_list: a split file that
     lists the images of raw KITTI to use, such as the Eigen split. lidar_x: depth of raw KITTI is the distance along
-    the x axis of the lidar, as in published results on that split, instead of that along the optical axis.
+    the x axis of the lidar, and that of Make3D the one along the ray, as in published results, instead of that along
+    the optical axis.
     """
 
     cameras: tuple[Path, ...] = ()

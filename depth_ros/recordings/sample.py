@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from depth_ros.datatypes import Camera, Frame
+from depth_ros.datatypes import Camera, Frame, Planes
 from depth_ros.errors import DepthRosError
 
 log = logging.getLogger("depth_ros.recordings")
@@ -34,6 +34,7 @@ class Sample:
     instances: (H, W) int32 ids of objects that may move, category * 1000 + number as in Cityscapes, 0 = background, or
     None. The ids of different frames are independent, see `recordings.instances`.
     velocities: {instance id: (3,) m/s relative to the ground, in the camera frame}, or None.
+    planes: those of the rectified left image, or None.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Sample:
     moving_objects: np.ndarray | None = None
     velocities: dict[int, np.ndarray] | None = None
     instances: np.ndarray | None = None
+    planes: Planes | None = None
 
     @property
     def fx_baseline(self) -> float:
@@ -80,7 +82,9 @@ class Contents:
     depth: measured or exact depth, not depth that a model predicted. predicted_depth: depth is what a model predicted,
     which must not be taken for ground truth. consecutive: frames of a moving camera in time order, not independent
     images. exact: rendered images, with exact poses and without errors of a lens, a shutter or a clock. instances:
-    masks of objects that may move.
+    masks of objects that may move. metric: depth and poses are in metres; otherwise they have an unknown scale, as
+    those of structure from motion. test_split: indices of the published test images, which training leaves out; empty
+    if there is no published split.
     """
 
     pairs: bool = False
@@ -91,6 +95,9 @@ class Contents:
     consecutive: bool = True
     exact: bool = False
     instances: bool = False
+    planes: bool = False
+    metric: bool = True
+    test_split: tuple[int, ...] = ()
 
 
 class Recording(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from depth_ros.errors import DepthRosError
@@ -27,13 +27,18 @@ def folders_with(path: Path, children: Sequence[str], levels: int) -> Iterator[P
             yield from folders_with(path / name, children, levels - 1)
 
 
-def only_one(path: Path, found: Sequence[Path], what: str) -> Path:
+def only_one(
+    path: Path, found: Sequence[Path], what: str, describe: Callable[[Path], str] = lambda _: ""
+) -> Path:
     """The only one of the sequences or sets of scenes found below a folder.
 
+    describe: what the list of them says of each, such as the split that it belongs to; may be empty.
     Raises DepthRosError with their names if there are more: frames of different sequences are not consecutive.
     """
     if len(found) == 1:
         return found[0]
-    names = [str(folder.relative_to(path)) for folder in found[:_LISTED]]
+    names = [
+        f"{folder.relative_to(path)} ({describe(folder)})".removesuffix(" ()") for folder in found[:_LISTED]
+    ]
     rest = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     raise DepthRosError(f"{path} has {len(found)} {what}: give one of them: {', '.join(names)}{rest}")

@@ -2,6 +2,7 @@
 
 Single stereo pairs (KITTI 2015) are independent of each other: every fifth by its number is held out.
 Consecutive frames of a recording are similar: its last fifth is held out in one piece.
+A published test split, where the recording has one, is what is held out.
 A recording without depth cannot be trained on with depth: all of it is held out.
 """
 
@@ -28,6 +29,8 @@ def held_out(recording: Recording) -> list[int]:
     count, contents = len(recording), recording.contents
     if not contents.depth:
         return list(range(count))
+    if contents.test_split:
+        return list(contents.test_split)
     if contents.pairs and not contents.consecutive and all(map(str.isdigit, recording.names)):
         return [index for index, name in enumerate(recording.names) if int(name) % HELD_OUT_DIVISOR == 0]
     return list(sequence_part(recording, "held_out"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ def test_splits_of_the_recorded_folders(data_root) -> None:
 def test_unknown_protocol_is_an_error(clip) -> None:
     with pytest.raises(DepthRosError, match="indoor"):
         evaluation_setup(select(open_recording(clip), "all"), DepthOptions("kitty"))
+
+
+def test_ground_truth_of_unknown_scale_is_aligned(clip) -> None:
+    folder = open_recording(clip)
+    assert evaluation_setup(select(folder, "all")).protocol.scaling == "none"
+    folder.contents = replace(folder.contents, metric=False)
+    assert evaluation_setup(select(folder, "all")).protocol.scaling == "median"
 
 
 def test_changes_replace_fields_of_the_protocol(clip) -> None:

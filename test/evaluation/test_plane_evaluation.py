@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
+from depth_ros.datatypes import Planes
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.planes import evaluate_planes, recorded_planes
+from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings, write_folder
 
 
@@ -30,6 +34,19 @@ def test_planes_of_a_recorded_folder_are_fitted_to_its_depth(tmp_path):
     write_folder(World(WorldSettings(kind="room", frames=2, width=160, height=120)), tmp_path / "clip")
     one, other = recorded_planes(tmp_path / "clip", EvaluationOptions())
     assert one.name != other.name and len(one.planes.equations) > 2
+
+
+def test_annotated_planes_are_the_ground_truth(tmp_path, monkeypatch):
+    write_folder(World(WorldSettings(kind="room", frames=1, width=160, height=120)), tmp_path / "clip")
+    recording = open_recording(tmp_path / "clip")
+    labels = np.full((120, 160), -1, np.int32)
+    labels[:40], labels[40, 0], labels[60:] = 0, 1, 2  # one of them is too small to count
+    equations = np.array([[0, 0, -1, 3.0], [0, 0, -1, 4.0], [0, -1, 0, 1.5]])
+    sample = dataclasses.replace(recording[0], planes=Planes(labels, equations))
+    monkeypatch.setattr(type(recording), "__getitem__", lambda self, index: sample)
+    (found,) = recorded_planes(tmp_path / "clip", EvaluationOptions())
+    assert np.array_equal(found.planes.equations, equations[[2, 0]])  # largest first
+    assert [found.planes.labels[row, 0] for row in (0, 40, 60)] == [1, -1, 0]
 
 
 def test_a_recording_without_depth_is_refused(small_model, tmp_path):

@@ -26,6 +26,8 @@ from depth_ros.recordings.layouts.kitti_depth import UNITS_PER_METRE, improved_d
 from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
+PUBLISHED_DEPTH = True
+"""`lidar_x` selects the depth of published results."""
 RATE = 10.0  # Hz
 log = logging.getLogger("depth_ros.recordings")
 EARTH_RADIUS = 6378137.0  # m, of the Mercator projection

@@ -9,7 +9,6 @@ per metre (Sturm et al., IROS 2012; calibration and file formats of the benchmar
 
 from __future__ import annotations
 
-import bisect
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from depth_ros.config import settings_from
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Contents, Sample
+from depth_ros.recordings.association import associate
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
 from depth_ros.recordings.files import (
     NS,
@@ -125,7 +125,8 @@ def _associated(path: Path) -> tuple[list[tuple[int, str]], list[str | None]]:
     if not file.is_file():
         colour = _listed(path / "rgb.txt")
         depth = _listed(path / "depth.txt") if (path / "depth.txt").is_file() else []
-        return colour, _nearest(colour, depth)
+        found = associate([stamp for stamp, _ in colour], [stamp for stamp, _ in depth], _MAX_DIFFERENCE)
+        return colour, [None if index is None else depth[index][1] for index in found]
     pairs = []
     for number, words in table_lines(file):
         if len(words) != 4:
@@ -153,22 +154,3 @@ def _stamp(file: Path, number: int, text: str) -> int:
         return stamp_from_seconds(text)
     except ValueError as error:
         raise DepthRosError(f"{file}, line {number}: {error}") from error
-
-
-def _nearest(colour: list[tuple[int, str]], depth: list[tuple[int, str]]) -> list[str | None]:
-    """For each colour image the depth image nearest in time, each used once, the closest pairs first."""
-    times = [stamp for stamp, _ in depth]
-    candidates = []
-    for number, (stamp, _) in enumerate(colour):
-        after = bisect.bisect_left(times, stamp)
-        near = (i for i in (after - 1, after) if 0 <= i < len(times))
-        candidates += [
-            (abs(times[i] - stamp), number, i) for i in near if abs(times[i] - stamp) <= _MAX_DIFFERENCE
-        ]
-    found: list[str | None] = [None] * len(colour)
-    used: set[int] = set()
-    for _, number, i in sorted(candidates):
-        if found[number] is None and i not in used:
-            found[number] = depth[i][1]
-            used.add(i)
-    return found

@@ -167,7 +167,7 @@ def test_split_options_are_rejected_for_other_layouts(tmp_path):
     write_image(tmp_path / "image/0.png")
     camera = f"width: {WIDTH}\nheight: {HEIGHT}\nfx: 40\nfy: 40\ncx: 19\ncy: 11\n"
     (tmp_path / "camera.yaml").write_text(camera)
-    with pytest.raises(DepthRosError, match="raw KITTI only"):
+    with pytest.raises(DepthRosError, match="raw KITTI and Make3D only"):
         open_recording(tmp_path, RecordingOptions(lidar_x=True))
 
 
