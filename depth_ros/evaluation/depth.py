@@ -106,7 +106,8 @@ def compare(
     estimator: DepthPredictor, setup: EvaluationSetup, progress: Progress = no_progress
 ) -> DepthComparison:
     """Run the estimator on the selected samples; measure its depth and the baseline against the ground truth."""
-    predicted, baseline = DepthMetrics(setup.protocol), DepthMetrics(setup.protocol)
+    predicted = DepthMetrics(setup.protocol)
+    baseline = DepthMetrics(dataclasses.replace(setup.protocol, model_rows=()))  # predicts the whole image
     latencies, ranking = [], []
     indices = setup.selection.indices
     for done, (index, sample) in enumerate(setup.selection.samples(), 1):
@@ -131,6 +132,11 @@ def compare(
 
 def model_input(frame: Frame, protocol: DepthProtocol) -> Frame:
     """The part of a frame that the model gets under a protocol."""
+    if protocol.model_rows:
+        image, camera = geometry.rectify(frame.image, frame.camera)
+        top, bottom = (round(row * camera.height) for row in protocol.model_rows)
+        camera = camera.cropped(0, top, camera.width, bottom - top)
+        return dataclasses.replace(frame, image=np.ascontiguousarray(image[top:bottom]), camera=camera)
     if not protocol.model_input:
         return frame
     width, height, x, y = protocol.model_input
@@ -169,7 +175,7 @@ def _report(
     strips, depths = [], []
     for index, position in example_images(ranking).items():
         sample = setup.selection.folder[index]
-        depths.append(estimator.estimate(sample.left))
+        depths.append(estimator.estimate(model_input(sample.left, setup.protocol)))
         image, _ = geometry.rectify(sample.left.image, sample.left.camera)
         title = f"{position}: {sample.name}" if abs_rel else sample.name
         g = setup.ground_truth.depth(sample)

@@ -20,7 +20,15 @@ from depth_ros.estimators.odometry.settings import OdometrySettings, without_cam
 from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
 from depth_ros.evaluation.depth_source import RECORDED, DepthSource, open_source
 from depth_ros.evaluation.metrics.latency import summarise
-from depth_ros.evaluation.metrics.trajectory import nees_bounds, trajectory_metrics, write_tum
+from depth_ros.evaluation.metrics.trajectory import (
+    SNIPPET_FRAMES,
+    nees_bounds,
+    snippet_errors,
+    snippets,
+    snippets_of_windows,
+    trajectory_metrics,
+    write_tum,
+)
 from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
 from depth_ros.evaluation.report.odometry import TrajectoryReport, write_trajectory_report
 from depth_ros.recordings import Recording, Sample, open_recording, readable
@@ -29,13 +37,17 @@ from depth_ros.recordings import Recording, Sample, open_recording, readable
 class OdometrySource(Protocol):
     """Odometry of samples in time order. name: of the model or of the depth. scale: as in cards.
 
-    milliseconds: times of each stage by its name, one per sample.
+    milliseconds: times of each stage by its name, one per sample. window: of a pose network, (n - 1, 4, 4)
+    T_older_newer of the n frames of its last input; None while these are fewer, and for other sources.
     """
 
     name: str
     method: str
     scale: str
     milliseconds: dict[str, list[float]]
+
+    @property
+    def window(self) -> np.ndarray | None: ...
 
     @property
     def engine_name(self) -> str:
@@ -49,6 +61,8 @@ class OdometrySource(Protocol):
 
 class DepthOdometry:
     """Odometry by key-frame alignment with the depth of a source."""
+
+    window = None
 
     def __init__(self, source: DepthSource, settings: OdometrySettings) -> None:
         self._source, self._estimator = source, OdometryEstimator(settings)
@@ -83,6 +97,11 @@ class NetworkOdometry:
         self.milliseconds: dict[str, list[float]] = {}
 
     @property
+    def window(self) -> np.ndarray | None:
+        """Motions of the last input of the network."""
+        return self._network.window
+
+    @property
     def engine_name(self) -> str:
         """Engine of the network."""
         return self._network.engine_status.name
@@ -97,7 +116,8 @@ class TrajectoryRun:
     """Trajectory of a run. stamps: ns. poses: (N, 4, 4) in the first camera, NaN where none is published.
 
     ground_truth: (N, 4, 4), NaN = unknown. covariances: (N - 1, 6, 6) of the motions between consecutive frames, NaN =
-    unknown; None for a source without covariances. latencies: ms, of every frame but the first.
+    unknown; None for a source without covariances. latencies: ms, of every frame but the first. windows: by frame,
+    `OdometrySource.window` of the input that ends with it.
     """
 
     stamps: list[int]
@@ -105,6 +125,7 @@ class TrajectoryRun:
     ground_truth: np.ndarray
     covariances: np.ndarray | None
     latencies: tuple[float, ...]
+    windows: tuple[np.ndarray | None, ...] = ()
 
 
 def evaluate_odometry(
@@ -162,13 +183,14 @@ def run_odometry(
     count = min(len(folder), limit or len(folder))
     poses, ground_truth = np.full((2, count, 4, 4), np.nan)
     covariances = np.full((max(count - 1, 0), 6, 6), np.nan)
-    stamps, latencies = list[int](), list[float]()
+    stamps, latencies, windows = list[int](), list[float](), list[np.ndarray | None]()
     extrapolates = settings.when_lost == "extrapolate"
     base = BaseFramePose(max_extrapolation=settings.extrapolation_timeout if extrapolates else 0.0)
     for index, (_, sample) in enumerate(readable(folder, range(count))):
         start = time.perf_counter()
         odometry = source.estimate(sample)
         latencies.append(1000 * (time.perf_counter() - start))
+        windows.append(source.window)
         state, motion = base.update(odometry, np.eye(4)), odometry.motion
         if odometry.state != "lost" or (extrapolates and base.is_valid(odometry.stamp)):
             poses[index] = state.T
@@ -186,7 +208,24 @@ def run_odometry(
         ground_truth[:read],
         known if np.nan_to_num(known).any() else None,
         tuple(latencies[1:]),
+        tuple(windows),
     )
+
+
+def snippet_metrics(run: TrajectoryRun) -> dict[str, Any]:
+    """The snippet metrics as published for pose networks: every snippet from its own inputs, see `snippets_of_windows`.
+
+    Otherwise those of the integrated trajectory stay. snippets: how they were made.
+    """
+    estimated = snippets_of_windows(run.windows)
+    if estimated is None:
+        return {"snippets": "of the integrated trajectory"}
+    errors = snippet_errors(estimated, snippets(run.ground_truth))
+    return {
+        "snippets": f"{len(errors)}, each from its own {SNIPPET_FRAMES} frames",
+        "snippet_ate_m": float(errors.mean()) if len(errors) else None,
+        "snippet_ate_std_m": float(errors.std()) if len(errors) else None,
+    }
 
 
 def _result(data: Path, source: OdometrySource, run: TrajectoryRun) -> dict[str, Any]:
@@ -198,6 +237,7 @@ def _result(data: Path, source: OdometrySource, run: TrajectoryRun) -> dict[str,
         "frames": len(run.stamps),
         "model_scale": source.scale,
         **trajectory_metrics(run.poses, run.ground_truth, run.covariances),
+        **snippet_metrics(run),
         "nees_bounds": nees_bounds(run.poses, run.ground_truth),
         "engine": source.engine_name,
         "ms_per_frame": latency.median if latency else None,

@@ -106,6 +106,10 @@ def evaluate_refined_depth(
     card = find_card(model)
     training_folder = choose_training_folder(depth.baseline_data, folder, options.split)
     setup = evaluation_setup(selection, depth, card.scale, card.mean_inverse_depth, training_folder)
+    if setup.protocol.model_input or setup.protocol.model_rows:
+        raise DepthRosError(
+            f"protocol '{setup.protocol.name}' is for single images, which cannot be refined online"
+        )
     rows = _rows(model, refinement, selection.first, setup.protocol)
     clips = {row.name: Clips(whole, row.refiner.clip_length, row.refiner.target) for row in rows}
     baseline = DepthMetrics(setup.protocol)

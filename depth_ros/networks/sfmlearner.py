@@ -176,9 +176,10 @@ class LossSettings:
     explain_weight: float = setting(
         0.2, "Weight of the explainability regulariser, if the branch is included.", minimum=0
     )
-    only_inside: bool = setting(
-        True, "Ignore pixels outside the source image, as in the PyTorch port; otherwise they are black."
-    )
+    outside: str = setting(
+        "grey", "Samples outside the source image: 'grey' as released, 'ignored' as in the PyTorch port.",
+        choices=("grey", "ignored"),
+    )  # fmt: skip
 
 
 def loss(
@@ -187,9 +188,9 @@ def loss(
     """Loss of a batch of clips.
 
     batch: "images" (B, N, H, W, 3) uint8, oldest first, "intrinsics" (B, 3, 3). Terms, summed over four scales and all
-    sources, without weights: photometric: mean L1 of the middle frame and its synthesis, times the explainability if
-    predicted. smoothness: mean absolute second differences of disparity, / 2^s. explained: cross entropy of the
-    explainability with 1. "loss" is their weighted sum.
+    sources, without weights: photometric: mean L1, in -1 to 1, of the middle frame and its synthesis, times the
+    explainability if predicted. smoothness: mean absolute second differences of disparity, / 2^s. explained: cross
+    entropy of the explainability with 1. "loss" is their weighted sum.
     """
     images, K = batch["images"], batch["intrinsics"]
     depth, ego_motion = cast(Model, models["depth"]), cast(EgoMotionModel, models["ego_motion"])
@@ -199,7 +200,9 @@ def loss(
     features = network.features(stack)
     T_source_middle = matrix_from_vector(network.motion(features[-1]))
     masks = network.explainability(features, stack) if isinstance(network, PoseExpNet) else None
-    scaled = images.permute(0, 1, 4, 2, 3).float() / 255  # (B, N, 3, H, W)
+    scaled = (
+        images.permute(0, 1, 4, 2, 3).float() * (2 / 255) - 1
+    )  # (B, N, 3, H, W), -1 to 1: samples outside are grey
     terms = {name: K.new_zeros(()) for name in ("photometric", "smoothness", "explained")}
     for scale, disparity in enumerate(depth.disparities(images[:, middle])):
         scaled = half_size(scaled) if scale else scaled
@@ -207,12 +210,12 @@ def loss(
         for i, source in enumerate(sources):
             synthesis, valid = warp(scaled[:, source], 1 / disparity, T_source_middle[:, i], K_scaled)
             error = (synthesis - scaled[:, middle]).abs()
-            if settings.only_inside:
+            if settings.outside == "ignored":
                 error = error * valid
             if masks is not None:
                 mask = masks[scale][:, i : i + 1]
                 error = error * mask
-                terms["explained"] += -torch.log(mask.clamp(min=1e-7)).mean() / len(sources)
+                terms["explained"] += -torch.log(mask.clamp(min=1e-7)).mean()
             terms["photometric"] += error.mean()
         terms["smoothness"] += second_differences(disparity) / 2**scale
     total = terms["photometric"] + settings.smoothness_weight * terms["smoothness"]

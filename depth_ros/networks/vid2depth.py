@@ -130,6 +130,10 @@ class LossSettings:
     )
     alignment_scale: int = setting(1, "Finest scale at which point clouds are aligned.", minimum=0, maximum=3)
     alignment_steps: int = setting(5, "Iterations of each ICP.", minimum=1)
+    reverse_motion: str = setting(
+        "inverse", "Motion from the newer to the older frame: exact 'inverse', or 'negated' as in the released code.",
+        choices=("inverse", "negated"),
+    )  # fmt: skip
     alignment_relative: bool = setting(
         False, "Divide the alignment loss by depth; without it, as in the paper, far points dominate."
     )
@@ -151,7 +155,9 @@ def loss(
     older, newer = torch.arange(steps), torch.arange(1, steps + 1)
     source, target = torch.cat([older, newer]), torch.cat([newer, older])
     forward = ego_motion.vectors(images)  # T_older_newer: T_source_target of the first half of the pairs
-    backward = vector_from_matrix(inverse(matrix_from_vector(forward)))
+    backward = -forward
+    if settings.reverse_motion == "inverse":
+        backward = vector_from_matrix(inverse(matrix_from_vector(forward)))
     vector = torch.cat([forward, backward], 1).flatten(0, 1)
     T = matrix_from_vector(vector)
     scaled = images.permute(0, 1, 4, 2, 3).flatten(0, 1).float() / 255  # (B N, 3, H, W)

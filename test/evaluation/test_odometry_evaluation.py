@@ -49,6 +49,7 @@ class TrueOdometry:
     """
 
     name, method, scale, engine_name = "true", "ground truth", "metric", "none"
+    window = None
 
     def __init__(self, folder, lost: tuple[int, ...] = ()) -> None:
         self.poses = [sample.T_world_camera for sample in folder]
@@ -122,6 +123,42 @@ def test_command_with_a_pose_network(clip, model, tmp_path, capsys, engine_cache
     assert stamps == [sample.left.stamp for sample in open_recording(clip)]
     estimate = read_tum(tmp_path / "t/estimate.txt")[1]
     assert trajectory_metrics(estimate, poses)["ate_rmse_m"] == pytest.approx(result["ate_rmse_m"], rel=1e-5)
+
+
+@pytest.mark.parametrize("frames", [3, 5])
+def test_snippets_of_a_pose_network_are_those_of_its_inputs(clip, frames, tmp_path, capsys, engine_cache):
+    """As published: one pass of a network of five frames per snippet, or two of one of three frames."""
+    torch.manual_seed(0)
+    settings = sfmlearner.Settings(frames=frames, width_divisor=8)
+    network = sfmlearner.EgoMotionModel(settings).eval()
+    torch.nn.init.normal_(network.network.pred.weight, std=50.0)
+    card = Card("motion", "ego_motion", "sfmlearner", 128, 64, "up_to_scale", "none", "", frames=frames,
+                path=tmp_path / "motion", settings={"frames": frames, "width_divisor": 8})  # fmt: skip
+    save_model(network, card)
+    command = ["evaluate", "odometry", "--data", str(clip), "--model", str(tmp_path / "motion")]
+    assert main([*command, "--backend", "eager", "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    samples = list(open_recording(clip))
+    images = torch.from_numpy(np.stack([sample.left.image for sample in samples]))
+    K = torch.from_numpy(samples[0].left.camera.K).float()[None]
+    errors = []
+    for first in range(3):  # seven frames have three snippets
+        chain = [np.eye(4)]
+        for start in range(first, first + 4, frames - 1):
+            with torch.inference_mode():
+                motions = network(images[None, start : start + frames], K)[0].double().numpy()
+            for T in motions:
+                chain.append(chain[-1] @ T)
+        p = np.array(chain)[:, :3, 3]
+        truth = [
+            np.linalg.inv(samples[first].T_world_camera) @ each.T_world_camera
+            for each in samples[first : first + 5]
+        ]
+        g = np.array(truth)[:, :3, 3]
+        errors.append(np.sqrt(((p * (g * p).sum() / (p * p).sum() - g) ** 2).sum()) / 5)
+    assert result["snippets"] == "3, each from its own 5 frames"
+    assert result["snippet_ate_m"] == pytest.approx(np.mean(errors), rel=1e-4)
+    assert result["snippet_ate_std_m"] == pytest.approx(np.std(errors), rel=1e-3)
 
 
 def test_command_with_depth(small_model, tmp_path, capsys, engine_cache):

@@ -16,7 +16,7 @@ from depth_ros.evaluation.metrics.protocols import (
     DepthProtocol,
     crop_window,
     fit_alignment,
-    resize_depth,
+    in_crop,
 )
 
 
@@ -87,7 +87,7 @@ class DepthMetrics:
         height, width = ground_truth.shape
         window = crop_window(p.crop, height, width)
         g = ground_truth[window].astype(np.float64)
-        d = resize_depth(depth.astype(np.float64), height, width, p.resize)[window]
+        d = in_crop(depth.astype(np.float64), height, width, p)
         valid = (g > p.min_ground_truth) & (g < p.max_ground_truth)
         predicted = valid & np.isfinite(d)
         if not valid.any():

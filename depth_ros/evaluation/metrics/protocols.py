@@ -20,8 +20,10 @@ class DepthProtocol:
     planes stay planes; depth is not.
 
     model_input: (width, height, border x, border y) px. The model gets the image resized by nearest neighbour to
-    width x height, without its border, and its output is stretched over the whole image. ground_truth_size: (width,
-    height) px to which the ground truth is first resized by nearest neighbour. Empty = unchanged.
+    width x height, without its border, and its output is stretched over the whole image. model_rows: (top, bottom) as
+    fractions of the height. The model gets these rows only, and its output is stretched over the crop.
+    ground_truth_size: (width, height) px to which the ground truth is first resized by nearest neighbour. Empty =
+    unchanged.
 
     Invalid pixels of the prediction (NaN, infinite, not positive), and those that would be interpolated from them, are
     excluded from all metrics and counted in `coverage`: at a low coverage the other metrics mean little.
@@ -37,6 +39,7 @@ class DepthProtocol:
     averaging: str = "image"  # image: mean over images of their metrics | pooled: all pixels as one image
     resize: str = "inverse_depth"  # inverse_depth | depth
     model_input: tuple[int, ...] = ()
+    model_rows: tuple[float, ...] = ()
     ground_truth_size: tuple[int, ...] = ()
     people: bool = False  # also si-RMSE, separately for people (moving instances of the recording)
 
@@ -53,6 +56,9 @@ class DepthProtocol:
                 "the model gets the image resized to {}x{} by nearest neighbour without {}, {} px on each side, and "
                 "its output is stretched over the whole image; ".format(*self.model_input)
             )
+        if self.model_rows:
+            top, bottom = self.model_rows
+            model_input = f"the model gets the rows from {top:g} to {bottom:g} of the height only; "
         return model_input + "; ".join((
             f"{self.name}: ground truth g {size}with {self.min_ground_truth:g} < g{cap}, crop {self.crop}",
             f"prediction resized bilinearly in {self.resize.replace('_', ' ')} to the size of the ground truth, "
@@ -95,6 +101,12 @@ PROTOCOLS = {
         DepthProtocol(
             "make3d_c2", max_depth=80.0, averaging="pooled", resize="depth", ground_truth_size=(345, 460)
         ),
+        # Zhou et al. (CVPR 2017), as Godard et al. (CVPR 2017): a strip of aspect ratio 2:1, 852 of 2272 rows of the
+        # image and 21 of the 55 of the laser scanner
+        DepthProtocol(
+            "make3d_strip", crop="make3d_strip", max_ground_truth=70.0, max_depth=70.0, scaling="median",
+            resize="depth", model_rows=(710 / 2272, 1562 / 2272),
+        ),
         # the released evaluation of Liu et al. (CVPR 2018): all pixels with ground truth, pooled
         DepthProtocol("planenet", min_ground_truth=1e-4, averaging="pooled", resize="depth"),
         # Li et al. (CVPR 2019): moving people, one scale factor per image
@@ -109,13 +121,30 @@ CROPS = {  # top, bottom, left and right as fractions of height and width
     "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
     "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
     "cityscapes": (0.25, 0.75, 0.09375, 0.90625),
+    "make3d_strip": (17 / 55, 38 / 55, 0.0, 1.0),
 }
 
 
 def crop_window(name: str, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns inside a crop; bounds are truncated to whole pixels, as in all published code."""
     top, bottom, left, right = CROPS[name]
-    return slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
+    return slice(_whole(top * height), _whole(bottom * height)), slice(
+        _whole(left * width), _whole(right * width)
+    )
+
+
+def _whole(position: float) -> int:
+    """Truncated to a whole number of pixels, but not where only rounding errors are below one."""
+    return int(position + 1e-9)
+
+
+def in_crop(depth: np.ndarray, height: int, width: int, protocol: DepthProtocol) -> np.ndarray:
+    """Predicted depth (h, w) in the crop of the ground truth (height, width), at its resolution."""
+    window = crop_window(protocol.crop, height, width)
+    if protocol.model_rows:
+        rows, columns = (side.stop - side.start for side in window)
+        return resize_depth(depth, rows, columns, protocol.resize)
+    return resize_depth(depth, height, width, protocol.resize)[window]
 
 
 def resize_depth(depth: np.ndarray, height: int, width: int, quantity: str = "inverse_depth") -> np.ndarray:
@@ -156,7 +185,7 @@ def align_depth(depth: np.ndarray, ground_truth: np.ndarray | None, protocol: De
     height, width = ground_truth.shape
     window = crop_window(protocol.crop, height, width)
     g = ground_truth[window].astype(np.float64)
-    d = resize_depth(depth.astype(np.float64), height, width, protocol.resize)[window]
+    d = in_crop(depth.astype(np.float64), height, width, protocol)
     valid = (g > protocol.min_ground_truth) & (g < protocol.max_ground_truth) & np.isfinite(d)
     if not valid.any():
         return depth

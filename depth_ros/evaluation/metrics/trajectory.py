@@ -6,6 +6,7 @@ Estimate and ground truth correspond frame by frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -68,10 +69,10 @@ def trajectory_metrics(
                 metrics["nees"] = float(nees(estimated[known], true[known], covariances[pairs][known]).mean())
     if valid.all():
         metrics["kitti_t_percent"], metrics["kitti_r_deg_per_100m"] = segment_errors(estimate, ground_truth)
-    snippets = snippet_errors(estimate, ground_truth)
-    if len(snippets):
-        metrics["snippet_ate_m"] = float(snippets.mean())
-        metrics["snippet_ate_std_m"] = float(snippets.std())
+    errors = snippet_errors(snippets(estimate), snippets(ground_truth))
+    if len(errors):
+        metrics["snippet_ate_m"] = float(errors.mean())
+        metrics["snippet_ate_std_m"] = float(errors.std())
     return metrics
 
 
@@ -135,23 +136,47 @@ def segment_errors(estimate: np.ndarray, ground_truth: np.ndarray) -> tuple[floa
     return float(100 * t), float(100 * np.degrees(r))
 
 
-def snippet_errors(
-    estimate: np.ndarray, ground_truth: np.ndarray, frames: int = SNIPPET_FRAMES
-) -> np.ndarray:
-    """Position error, m, of every `frames` consecutive poses relative to their first, each snippet scaled separately.
+def snippets(poses: np.ndarray, frames: int = SNIPPET_FRAMES) -> np.ndarray:
+    """(S, frames, 4, 4): all runs of `frames` consecutive poses of a trajectory (N, 4, 4)."""
+    starts = range(max(len(poses) - frames + 1, 0))
+    return np.array([poses[first : first + frames] for first in starts]).reshape(-1, frames, 4, 4)
 
-    The root of the summed squares is divided by `frames`, as in the evaluation of Zhou et al. (CVPR 2017) and
-    all tables that compare with it: the root mean square over sqrt(frames).
+
+def snippets_of_windows(
+    windows: Sequence[np.ndarray | None], frames: int = SNIPPET_FRAMES
+) -> np.ndarray | None:
+    """(N - frames + 1, frames, 4, 4): snippets from the inputs of a pose network alone, as published.
+
+    windows: by frame, (n - 1, 4, 4) T_older_newer of the n frames up to it. One input of `frames` frames is a snippet;
+    shorter ones are chained where they join without overlap. NaN where an input is missing. None if there are no
+    inputs, or they are longer or do not divide a snippet.
+    """
+    steps = next((len(window) for window in windows if window is not None), 0)
+    if not steps or (frames - 1) % steps:
+        return None
+    unknown = np.full((steps, 4, 4), np.nan)
+    found = np.tile(np.eye(4), (max(len(windows) - frames + 1, 0), frames, 1, 1))
+    for first, poses in enumerate(found):
+        ends = range(first + steps, first + frames, steps)
+        parts = [unknown if (window := windows[end]) is None else window for end in ends]
+        for k, T_older_newer in enumerate(np.concatenate(parts), 1):
+            poses[k] = poses[k - 1] @ T_older_newer
+    return found
+
+
+def snippet_errors(estimated: np.ndarray, ground_truth: np.ndarray) -> np.ndarray:
+    """Position errors (V,), m, of the V valid of S snippets (S, n, 4, 4) relative to their first poses, each scaled.
+
+    The root of the summed squares is divided by n, as in the evaluation of Zhou et al. (CVPR 2017) and all tables that
+    compare with it: the root mean square over sqrt(n).
     """
     errors = []
-    valid = _is_valid(estimate) & _is_valid(ground_truth)
-    for first in range(len(ground_truth) - frames + 1):
-        window = slice(first, first + frames)
-        if valid[window].all():
-            p, g = ((inverse(T[first]) @ T[window])[:, :3, 3] for T in (estimate, ground_truth))
+    for estimate, true in zip(estimated, ground_truth, strict=True):
+        if _is_valid(estimate).all() and _is_valid(true).all():
+            p, g = ((inverse(T[0]) @ T)[:, :3, 3] for T in (estimate, true))
             norm = (p**2).sum()
             s = (g * p).sum() / norm if norm > 0 else 0.0
-            errors.append(np.sqrt(((s * p - g) ** 2).sum()) / frames)
+            errors.append(np.sqrt(((s * p - g) ** 2).sum()) / len(p))
     return np.array(errors)
 
 

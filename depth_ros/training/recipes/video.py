@@ -75,24 +75,21 @@ def sfmlearner_street_start() -> Recipe:
         _street("sfmlearner_street_start", "sfmlearner"),
         sources=(Source("world:street", count=300),),
         supervision=STATIC_SCENES,
-        loss_settings={"smoothness_weight": 0.005},
+        loss_settings={"smoothness_weight": 0.01, "outside": "ignored"},
         learning_rate=1e-3,
         steps=8000,
     )
 
 
 def sfmlearner_street() -> Recipe:
-    """SfMLearner (Zhou et al. 2017) from rendered streets without moving objects.
-
-    The published weight of the mask's regulariser belongs to images in [-1, 1]; here they are in [0, 1].
-    """
+    """SfMLearner (Zhou et al. 2017) from rendered streets without moving objects."""
     start = sfmlearner_street_start()
     return replace(
         start,
         name="sfmlearner_street",
         start_recipe=start.name,
         settings={**start.settings, "explain": True},
-        loss_settings={"smoothness_weight": 0.00125, "explain_weight": 0.1},
+        loss_settings={**start.loss_settings, "smoothness_weight": 0.0025, "explain_weight": 0.1},
         learning_rate=3e-4,
         steps=2000,
     )
@@ -101,7 +98,7 @@ def sfmlearner_street() -> Recipe:
 def sfmlearner_kitti() -> Recipe:
     """sfmlearner_street, continued on KITTI."""
     start = sfmlearner_street()
-    loss_settings = {**start.loss_settings, "smoothness_weight": 0.005}
+    loss_settings = {**start.loss_settings, "smoothness_weight": 0.01}
     return replace(_continued_on_kitti(start, "sfmlearner_kitti", steps=1500), loss_settings=loss_settings)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from depth_ros.datatypes import Camera, Frame
+from depth_ros.evaluation.depth import model_input
 from depth_ros.evaluation.metrics.depth import DepthMetrics, depth_metrics
 from depth_ros.evaluation.metrics.protocols import (
     PROTOCOLS,
@@ -47,6 +49,33 @@ def test_make3d_resizes_the_ground_truth_and_ends_at_70_m() -> None:
     assert metrics.add(np.full((46, 34), 12.0), ground_truth)["abs_rel"] == pytest.approx(0.2)
     assert metrics._valid == [460 * 173]  # the left half of 345 columns: 70 m is not below the cap
     assert "345x460" in PROTOCOLS["make3d"].text and "< 70 m" in PROTOCOLS["make3d"].text
+
+
+def test_the_strip_of_make3d_is_21_of_55_rows_and_852_of_2272() -> None:
+    """Zhou et al.: the model sees a strip of aspect ratio 2:1; its output is compared with the middle of the scan."""
+    protocol = PROTOCOLS["make3d_strip"]
+    window = crop_window(protocol.crop, 55, 305)
+    assert (window[0].start, window[0].stop, window[1].stop) == (17, 38, 305)
+    camera = Camera.pinhole(1704, 2272, 1600.0, 1600.0, 851.5, 1135.5)
+    image = np.arange(2272, dtype=np.uint16)[:, None, None].repeat(1704, 1).astype(np.uint8)
+    strip = model_input(Frame(0, "camera", image.repeat(3, 2), camera), protocol)
+    assert strip.image.shape == (852, 1704, 3) and (strip.camera.height, strip.camera.cy) == (
+        852,
+        1135.5 - 710,
+    )
+    np.testing.assert_array_equal(strip.image[:, 0, 0], np.arange(710, 1562).astype(np.uint8))
+
+    rng = np.random.default_rng(0)
+    ground_truth = rng.uniform(2, 90, (55, 305))
+    depth = rng.uniform(2, 40, (21, 305))
+    found = depth_metrics(depth, ground_truth, protocol)
+    g = ground_truth[17:38]
+    near = g < 70
+    d = np.minimum(depth[near] * np.median(g[near]) / np.median(depth[near]), 70)
+    assert found["abs_rel"] == pytest.approx(np.mean(np.abs(d - g[near]) / g[near]))
+    assert found["rmse"] == pytest.approx(np.sqrt(np.mean((d - g[near]) ** 2)))
+    half = depth_metrics(depth[:, ::2], ground_truth, protocol)  # resized to the strip, not to the whole scan
+    assert half["coverage"] == 1.0 and half["abs_rel"] == pytest.approx(found["abs_rel"], rel=0.3)
 
 
 def test_resizing_inverse_depth_preserves_planes() -> None:

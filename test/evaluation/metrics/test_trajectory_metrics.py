@@ -86,8 +86,31 @@ def test_snippet_error_is_divided_by_the_number_of_frames():
     s = 30 / 31  # of sum(g . p) / sum(p . p)
     g, p = ground_truth[:, :3, 3], estimate[:, :3, 3]
     expected = np.sqrt(((s * p - g) ** 2).sum()) / 5
-    assert trajectory.snippet_errors(estimate, ground_truth) == pytest.approx([expected])
-    assert trajectory.snippet_errors(ground_truth * np.nan, ground_truth).size == 0
+    assert trajectory.trajectory_metrics(estimate, ground_truth)["snippet_ate_m"] == pytest.approx(expected)
+    assert trajectory.snippet_errors(estimate[None], ground_truth[None]) == pytest.approx([expected])
+    assert trajectory.snippet_errors(ground_truth[None] * np.nan, ground_truth[None]).size == 0
+
+
+@pytest.mark.parametrize("frames", [2, 3, 5])
+def test_snippets_are_made_of_inputs_that_join_without_overlap(frames):
+    """Each input has its own scale: only if a snippet uses the right ones are all its steps those expected."""
+    rng = np.random.default_rng(0)
+    motions = rng.normal(size=(9, frames - 1, 3))
+    windows = [None] * (frames - 1) + [
+        np.array([pose(step) for step in motions[end]]) for end in range(frames - 1, 9)
+    ]
+    found = trajectory.snippets_of_windows(windows)
+    assert found.shape == (5, 5, 4, 4)
+    for first in range(5):
+        ends = range(first + frames - 1, first + 5, frames - 1)
+        steps = np.concatenate([motions[end] for end in ends])
+        expected = np.vstack([np.zeros(3), np.cumsum(steps, 0)])
+        np.testing.assert_allclose(found[first, :, :3, 3], expected)
+
+
+def test_inputs_that_do_not_divide_a_snippet_give_none():
+    assert trajectory.snippets_of_windows([None] * 3 + [np.tile(np.eye(4), (3, 1, 1))] * 5) is None
+    assert trajectory.snippets_of_windows([None] * 8) is None
 
 
 def test_frames_without_a_pose_are_excluded_and_counted():
