@@ -30,6 +30,7 @@ class Card:
 
     width, height: px, size of the training images. frames: number of input images. settings: of the family's networks.
     metrics: list of {data, protocol, command, engine, metrics, baseline}. sha256: of weights.safetensors.
+    extra_inputs: names of the channels that the network takes beside the image, in order; see `Frame.extra_inputs`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Card:
     sha256: str
     description: str = ""
     frames: int = 1
+    extra_inputs: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     training_data: list[str] = field(default_factory=list)
     terms: str = ""
@@ -159,6 +161,11 @@ def build(card: Card) -> torch.nn.Module:
     return model_class(card.family, card.task)(settings)
 
 
+def extra_inputs(model: torch.nn.Module) -> list[str]:
+    """Names of the channels that a module takes beside the image; empty for most."""
+    return list(getattr(model, "extra_inputs", ()))
+
+
 @dataclass(frozen=True)
 class ModelTraits:
     """Facts about a model that its weights do not change.
@@ -196,6 +203,11 @@ def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
             "restore it (git checkout, or reinstall the package)"
         )
     model = build(card)
+    if extra_inputs(model) != list(card.extra_inputs):
+        raise DepthRosError(
+            f"{card.path}/card.yaml: extra_inputs is {card.extra_inputs}, but with these settings the network takes "
+            f"{extra_inputs(model)}"
+        )
     try:
         model.load_state_dict(load_file(card.weights, device=device), strict=True)
     except (SafetensorError, RuntimeError) as error:

@@ -8,6 +8,7 @@ Depth is measured along the optical axis; NaN = invalid.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -91,12 +92,16 @@ class Camera:
 
 @dataclass(frozen=True)
 class Frame:
-    """One image. stamp: time of exposure, ns. frame_id: optical frame of the camera. image: (H, W, 3) uint8 RGB."""
+    """One image. stamp: time of exposure, ns. frame_id: optical frame of the camera. image: (H, W, 3) uint8 RGB.
+
+    extra_inputs: {name: (H, W) float32} of the rectified image, what a network takes beside it (see `card.Card`).
+    """
 
     stamp: int
     frame_id: str
     image: np.ndarray
     camera: Camera
+    extra_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

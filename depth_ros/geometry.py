@@ -190,3 +190,14 @@ def rectify_depth(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera
         )
     maps = rectification_maps(calibration(camera))
     return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderValue=float("nan")), camera.rectified()
+
+
+def rectify_labels(labels: np.ndarray, camera: Camera) -> np.ndarray:
+    """The rectified labels (H, W), as `rectify`; each pixel takes the nearest label, 0 outside of the raw image."""
+    if camera.is_rectified:
+        return labels
+    maps = rectification_maps(calibration(camera))
+    values = (
+        labels.astype(np.float32) if labels.dtype == np.int32 else labels
+    )  # which cv2.remap does not take
+    return cv2.remap(values, *maps, cv2.INTER_NEAREST, borderValue=0).astype(labels.dtype)

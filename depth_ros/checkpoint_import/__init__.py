@@ -6,6 +6,7 @@ state dicts of PyTorch; `depth_ros import hugging_face FOLDER` reads folders sav
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depth_ros.card import Card, build
+from depth_ros.card import Card, build, extra_inputs
 from depth_ros.checkpoint_import.calibration import calibrate
 from depth_ros.checkpoint_import.mat import read_mat
 from depth_ros.checkpoint_import.names import importable_families, is_optimizer_slot, released_models
@@ -64,6 +65,7 @@ def import_checkpoint(
     for released in contained:
         card = _card(family_name, checkpoint, out, released)
         model = build(card).eval()
+        card = dataclasses.replace(card, extra_inputs=extra_inputs(model))
         used |= load_variables(model, released, variables) | set(released.settings_variables)
         if card.settings.get("batch_statistics"):
             if calibration:
@@ -72,6 +74,10 @@ def import_checkpoint(
                 notes.append(f"{card.name}: {UNCALIBRATED}")
         save_model(model, card)
         folders.append(card.path)
+        if card.extra_inputs:
+            notes.append(
+                f"{card.name} takes {', '.join(card.extra_inputs)} beside the image: docs/recordings.md"
+            )
         notes += [*released.notes, *constant_depth_notes(model, card)]
     remaining = [name for name in variables if name not in used]
     unused = tuple(name for name in remaining if not is_optimizer_slot(name))

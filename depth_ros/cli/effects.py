@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from depth_ros.cli.options import Commands, add_command, add_engine_options, engine_settings, metrics_line
+from depth_ros.cli.options import (
+    Commands,
+    add_command,
+    add_engine_options,
+    add_recording_options,
+    engine_settings,
+    metrics_line,
+    recording_options,
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -28,19 +36,14 @@ def add_commands(commands: Commands) -> None:
     two_view.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="new folder in the general layout"
     )
-    two_view.add_argument(
-        "--joints", type=Path, metavar="FOLDER", help="images of joint numbers, 1 to 17, 0 = none"
-    )
-    two_view.add_argument(
-        "--model", default="", help="model of family mannequin that predicts from the inputs"
-    )
+    two_view.add_argument("--model", default="", help="model that predicts from the inputs")
+    add_engine_options(two_view)
 
 
 def _add_clip_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", type=Path, help="a bag or a recorded folder")
-    command.add_argument("--poses", type=Path, metavar="FILE", help="camera trajectory, TUM format")
-    command.add_argument("--masks", type=Path, metavar="FOLDER", help="masks of people, 0 = none")
+    command.add_argument("source", type=Path, help="a bag, a folder or a video")
     command.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
+    add_recording_options(command)
 
 
 def run_effect(arguments: argparse.Namespace) -> None:
@@ -54,7 +57,7 @@ def run_effect(arguments: argparse.Namespace) -> None:
     pairs = (change.partition("=") for change in arguments.changes)
     changes = {key: yaml.safe_load(value) for key, _, value in pairs}
     options = VideoOptions(
-        ClipOptions(arguments.poses, arguments.masks, limit=arguments.limit),
+        ClipOptions(recording_options(arguments), arguments.limit),
         settings_from(EffectSettings, changes, "--set"),
         arguments.model,
         engine_settings(arguments),
@@ -69,10 +72,14 @@ def run_two_view(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from depth_ros.effects.clip import ClipOptions
-    from depth_ros.effects.inputs import write_inputs
+    from depth_ros.effects.inputs import TwoViewOptions, write_inputs
 
-    options = ClipOptions(arguments.poses, arguments.masks, arguments.joints, arguments.limit)
-    result = write_inputs(arguments.source, arguments.out, options, arguments.model, tqdm)
+    options = TwoViewOptions(
+        ClipOptions(recording_options(arguments), arguments.limit),
+        arguments.model,
+        engine_settings(arguments),
+    )
+    result = write_inputs(arguments.source, arguments.out, options, tqdm)
     coverage = 100 * result.coverage
     print(f"{result.images} images in {arguments.out}, parallax depth for {coverage:.0f} % of the pixels")
     for name, metrics in result.metrics.items():

@@ -52,7 +52,7 @@ def engine_settings(arguments: argparse.Namespace) -> EngineSettings:
 
 
 def add_recording_options(command: argparse.ArgumentParser) -> None:
-    """--camera, --fov and the topics of bags."""
+    """--camera, --fov, the topics of bags, and files with poses, masks and key points."""
     group = command.add_argument_group("recording")
     group.add_argument(
         "--camera", nargs="+", type=Path, default=[], metavar="FILE", dest="cameras",
@@ -69,6 +69,10 @@ def add_recording_options(command: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-topic", default="", metavar="TOPIC", help=f"{text} of a bag")
     group.add_argument("--masks", default="", metavar="FOLDER",
                        help="instance masks of objects that may move, PNG; of a bag, also a topic")  # fmt: skip
+    group.add_argument("--poses", type=Path, metavar="FILE",
+                       help="camera trajectory, TUM format, e.g. of an odometry")  # fmt: skip
+    group.add_argument("--keypoints", type=Path, metavar="FOLDER",
+                       help="images with the numbers of the joints of people, 1 to 17, 0 = none")  # fmt: skip
     group.add_argument("--sync-tolerance", type=float, default=0.01, metavar="SECONDS",
                        help="largest difference of the stamps that belong together; default: %(default)s")  # fmt: skip
 
@@ -79,7 +83,8 @@ def recording_options(arguments: argparse.Namespace) -> RecordingOptions:
 
     return RecordingOptions(
         tuple(arguments.cameras), arguments.fov, arguments.image_topic, arguments.right_topic,
-        arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance, masks=arguments.masks,
+        arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance,
+        masks=arguments.masks, poses=arguments.poses, keypoints=arguments.keypoints,
     )  # fmt: skip
 
 

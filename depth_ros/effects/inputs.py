@@ -1,26 +1,41 @@
-"""Two-view inputs of a clip, written as a folder, and predictions of a mannequin model from them."""
+"""Two-view inputs of a clip, written as a folder, and predictions of a model from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from depth_ros.card import Card, find_card, load_model
-from depth_ros.effects.clip import ClipImage, ClipOptions, read_clip, require_poses
-from depth_ros.effects.parallax import Parallax, input_channels, scale_to_parallax, two_view_parallax
+from depth_ros.datatypes import Frame
+from depth_ros.effects.clip import ClipImage, ClipOptions, clip_image, estimated_depth
+from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.depth import DepthEstimator
 from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS
+from depth_ros.evaluation.two_view import two_view_inputs
+from depth_ros.parallax import KEYPOINTS, Parallax, scale_to_parallax
+from depth_ros.recordings import open_recording, readable
 
 DEPTH_SCALE = 1000
 """Stored units of depth per unit of the poses."""
 
 SINGLE_VIEW, TWO_VIEWS = "single view", "two views"
-"""Predictions from the image alone and from all inputs."""
+"""Predictions without what the second view gives, and from all inputs."""
+WRITTEN = ("people", "parallax", "confidence", "keypoints")
+"""Inputs that are written."""
+
+
+@dataclass(frozen=True)
+class TwoViewOptions:
+    """model: takes `extra_inputs`; its depth is written, too; empty: none."""
+
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    model: str = ""
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
 
 @dataclass(frozen=True)
@@ -38,74 +53,70 @@ class TwoViewResult:
 def write_inputs(
     source: Path,
     out: Path,
-    options: ClipOptions = ClipOptions(),  # noqa: B008 - frozen
-    model: str = "",
+    options: TwoViewOptions = TwoViewOptions(),
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> TwoViewResult:
-    """Compute the two-view inputs of every image with a pose and write them to the new folder `out`.
+    """Compute the two-view inputs of every image and write them to the new folder `out`.
 
     image/, camera.yaml and poses.txt in the general layout (`recordings.layouts.folder`), depth/ from parallax
-    (uint16, 1/1000 of the unit of the poses, 0 = invalid), confidence/ (uint8, 255 = 1) and moving_objects/ (255 =
-    people). model: a mannequin model, whose depth is written to predicted/ in the same units, scaled to the parallax.
+    (uint16, 1/1000 of the unit of the poses, 0 = invalid), confidence/ (uint8, 255 = 1), moving_objects/ (255 = people)
+    and keypoints/ (numbers of joints). Depth of the model is written to predicted/, scaled to the parallax.
+    Poses that the recording lacks are estimated, see `two_view_inputs`; images without a pose are left out.
     """
-    clip = require_poses(read_clip(source, options), source)
     if out.exists() and any(out.iterdir()):
         raise DepthRosError(f"{out} already exists: remove it or give another name")
-    predictor = TwoViewPredictor(model) if model else None
+    estimator = _estimator(options)
+    recording = two_view_inputs(open_recording(source, options.clip.recording), WRITTEN, options.engine)
     metrics = {name: DepthMetrics(PROTOCOLS["mannequin"]) for name in ("parallax", SINGLE_VIEW, TWO_VIEWS)}
-    coverage = []
-    for index in progress(range(len(clip))):
-        image, parallax = clip[index], two_view_parallax(clip, index)
+    count = min(options.clip.limit or len(recording), len(recording))
+    coverage, poses = list[float](), list[np.ndarray]()
+    for index, sample in progress(readable(recording, range(count))):
+        if sample.T_world_camera is None:
+            continue
+        image, parallax = clip_image(index, sample), recording.parallax(index)
         depths = {} if parallax is None else {"parallax": parallax.depth}
         coverage.append(0.0 if parallax is None else float((parallax.confidence > 0).mean()))
-        if predictor:
-            depths |= {SINGLE_VIEW: predictor(image, None), TWO_VIEWS: predictor(image, parallax)}
+        poses.append(sample.T_world_camera)
+        if estimator:
+            for name, frame in ((SINGLE_VIEW, _single_view(image.frame)), (TWO_VIEWS, image.frame)):
+                depths[name] = estimated_depth(frame, estimator)
         for name, depth in depths.items():
             if image.depth is not None:
                 metrics[name].add(depth, image.depth, people=image.people)
         _write(out, image, parallax, depths.get(TWO_VIEWS))
-    rows = [" ".join(f"{x:.9g}" for x in image.T_world_camera[:3].flat) for image in clip]  # type: ignore[index]
+    if len(poses) < 2:
+        raise DepthRosError(
+            f"{source}: {len(poses)} of {count} images have a pose; two are required: give --poses"
+        )
+    rows = [" ".join(f"{x:.9g}" for x in T[:3].flat) for T in poses]
     (out / "poses.txt").write_text("\n".join(rows) + "\n")
     computed = {name: each.compute() for name, each in metrics.items() if len(each)}
-    return TwoViewResult(len(clip), float(np.mean(coverage)), computed)
+    return TwoViewResult(len(poses), float(np.mean(coverage)), computed)
 
 
-class TwoViewPredictor:
-    """Eager prediction of a mannequin model: (image, parallax or None) -> up-to-scale depth (H, W)."""
+def _estimator(options: TwoViewOptions) -> DepthEstimator | None:
+    if not options.model:
+        return None
+    estimator = DepthEstimator(options.model, options.engine)
+    if not estimator.card.extra_inputs:
+        raise DepthRosError(f"model '{options.model}' takes the image alone; use `depth_ros predict`")
+    return estimator
 
-    def __init__(self, model: str) -> None:
-        card: Card = find_card(model)
-        self.model = load_model(card)
-        if not hasattr(self.model, "channels"):
-            raise DepthRosError(
-                f"model '{model}' is of family '{card.family}'; two-view prediction requires family 'mannequin'"
-            )
-        self.max_pixels = card.width * card.height
-        self.size_multiple = int(self.model.size_multiple)  # type: ignore[arg-type]
 
-    def __call__(self, image: ClipImage, parallax: Parallax | None) -> np.ndarray:
-        import torch
-
-        height, width = image.people.shape
-        scale = (self.max_pixels / (height * width)) ** 0.5
-        multiple = self.size_multiple
-        size = tuple(max(1, round(side * scale / multiple)) * multiple for side in (width, height))
-        pixels = cv2.resize(image.frame.image, size, interpolation=cv2.INTER_AREA)
-        channels = input_channels(self.model.channels, image, parallax)  # type: ignore[arg-type]
-        resized = [cv2.resize(channel, size, interpolation=cv2.INTER_NEAREST) for channel in channels]
-        stacked = np.stack(resized) if resized else np.zeros((0, *pixels.shape[:2]), np.float32)
-        K = image.frame.camera.resized(*size).K.astype(np.float32)
-        with torch.inference_mode():
-            depth = self.model(*(torch.from_numpy(each)[None] for each in (pixels, K, stacked)))[0].numpy()
-        return 1 / cv2.resize(1 / depth, (width, height), interpolation=cv2.INTER_LINEAR)
+def _single_view(frame: Frame) -> Frame:
+    """The frame as if the second view had shown nothing."""
+    shape = frame.image.shape[:2]
+    unknown = dict.fromkeys(("parallax", "confidence", "flow_x", "flow_y"), np.zeros(shape, np.float32))
+    return replace(frame, extra_inputs={**frame.extra_inputs, **unknown})
 
 
 def _write(out: Path, image: ClipImage, parallax: Parallax | None, predicted: np.ndarray | None) -> None:
     camera, name = image.frame.camera, f"{image.name}.png"
-    files = {
-        "image": cv2.cvtColor(image.frame.image, cv2.COLOR_RGB2BGR),
-        "moving_objects": np.where(image.people, 255, 0).astype(np.uint8),
-    }
+    files = {"image": cv2.cvtColor(image.frame.image, cv2.COLOR_RGB2BGR)}
+    if "people" in image.frame.extra_inputs:
+        files["moving_objects"] = np.where(image.people, 255, 0).astype(np.uint8)
+    if "keypoints" in image.frame.extra_inputs:
+        files["keypoints"] = np.rint(KEYPOINTS * image.frame.extra_inputs["keypoints"]).astype(np.uint8)
     if parallax is not None:
         files["depth"] = _stored_depth(parallax.depth)
         files["confidence"] = np.round(255 * parallax.confidence).astype(np.uint8)

@@ -11,13 +11,16 @@ import cv2
 import numpy as np
 
 from depth_ros.config import setting
-from depth_ros.effects.clip import ClipImage, ClipOptions, read_clip, require_poses, with_estimated_depth
+from depth_ros.effects.clip import ClipImage, ClipOptions, estimated_depth, open_clip, require_poses
 from depth_ros.effects.defocus import defocus
 from depth_ros.effects.inpaint import remove_people
 from depth_ros.effects.insert import free_distance, insert_object, place_crate
-from depth_ros.effects.parallax import scale_to_parallax, two_view_parallax
 from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.two_view import two_view_inputs
+from depth_ros.parallax import scale_to_parallax
+from depth_ros.recordings import Recording
+from depth_ros.recordings.two_view_inputs import TwoViewInputs
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
@@ -74,10 +77,10 @@ def make_video(
         raise DepthRosError(f"effect is '{effect}'; allowed: {', '.join(EFFECTS)}")
     if out.suffix not in CODECS:
         raise DepthRosError(f"{out} must end with {' or '.join(CODECS)}")
-    clip = read_clip(source, options.clip)
+    recording, clip = open_clip(source, options.clip)
     if effect != "defocus":
         clip = require_poses(clip, source)
-    clip = with_depth(clip, source, options)
+    clip = with_depth(clip, recording, options)
     if effect == "remove" and not any(image.people.any() for image in clip):
         raise DepthRosError(f"{source} has no masks of people or moving objects: give --masks FOLDER")
     apply = EFFECTS[effect](clip, options.effect)
@@ -129,12 +132,12 @@ def _central_depth(image: ClipImage) -> float:
     return float(np.median(valid)) if len(valid) else 1.0
 
 
-def with_depth(clip: list[ClipImage], source: Path, options: VideoOptions) -> list[ClipImage]:
+def with_depth(clip: list[ClipImage], recording: Recording, options: VideoOptions) -> list[ClipImage]:
     """The clip with depth of the model in the units of the poses, or with recorded depth if `model` is empty."""
     if not options.model:
         missing = [image.name for image in clip if image.depth is None]
         if missing:
-            raise DepthRosError(f"{source} has no depth for image '{missing[0]}': give --model")
+            raise DepthRosError(f"the recording has no depth for image '{missing[0]}': give --model")
         return clip
     from depth_ros.estimators.depth import DepthEstimator
 
@@ -144,18 +147,19 @@ def with_depth(clip: list[ClipImage], source: Path, options: VideoOptions) -> li
             f"model '{options.model}' estimates depth up to scale and shift; effects require a metric or "
             "up-to-scale model"
         )
-    clip = [with_estimated_depth(image, estimator) for image in clip]
-    if estimator.card.scale == "metric":
-        return clip
-    scales = [
-        scale_to_parallax(image.depth, two_view_parallax(clip, i))  # type: ignore[arg-type]
-        for i, image in enumerate(clip)
-    ]
+    names, is_metric = estimator.card.extra_inputs, estimator.card.scale == "metric"
+    two_view = two_view_inputs(recording, names, options.engine) if names else TwoViewInputs(recording)
+    depths, scales = list[np.ndarray](), list[float | None]()
+    for image in clip:
+        frame = two_view[image.index].left if names else image.frame
+        depths.append(estimated_depth(frame, estimator))
+        parallax = None if is_metric else two_view.parallax(image.index)
+        scales.append(scale_to_parallax(depths[-1], parallax))
     known = [scale for scale in scales if scale is not None]
     median = float(np.median(known)) if known else 1.0
     return [
-        replace(image, depth=image.depth * (scale or median))  # type: ignore[operator,arg-type]
-        for image, scale in zip(clip, scales)
+        replace(image, depth=depth * (scale or median))
+        for image, depth, scale in zip(clip, depths, scales, strict=True)
     ]
 
 

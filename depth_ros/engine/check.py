@@ -97,11 +97,13 @@ def check_inputs(card: Card, width: int, height: int, device: str) -> tuple[Tens
             f"{card.check_image} is missing or damaged: restore it (git checkout, or reinstall the package)"
         )
     image = cv2.cvtColor(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-    return task_inputs(card.task, card.frames, image, device)
+    return task_inputs(card.task, card.frames, image, device, len(card.extra_inputs))
 
 
-def task_inputs(task: str, frames: int, image: np.ndarray, device: str) -> tuple[Tensor, ...]:
-    """Inputs of a task made from an image (H, W, 3) uint8, for a model of `frames` frames."""
+def task_inputs(
+    task: str, frames: int, image: np.ndarray, device: str, extra_inputs: int = 0
+) -> tuple[Tensor, ...]:
+    """Inputs of a task made from an image (H, W, 3) uint8, for a model of `frames` frames and that many more inputs."""
     height, width = image.shape[:2]
     f = 0.6 * width
     K = np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]], np.float32)
@@ -113,7 +115,7 @@ def task_inputs(task: str, frames: int, image: np.ndarray, device: str) -> tuple
     elif task == "object_motion":
         arrays = (_frames(image, frames), _labels(frames, width, height), K)
     else:
-        arrays = (image, K)
+        arrays = (image, K, _extra_inputs(image, extra_inputs)) if extra_inputs else (image, K)
     return tuple(torch.from_numpy(array)[None].to(device) for array in arrays)
 
 
@@ -136,6 +138,14 @@ def _labels(count: int, width: int, height: int) -> np.ndarray:
     labels[:, height // 3 : height * 2 // 3, width // 8 : width // 3] = 1
     labels[:, height // 3 : height * 2 // 3, width // 2 : width * 3 // 4] = 2
     return labels
+
+
+def _extra_inputs(image: np.ndarray, count: int) -> np.ndarray:
+    """(C, H, W) float32: brightness, 0 to 1, or its inverse, and zero, as where nothing is known, in a part."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    channels = np.stack([grey if i % 2 else 1 - grey for i in range(count)])
+    channels[:, :, : image.shape[1] // 3] = 0
+    return channels
 
 
 def _results(results: Tensor | tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:

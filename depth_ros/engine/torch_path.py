@@ -99,10 +99,13 @@ class TorchPath:
             return value
         if value.dtype == np.uint8:
             return self._uploaded(value)
+        if value.ndim > 2:  # other than intrinsics, maps differ from frame to frame
+            return self._uploaded(np.asarray(value, np.float32))
         return self._constant(value.shape, np.asarray(value, np.float32).tobytes())
 
     def _uploaded(self, array: np.ndarray) -> Tensor:
-        pinned = torch.empty(array.shape, dtype=torch.uint8, pin_memory=self._pinned)
+        dtype = torch.uint8 if array.dtype == np.uint8 else torch.float32
+        pinned = torch.empty(array.shape, dtype=dtype, pin_memory=self._pinned)
         np.copyto(pinned.numpy(), array)
         return pinned.to(self._device, non_blocking=True)
 

@@ -6,8 +6,8 @@ alone, or also channels derived from a second view of the clip: masks of people,
 its confidence, key points (section 4). Names in the state dict are those of the released weights, which load with
 strict matching. Written from the paper; Apache-2.0, as is the authors' code.
 
-The exported model takes the image alone. For the other variants `Model.forward` has a third argument with the extra
-channels, which `depth_ros two_view` computes; without it they are zero, as for a scene without people and parallax.
+The other variants take these channels as a third argument, see `Model.extra_inputs`. `parallax.input_channels` and
+`recordings.parallax` make them from a recording.
 """
 
 from __future__ import annotations
@@ -176,19 +176,19 @@ class Model(nn.Module):
                 f"mannequin: 'width_divisor' is {settings.width_divisor}; allowed: 1, 2, 4, 8, 16"
             )
         self.settings = settings
-        self.channels = INPUTS[settings.inputs]
-        self.network = Network(3 + len(self.channels), settings.width_divisor)
+        self.extra_inputs = INPUTS[settings.inputs]
+        self.network = Network(3 + len(self.extra_inputs), settings.width_divisor)
 
     def log_depth(self, image: Tensor, extra: Tensor | None = None) -> Tensor:
         """ln depth (B, H, W) float32 of images (B, H, W, 3) uint8.
 
-        extra: the channels named by `self.channels`, (B, C, H, W) float32; None = zeros.
+        extra: the channels named by `self.extra_inputs`, (B, C, H, W) float32; None if there are none.
         """
         dtype = next(self.network.parameters()).dtype
         x = image.to(dtype).permute(0, 3, 1, 2) / 255
-        if self.channels:
+        if self.extra_inputs:
             if extra is None:
-                extra = x.new_zeros(x.shape[0], len(self.channels), *x.shape[2:])
+                raise DepthRosError(f"the network also takes the inputs {', '.join(self.extra_inputs)}")
             x = torch.cat([x, extra.to(dtype)], 1)
         return self.network(x)[0].float()
 

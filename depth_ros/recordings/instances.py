@@ -130,6 +130,11 @@ def _overlaps(frames: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> np.nda
     return common / (common.sum(1, keepdims=True) + common.sum(0, keepdims=True) - common)
 
 
+def movable_objects(sample: Sample) -> np.ndarray | None:
+    """(H, W) labels of what moves or may move: instance masks, else moving objects, 0 = static; None without both."""
+    return sample.moving_objects if sample.instances is None else sample.instances
+
+
 def clip_instances(samples: Sequence[Sample]) -> AlignedInstances | None:
     """The objects of consecutive samples: of their instance masks, aligned, else their moving objects; else None."""
     instances = [sample.instances for sample in samples if sample.instances is not None]

@@ -15,6 +15,7 @@ from depth_ros.recordings.instances import Masked
 from depth_ros.recordings.options import DEFAULTS, RecordingOptions
 from depth_ros.recordings.recalibrated import Recalibrated
 from depth_ros.recordings.sample import Recording
+from depth_ros.recordings.supplemented import Supplemented
 
 log = logging.getLogger("depth_ros.recordings")
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".active", ".zstd")
@@ -31,6 +32,8 @@ def open_recording(path: str | Path, options: RecordingOptions = DEFAULTS) -> Re
     recording = _open(Path(path), options)
     if options.masks and not (is_bag(Path(path)) and not Path(options.masks).is_dir()):
         recording = _with_masks(recording, Path(options.masks))
+    if options.poses or options.keypoints:
+        recording = Supplemented(recording, options)
     if recording.camera_source == ASSUMED:
         log.warning("%s: calibration: %s", path, ASSUMED)
     return recording

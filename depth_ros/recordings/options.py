@@ -18,6 +18,9 @@ class RecordingOptions:
     lists the images of raw KITTI to use, such as the Eigen split. lidar_x: depth of raw KITTI is the distance along
     the x axis of the lidar, and that of Make3D the one along the ray, as in published results, instead of that along
     the optical axis.
+
+    poses: trajectory of the camera in the TUM format, from any odometry; it replaces recorded poses. keypoints: folder
+    of images with the numbers of the joints of people, 1 to 17; see `recordings.supplemented`.
     """
 
     cameras: tuple[Path, ...] = ()
@@ -30,6 +33,8 @@ class RecordingOptions:
     image_list: Path | None = None
     lidar_x: bool = False
     masks: str = ""
+    poses: Path | None = None
+    keypoints: Path | None = None
 
 
 DEFAULTS = RecordingOptions()

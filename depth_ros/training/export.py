@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from depth_ros.card import Card, checksum, find_card, load_model, write_card
+from depth_ros.card import Card, checksum, extra_inputs, find_card, load_model, write_card
 from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
@@ -57,6 +57,7 @@ def _export_task(
         sha256="",
         description=recipe.description,
         frames=recipe.supervision.frames if task in ("ego_motion", "object_motion") else 1,
+        extra_inputs=extra_inputs(model),
         settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
         training_data=training_data(recipe),
         terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),

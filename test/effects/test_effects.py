@@ -7,15 +7,18 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from depth_ros.card import find_card, load_model
 from depth_ros.cli import main
 from depth_ros.datatypes import Camera, Frame
-from depth_ros.effects.clip import ClipImage, ClipOptions, read_clip
+from depth_ros.effects.clip import ClipImage, ClipOptions, open_clip, read_clip
 from depth_ros.effects.defocus import MAX_RADIUS, defocus
 from depth_ros.effects.inpaint import remove_people, splat
 from depth_ros.effects.insert import free_distance, insert_object, place_crate
-from depth_ros.effects.parallax import input_channels
-from depth_ros.errors import DepthRosError
+from depth_ros.effects.video import VideoOptions, with_depth
+from depth_ros.engine import EngineSettings
+from depth_ros.recordings.two_view_inputs import TwoViewInputs
 from depth_ros.world import World, WorldSettings, write_folder
 
 CAMERA = Camera.pinhole(64, 48, 50.0, 50.0, 31.5, 23.5)
@@ -179,7 +182,7 @@ def test_missing_inputs_are_reported(clip, tmp_path, capsys):
     assert "unknown key 'blur'" in error("defocus", str(clip), "--out", "x.avi", "--set", "blur=1")
     (tmp_path / "masks").mkdir()
     text = error("remove", str(clip), "--out", "x.avi", "--masks", str(tmp_path / "masks"))
-    assert "no readable mask for image '000000'" in text
+    assert "no mask in" in text
     (clip / "poses.txt").rename(tmp_path / "poses.txt")
     try:
         assert "has poses for 0 of 5 images" in error("insert", str(clip), "--out", "x.avi")
@@ -217,26 +220,9 @@ def test_bag_gives_the_same_clip_as_a_folder(clip, tmp_path):
     )
 
 
-def test_masks_and_joints_with_other_names_are_used_in_order(clip, tmp_path):
-    for name in ("masks", "joints"):
-        (tmp_path / name).mkdir()
-    for i in range(5):
-        mask = np.zeros((72, 96), np.uint8)
-        mask[i, :] = 9
-        for name in ("masks", "joints"):
-            cv2.imwrite(str(tmp_path / name / f"frame_{i}.png"), mask)
-    images = read_clip(clip, ClipOptions(masks=tmp_path / "masks", joints=tmp_path / "joints"))
-    assert images[3].people[3].all() and images[3].people.sum() == 96
-    keypoints, people = input_channels(("keypoints", "people"), images[3], None)
-    assert (keypoints[3] == 0.5).all() and keypoints.sum() == 48 and people.sum() == 96
-    cv2.imwrite(str(tmp_path / "masks" / "frame_2.png"), np.zeros((7, 9), np.uint8))
-    with pytest.raises(DepthRosError, match="is 9x7, its image 96x72"):
-        read_clip(clip, ClipOptions(masks=tmp_path / "masks"))
-
-
-def test_two_view_prediction_of_a_model(clip, tmp_path, capsys, monkeypatch):
-    import torch
-
+@pytest.fixture(scope="module")
+def two_view_model(tmp_path_factory):
+    """Folder of a model that takes people, parallax and confidence beside the image, with random weights."""
     from depth_ros.networks import mannequin
     from depth_ros.training.export import export
     from depth_ros.training.recipes import CropSettings, Recipe, Source
@@ -249,28 +235,52 @@ def test_two_view_prediction_of_a_model(clip, tmp_path, capsys, monkeypatch):
         supervision=DepthSupervision("up_to_scale"),
     )  # fmt: skip
     model = mannequin.Model(mannequin.Settings(inputs="parallax", width_divisor=16))
-    path = export(model, recipe, tmp_path / "two")
-    assert (
-        main(["two_view", str(clip), "--out", str(tmp_path / "out"), "--model", str(path), "--limit", "3"])
-        == 0
-    )
+    model.network.seq[0].weight.data[:, 3:] *= 100  # that the result depends on them
+    return export(model, recipe, tmp_path_factory.mktemp("model") / "two")
+
+
+EAGER = ("--backend", "eager", "--precision", "float32", "--device", "cpu")
+
+
+def test_two_view_prediction_of_a_model(clip, two_view_model, small_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["two_view", str(clip), "--limit", "3", *EAGER, "--model"]
+    assert main([*command, str(two_view_model), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "single view" in printed and "two views" in printed
     lines = {line.split("  ")[0].strip(): line for line in printed.splitlines()}
     assert lines["single view"].split("abs_rel")[1] != lines["two views"].split("abs_rel")[1]
-    for file in sorted((tmp_path / "out/predicted").iterdir()):
+    for file in sorted((out / "predicted").iterdir()):
         predicted, depth, confidence = (
-            cv2.imread(str(tmp_path / "out" / folder / file.name), cv2.IMREAD_UNCHANGED).astype(float)
+            cv2.imread(str(out / folder / file.name), cv2.IMREAD_UNCHANGED).astype(float)
             for folder in ("predicted", "depth", "confidence")
         )
         valid = (confidence > 0) & (depth > 0)
         valid &= confidence >= np.median(confidence[valid])
         assert np.median(depth[valid] / predicted[valid]) == pytest.approx(1, abs=0.01)  # units of the poses
-    assert len(list((tmp_path / "out/predicted").iterdir())) == 3
-    with pytest.raises(DepthRosError, match="two-view prediction requires family 'mannequin'"):
-        from depth_ros.effects.inputs import TwoViewPredictor
+    assert len(list((out / "predicted").iterdir())) == 3
+    assert main([*command, str(small_model), "--out", str(tmp_path / "other")]) == 1
+    assert "takes the image alone" in capsys.readouterr().err
 
-        other = dataclasses.replace(recipe, name="other", family="compact")
-        from depth_ros.networks import compact
 
-        TwoViewPredictor(str(export(compact.Model(compact.Settings()), other, tmp_path / "other")))
+def test_effects_use_the_two_view_depth(clip, two_view_model):
+    """The depth of the effect is that of the network with all inputs, in the units of the parallax."""
+    options = VideoOptions(model=str(two_view_model), engine=EngineSettings("eager", "float32", "cpu"))
+    recording, images = open_clip(clip)
+    found = with_depth(images, recording, options)[3].depth
+    two_view = TwoViewInputs(recording)
+    frame, parallax = two_view[3].left, two_view.parallax(3)
+    size, names = (96, 80), ("people", "parallax", "confidence")  # the network's size for images of 96x72
+    extra = [
+        cv2.resize(frame.extra_inputs[n], size, interpolation=cv2.INTER_NEAREST_EXACT)[None] for n in names
+    ]
+    image = torch.from_numpy(cv2.resize(frame.image, size))[None]
+    model = load_model(find_card(str(two_view_model)))
+    expected = []
+    for channels in (np.stack(extra, 1), np.zeros((1, 3, 80, 96), np.float32)):
+        with torch.inference_mode():
+            depth = model(image, torch.eye(3)[None], torch.from_numpy(channels))[0].numpy()
+        depth = 1 / cv2.resize(1 / depth, (96, 72))
+        confident = parallax.confidence >= np.median(parallax.confidence[parallax.confidence > 0])
+        expected.append(depth * np.exp(np.median(np.log(parallax.depth[confident] / depth[confident]))))
+    error, error_of_single_view = (np.median(np.abs(found / each - 1)) for each in expected)
+    assert error < 0.003 and error_of_single_view > 0.01

@@ -1,6 +1,8 @@
 """The depth estimator: sizes, cameras and engines follow the images."""
 
+import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,3 +81,64 @@ def test_other_tasks_are_refused(small_model, tmp_path):
     (copy / "card.yaml").write_text(yaml.safe_dump({**content, "task": "ego_motion"}))
     with pytest.raises(DepthRosError, match="is for task 'ego_motion'; a 'depth' model is needed"):
         DepthEstimator(str(copy))
+
+
+@pytest.fixture(scope="module")
+def two_view_model(tmp_path_factory):
+    """Folder of a model that takes masks of people and parallax beside the image, with random weights."""
+    import torch
+
+    from depth_ros.networks import mannequin
+    from depth_ros.training.export import export
+    from depth_ros.training.recipes import CropSettings, Recipe, Source
+    from depth_ros.training.supervision.depth import DepthSupervision
+
+    torch.manual_seed(0)
+    recipe = Recipe(
+        name="two", family="mannequin", crop=CropSettings(64, 32), sources=(Source("world:street", count=1),),
+        validation=(), description="a test", licence="Apache-2.0", terms="",
+        supervision=DepthSupervision("up_to_scale"),
+    )  # fmt: skip
+    model = mannequin.Model(mannequin.Settings(inputs="parallax_mask", width_divisor=16))
+    model.network.seq[0].weight.data[:, 3:] *= 100  # that the result depends on them
+    return export(model, recipe, tmp_path_factory.mktemp("model") / "two")
+
+
+def test_extra_inputs_reach_the_network_and_missing_ones_are_reported(two_view_model, engine_cache, caplog):
+    import torch
+
+    from depth_ros.card import find_card, load_model
+
+    card = find_card(str(two_view_model))
+    assert card.extra_inputs == ["people", "parallax"]
+    people = np.zeros((64, 128), np.float32)
+    people[:, 64:] = 1
+    parallax = np.linspace(-1, 1, 128, dtype=np.float32)[None].repeat(64, 0)
+    estimator = DepthEstimator(str(two_view_model), EAGER)
+    whole = replace(frame(128, 64), extra_inputs={"parallax": parallax, "people": people})
+    depth = estimator.estimate(whole)
+    assert not estimator.missing and not caplog.messages and "missing" not in estimator.engine_status.reason
+    channels = np.stack([people[::2, ::2], parallax[:, 1::2][::2]])  # the network's size is half
+    with torch.inference_mode():
+        expected = load_model(card)(
+            torch.from_numpy(depth.image)[None], torch.eye(3)[None], torch.from_numpy(channels)[None]
+        )[0].numpy()
+    np.testing.assert_allclose(depth.depth, expected, rtol=0.05)
+    assert np.median(np.abs(depth.depth / expected - 1)) < 0.003
+    partly = replace(whole, extra_inputs={"people": people})
+    changed = estimator.estimate(partly).depth
+    estimator.estimate(frame(128, 64))
+    assert np.median(np.abs(changed / expected - 1)) > 0.003
+    assert estimator.missing == {"parallax": 2, "people": 1}
+    text = "inputs missing, zeros instead, in frames of"
+    assert [m for m in caplog.messages if text in m] == [f"two: {text} 2: parallax (1)"]
+    assert estimator.engine_status.reason.endswith(f"{text} 3: parallax (2), people (1)")
+
+
+def test_card_must_name_the_extra_inputs(two_view_model, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(two_view_model, copy)
+    text = (copy / "card.yaml").read_text()
+    (copy / "card.yaml").write_text(text.replace("extra_inputs:\n- people\n- parallax\n", ""))
+    with pytest.raises(DepthRosError, match=r"extra_inputs is \[\], but .* takes \['people', 'parallax'\]"):
+        DepthEstimator(str(copy), EAGER)

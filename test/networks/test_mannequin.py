@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from depth_ros.errors import DepthRosError
 from depth_ros.networks import mannequin, parameter_counts
 from depth_ros.networks.mannequin import Model, Settings, loss
 
@@ -63,15 +64,17 @@ def test_output_has_the_size_of_the_input(name):
     assert depth.shape == confidence.shape == (1, 48, 80)
 
 
-def test_extra_inputs_are_optional_and_change_the_depth():
+def test_extra_inputs_are_required_and_change_the_depth():
     torch.manual_seed(0)
     model = Model(Settings(inputs="parallax", width_divisor=8)).eval()
     image = torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8)
     K, extra = torch.eye(3)[None], torch.zeros(1, 3, 32, 48)
+    assert model.extra_inputs == ("people", "parallax", "confidence")
+    with pytest.raises(DepthRosError, match="also takes the inputs people, parallax, confidence"):
+        model(image, K)
     with torch.no_grad():
-        alone = model(image, K)
+        alone = model(image, K, extra)
         assert alone.shape == (1, 32, 48) and alone.dtype == torch.float32 and (alone > 0).all()
-        torch.testing.assert_close(model(image, K, extra), alone)
         extra[:, 1] = torch.linspace(-1, 1, 48)
         assert not torch.allclose(model(image, K, extra), alone)
 

@@ -7,6 +7,7 @@
     depth/              uint16, `depth_scale` units per metre; or lidar_depth/, uint16, 256 units per metre; or
     disparity/          uint16, 256 units per px of the left image; depth = fx * baseline / disparity; 0 = invalid
     moving_objects/     instance ids, 0 = static
+    keypoints/          numbers of the joints of people, 1 to 17, as discs, 0 = none
     velocities.txt      image name, id, vx vy vz of that object: m/s relative to the ground, in the camera frame
     poses.txt           T_world_camera, 3x4 or 4x4 row-major, one row per image
 
@@ -23,6 +24,7 @@ import numpy as np
 from depth_ros.config import setting, settings_from
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.parallax import keypoints_input
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import (
     frame_stamps,
@@ -118,6 +120,7 @@ class Recording:
         self._disparity, self._depth = images_in(path / "disparity"), images_in(path / "depth")
         self._lidar_depth = images_in(path / "lidar_depth")
         self._moving_objects = images_in(path / "moving_objects")
+        self._keypoints = images_in(path / "keypoints")
         self._velocities = read_velocities(path / "velocities.txt")
         self.names = list(self._left)
         self.stamps = frame_stamps(self.names, self.rate)
@@ -151,10 +154,13 @@ class Recording:
             right = Frame(stamp, "right_optical_frame", image, self.right_camera)
         if name in self._moving_objects:
             moving_objects = read_single_channel(self._moving_objects[name], self.camera).astype(np.int32)
+        inputs = {}
+        if name in self._keypoints:
+            inputs = keypoints_input(read_single_channel(self._keypoints[name], self.camera))
         frame_id = "left_optical_frame" if right else "camera_optical_frame"
         return Sample(
             name,
-            Frame(stamp, frame_id, read_image(self._left[name], self.camera), self.camera),
+            Frame(stamp, frame_id, read_image(self._left[name], self.camera), self.camera, inputs),
             right,
             self._depth_of(name),
             None if self._poses is None else self._poses[index],

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from depth_ros.datatypes import Camera, Frame
-from depth_ros.effects.clip import ClipImage
-from depth_ros.effects.parallax import (
+from depth_ros.datatypes import Camera
+from depth_ros.geometry import back_project, inverse, project
+from depth_ros.parallax import (
     Parallax,
     depth_from_flow,
-    input_channels,
+    keypoints_input,
     overlap,
+    parallax_inputs,
+    people_input,
     scale_to_parallax,
     select_second_image,
     two_view_parallax,
 )
-from depth_ros.errors import DepthRosError
-from depth_ros.geometry import back_project, inverse, project
 from depth_ros.world import World, WorldSettings
 
 CAMERA = Camera.pinhole(64, 48, 50.0, 52.0, 30.0, 25.0)
@@ -107,49 +105,40 @@ def test_small_ray_angle_is_discarded():
         assert np.isfinite(found[25, 30]) == valid
 
 
-def clip_image(index: int, T: np.ndarray | None, image: np.ndarray | None = None) -> ClipImage:
-    image = np.zeros((48, 64, 3), np.uint8) if image is None else image
-    return ClipImage(str(index), Frame(index, "camera", image, CAMERA), NOBODY, T, slanted())
-
-
 def test_second_image_has_the_longest_baseline_with_enough_overlap():
-    clip = [clip_image(i, pose(0.05 * i)) for i in range(30)]
-    assert select_second_image(clip, 0) == 10 and select_second_image(clip, 29) == 19
-    rotated = [
-        *clip[:3],
-        clip_image(3, pose(0.15, degrees=40.0)),
-        *(clip_image(i, None) for i in range(4, 9)),
-    ]
-    assert select_second_image(rotated, 0) == 2
-    assert select_second_image([clip_image(i, pose()) for i in range(4)], 1) is None
+    poses = [pose(0.05 * i) for i in range(30)]
+    assert select_second_image(poses, 0, CAMERA) == 10 and select_second_image(poses, 29, CAMERA) == 19
+    rotated = [*poses[:3], pose(0.15, degrees=40.0), *([None] * 5)]
+    assert select_second_image(rotated, 0, CAMERA) == 2 and select_second_image(rotated, 5, CAMERA) is None
+    assert select_second_image([pose()] * 4, 1, CAMERA) is None
     assert overlap(pose(degrees=180.0)[:3, :3], CAMERA) == 0 and overlap(np.eye(3), CAMERA) == 1
 
 
-def test_input_channels():
+def test_inputs_of_networks():
+    """ln depth has its median subtracted, people are 1, joints are eighteenths, 100 px of flow are 1."""
     people = NOBODY.copy()
     people[:, :32] = True
-    image = dataclasses.replace(clip_image(0, pose()), people=people)
     T = pose(0.2)
     flow = exact_flow(slanted(), T)
     depth, confidence = depth_from_flow(flow, -flow, T, CAMERA, people)
-    parallax = Parallax(depth, confidence, flow, "1")
-    channels = input_channels(("people", "parallax", "confidence", "flow_x"), image, parallax)
-    assert channels.shape == (4, 48, 64) and channels.dtype == np.float32
+    parallax = Parallax(depth, confidence, flow)
+    inputs = parallax_inputs(parallax)
+    assert {(x.shape, x.dtype) for x in inputs.values()} == {((48, 64), np.dtype("float32"))}
     valid = np.isfinite(depth)
-    assert (
-        np.array_equal(channels[0], people)
-        and not channels[1][~valid].any()
-        and not channels[1][:, :32].any()
-    )
-    assert np.median(channels[1][valid]) == pytest.approx(0, abs=1e-6)
+    assert valid.any() and not valid[:, :32].any() and not inputs["parallax"][~valid].any()
+    assert np.median(inputs["parallax"][valid]) == pytest.approx(0, abs=1e-6)
     np.testing.assert_allclose(
-        channels[1][valid] - channels[1][valid][0], np.log(depth[valid] / depth[valid][0]), atol=1e-5
+        inputs["parallax"][valid] - inputs["parallax"][valid][0],
+        np.log(depth[valid] / depth[valid][0]),
+        atol=1e-5,
     )
-    double = Parallax(2 * depth, confidence, flow, "1")
-    np.testing.assert_allclose(input_channels(("parallax",), image, double)[0], channels[1], atol=1e-5)
-    assert not input_channels(("people", "parallax"), image, None)[1].any()
-    with pytest.raises(DepthRosError, match="unknown input 'smell'; available: people, "):
-        input_channels(("smell",), image, parallax)
+    double = parallax_inputs(Parallax(2 * depth, confidence, flow))
+    np.testing.assert_allclose(double["parallax"], inputs["parallax"], atol=1e-5)
+    # a point at depth z moves by fx * 0.2 m / z px to the right
+    np.testing.assert_allclose(inputs["flow_x"], 50.0 * 0.2 / slanted() / 100, rtol=1e-4)
+    np.testing.assert_allclose(inputs["flow_y"], 0, atol=1e-6)
+    assert np.array_equal(people_input(3 * people)["people"], people)
+    assert keypoints_input(np.full((2, 2), 9, np.uint8))["keypoints"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert scale_to_parallax(slanted() / 3, parallax) == pytest.approx(3, rel=1e-4)
     assert scale_to_parallax(slanted(), None) is None
 
@@ -158,9 +147,10 @@ def test_rendered_room_with_estimated_flow():
     """Depth from DIS flow has a median error of at most 8 %."""
     world = World(WorldSettings(kind="room", width=160, height=120, frames=9, moving_count=0, noise=0.5))
     samples = [world[i] for i in (0, 8)]
-    clip = [ClipImage(s.name, s.left, np.zeros((120, 160), bool), s.T_world_camera, s.depth) for s in samples]
-    found = two_view_parallax(clip, 0)
-    baseline = np.linalg.norm((inverse(samples[1].T_world_camera) @ samples[0].T_world_camera)[:3, 3])
+    T = inverse(samples[1].T_world_camera) @ samples[0].T_world_camera
+    images = [sample.left.image for sample in samples]
+    found = two_view_parallax(*images, T, samples[0].left.camera, np.zeros((120, 160), bool))
+    baseline = np.linalg.norm(T[:3, 3])
     assert baseline > 0.02, baseline
     valid = (found.confidence > 0.5) & np.isfinite(samples[0].depth)
     assert valid.mean() > 0.1
