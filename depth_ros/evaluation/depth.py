@@ -30,6 +30,7 @@ from depth_ros.evaluation.setup import (
     evaluation_setup,
     select,
 )
+from depth_ros.evaluation.two_view import prepared_for
 from depth_ros.recordings import Recording, open_recording
 
 
@@ -64,13 +65,15 @@ def evaluate_depth(
     """Evaluate a model on a folder; returns the content of `depth_ros evaluate depth --json`."""
     estimator = DepthEstimator(model, options.engine)
     card = estimator.card
-    folder = open_recording(data, options.recording)
+    folder = prepared_for(card, open_recording(data, options.recording), options.engine)
     training_folder = choose_training_folder(depth.baseline_data, folder, options.split)
     selection = select(folder, options.split, options.limit)
     setup = evaluation_setup(selection, depth, card.scale, card.mean_inverse_depth, training_folder)
     estimator.estimate(selection.first.left)  # builds the engine, which does not count as latency
     comparison = compare(estimator, setup, options.progress)
     result = _result(card.name, data, setup, comparison, estimator.engine_status.name)
+    if card.extra_inputs:
+        result["missing_inputs"] = dict(estimator.missing)
     if options.report is not None:
         facts = model_facts(card) | {
             "why this engine": estimator.engine_status.reason,
@@ -141,9 +144,14 @@ def model_input(frame: Frame, protocol: DepthProtocol) -> Frame:
         return frame
     width, height, x, y = protocol.model_input
     image, camera = geometry.rectify(frame.image, frame.camera)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)[y : height - y, x : width - x]
+
+    def cut(image: np.ndarray) -> np.ndarray:
+        whole = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+        return np.ascontiguousarray(whole[y : height - y, x : width - x])
+
     camera = camera.resized(width, height).cropped(x, y, width - 2 * x, height - 2 * y)
-    return dataclasses.replace(frame, image=np.ascontiguousarray(image), camera=camera)
+    inputs = {name: cut(values) for name, values in frame.extra_inputs.items()}
+    return dataclasses.replace(frame, image=cut(image), camera=camera, extra_inputs=inputs)
 
 
 def _result(

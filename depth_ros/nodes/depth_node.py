@@ -113,6 +113,11 @@ class DepthNode(LifecycleNode):
             )
         if estimator.card.scale == "up_to_scale":
             self.get_logger().warning(f"model '{model}' has no absolute scale: its depth is not in metres")
+        if names := estimator.card.extra_inputs:
+            self.get_logger().warning(
+                f"model '{model}' takes {', '.join(names)} beside the image, which the node does not make: its depth "
+                "is that of the image alone; use `depth_ros replay` on a recording"
+            )
         self._estimator = estimator
         self._input = CameraInput(
             self, self.parameters.read(CameraSettings), self._on_image, self.diagnostics.warn

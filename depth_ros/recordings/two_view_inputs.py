@@ -26,8 +26,8 @@ MAX_RECENT = 2 * MAX_FRAME_DISTANCE + 2
 class TwoViewInputs:
     """The rectified frames of another recording, with as many of their `extra_inputs` as can be made.
 
-    people needs instances or moving objects; parallax, confidence and flow need poses, and images that overlap; what the other
-    recording has already stays as it is. poses: {stamp: T_world_camera}, where it has none of its own.
+    people needs instances or moving objects; parallax, confidence and flow need poses, and images that overlap; what
+    the other recording has already stays as it is. poses: {stamp: T_world_camera}, where it has none of its own.
     """
 
     def __init__(self, recording: Recording, poses: Mapping[int, np.ndarray] | None = None) -> None:

@@ -269,14 +269,14 @@ def test_effects_use_the_two_view_depth(clip, two_view_model):
     found = with_depth(images, recording, options)[3].depth
     two_view = TwoViewInputs(recording)
     frame, parallax = two_view[3].left, two_view.parallax(3)
-    size, names = (96, 80), ("people", "parallax", "confidence")  # the network's size for images of 96x72
+    size, names = (80, 64), ("people", "parallax", "confidence")  # the network's size for images of 96x72
     extra = [
         cv2.resize(frame.extra_inputs[n], size, interpolation=cv2.INTER_NEAREST_EXACT)[None] for n in names
     ]
-    image = torch.from_numpy(cv2.resize(frame.image, size))[None]
+    image = torch.from_numpy(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))[None]
     model = load_model(find_card(str(two_view_model)))
     expected = []
-    for channels in (np.stack(extra, 1), np.zeros((1, 3, 80, 96), np.float32)):
+    for channels in (np.stack(extra, 1), np.zeros((1, 3, 64, 80), np.float32)):
         with torch.inference_mode():
             depth = model(image, torch.eye(3)[None], torch.from_numpy(channels))[0].numpy()
         depth = 1 / cv2.resize(1 / depth, (96, 72))
