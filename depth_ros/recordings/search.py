@@ -16,15 +16,20 @@ _LISTED = 10
 def folders_with(path: Path, children: Sequence[str], levels: int) -> Iterator[Path]:
     """The folder itself, or the folders at most `levels` below it, that have all of `children`, in natural order.
 
-    The subfolders of a found folder are not searched.
+    The subfolders of a found folder are not searched. Folders that cannot be read, such as lost+found, are skipped.
     """
-    if all((path / child).exists() for child in children):
-        yield path
-    elif levels:
+    try:
+        if all((path / child).exists() for child in children):
+            yield path
+            return
+        if not levels:
+            return
         with os.scandir(path) as entries:
             names = sorted((entry.name for entry in entries if entry.is_dir()), key=natural_order)
-        for name in names:
-            yield from folders_with(path / name, children, levels - 1)
+    except PermissionError:
+        return
+    for name in names:
+        yield from folders_with(path / name, children, levels - 1)
 
 
 def only_one(

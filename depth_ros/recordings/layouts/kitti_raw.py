@@ -21,16 +21,16 @@ from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
 from depth_ros.recordings import Contents, Sample
-from depth_ros.recordings.files import NS, frame_stamps, images_in, read_depth, read_image, read_rows
+from depth_ros.recordings.files import NS, frame_stamps, images_in, read_depth, read_image
 from depth_ros.recordings.layouts.kitti_depth import UNITS_PER_METRE, improved_depth
 from depth_ros.recordings.options import RecordingOptions
+from depth_ros.recordings.oxts import imu_pose
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
 PUBLISHED_DEPTH = True
 """`lidar_x` selects the depth of published results."""
 RATE = 10.0  # Hz
 log = logging.getLogger("depth_ros.recordings")
-EARTH_RADIUS = 6378137.0  # m, of the Mercator projection
 SPLIT_LINE = re.compile(
     r"(?P<drive>\d{4}_\d\d_\d\d/\d{4}_\d\d_\d\d_drive_\d{4}_sync)"
     r"(?:/image_(?P<camera>0[23])/data/(?P<name>\d+)\.\w+|\s+(?P<number>\d+)(?:\s+(?P<side>[lr]))?)"
@@ -277,36 +277,9 @@ def _nanoseconds(text: str) -> int:
 
 def _pose(image: ImageId, calibration: RigCalibration) -> np.ndarray | None:
     """(4, 4) pose of the camera relative to the first image of the drive; None without GPS and IMU."""
-    first = _imu_pose(image.drive, min(_images(image.drive, image.camera)))
-    current = _imu_pose(image.drive, image.name)
+    first = imu_pose(image.drive, min(_images(image.drive, image.camera)))
+    current = imu_pose(image.drive, image.name)
     if first is None or current is None or not np.isfinite(calibration.T_rectified_imu).all():
         return None
     T_imu_camera = inverse(calibration.T_rectified_imu) @ calibration.T_rectified_camera(image.camera)
     return inverse(first @ T_imu_camera) @ current @ T_imu_camera
-
-
-def _imu_pose(drive: Path, name: str) -> np.ndarray | None:
-    """(4, 4) pose of the IMU on the Mercator projection, m; None without a GPS and IMU record."""
-    file = drive / f"oxts/data/{name}.txt"
-    if not file.is_file():
-        return None
-    latitude, longitude, altitude, roll, pitch, yaw = read_rows(file, (30,))[0, :6]
-    first = read_rows(min((drive / "oxts/data").glob("*.txt")), (30,))[0, 0]
-    scale = np.cos(np.radians(first)) * EARTH_RADIUS
-    T = np.eye(4)
-    T[:3, 3] = (
-        scale * np.radians(longitude),
-        scale * np.log(np.tan(np.radians(90 + latitude) / 2)),
-        altitude,
-    )
-    T[:3, :3] = _rotation(2, yaw) @ _rotation(1, pitch) @ _rotation(0, roll)
-    return T
-
-
-def _rotation(axis: int, angle: float) -> np.ndarray:
-    """(3, 3) rotation by `angle` (rad) about coordinate axis 0, 1 or 2."""
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    R = np.eye(3)
-    R[a, a] = R[b, b] = np.cos(angle)
-    R[b, a], R[a, b] = np.sin(angle), -np.sin(angle)
-    return R

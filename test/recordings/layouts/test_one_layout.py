@@ -5,7 +5,9 @@ from __future__ import annotations
 import published_driving as driving
 import published_stereo as stereo
 import pytest
+from test_independent_images import make_clip, make_diode, make_make3d
 from test_public_layouts import DRIVE, make_raw
+from test_rgbd_scenes import make_scannet, make_seven_scenes
 from test_sequences_as_published import make_euroc, make_tum
 
 from depth_ros.recordings.opening import known_layouts
@@ -30,6 +32,11 @@ FOLDERS = {
     "tartanair 2": (driving.tartanair_2, "tartanair"),
     "virtual kitti": (lambda root: driving.virtual_kitti(root, False), "virtual_kitti"),
     "virtual kitti, separate": (lambda root: driving.virtual_kitti(root, True), "virtual_kitti"),
+    "7-Scenes": (make_seven_scenes, "seven_scenes"),
+    "ScanNet": (make_scannet, "scannet"),
+    "Make3D": (make_make3d, "make3d"),
+    "DIODE": (make_diode, "diode"),
+    "MannequinChallenge": (make_clip, "mannequin_challenge"),
     "euroc": (make_euroc, "euroc"),
     "tum": (lambda root: make_tum(root / "freiburg1") and root / "freiburg1", "tum"),
 }
