@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
+from depth_ros.networks.blocks.fit import FITS, WHOLE, Fit
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,10 @@ SCALES = ("metric", "up_to_scale", "affine_inverse")
 class Card:
     """Content of `card.yaml`.
 
-    width, height: px, size of the training images. frames: number of input images. settings: of the family's networks.
-    metrics: list of {data, protocol, command, engine, metrics, baseline}. sha256: of weights.safetensors.
+    width, height: px, size of the training images. fit: how the images of a camera become inputs of the network, one of
+    `networks.blocks.fit.FITS`. region: left, top, right and bottom of the part of an image that is used, as fractions
+    of its width and height. frames: number of input images. settings: of the family's networks. metrics: list of {data,
+    protocol, command, engine, metrics, baseline}. sha256: of weights.safetensors.
     extra_inputs: names of the channels that the network takes beside the image, in order; see `Frame.extra_inputs`.
     """
 
@@ -42,6 +45,8 @@ class Card:
     licence: str
     sha256: str
     description: str = ""
+    fit: str = "aspect"
+    region: list[float] = field(default_factory=lambda: list(WHOLE))
     frames: int = 1
     extra_inputs: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -50,6 +55,17 @@ class Card:
     recipe: str = ""
     metrics: list[dict[str, Any]] = field(default_factory=list)
     path: Path = Path()
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """What decides the model's results beside its weights."""
+        fit = {"fit": self.fit, "size": [self.width, self.height], "region": list(self.region)}
+        return {"task": self.task, "settings": self.settings, "input": fit if self.input_fit.is_fixed else {}}
+
+    @property
+    def input_fit(self) -> Fit:
+        """How images become inputs of the network."""
+        return Fit(self.fit, self.width, self.height, tuple(self.region))
 
     @property
     def weights(self) -> Path:
@@ -133,9 +149,16 @@ def read_card(folder: Path) -> Card:
     if missing:
         raise DepthRosError(f"{file}: key '{missing[0]}' is missing")
     card = settings_from(Card, content, str(file))
-    for key, value, allowed in (("task", card.task, TASKS), ("scale", card.scale, SCALES)):
+    for key, value, allowed in (
+        ("task", card.task, TASKS), ("scale", card.scale, SCALES), ("fit", card.fit, tuple(FITS)),
+    ):  # fmt: skip
         if value not in allowed:
             raise DepthRosError(f"{file}: {key} is '{value}'; allowed: {', '.join(allowed)}")
+    left, top, right, bottom = card.region if len(card.region) == 4 else (1.0, 1.0, 0.0, 0.0)
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise DepthRosError(
+            f"{file}: region is {card.region}; it must be left, top, right and bottom, fractions from 0 to 1"
+        )
     return dataclasses.replace(card, path=folder.resolve())
 
 
@@ -170,8 +193,8 @@ def extra_inputs(model: torch.nn.Module) -> list[str]:
 class ModelTraits:
     """Facts about a model that its weights do not change.
 
-    size_multiple: px, input width and height must be multiples of it. int8: whether precision `auto` includes int8,
-    because its metrics were measured that way.
+    size_multiple: px, width and height of the images of a `deployed_model` must be multiples of it. int8: whether
+    precision `auto` includes int8, because its metrics were measured that way.
     """
 
     size_multiple: int
@@ -184,11 +207,21 @@ def model_traits(card: Card) -> ModelTraits:
 
     with torch.device("meta"):
         model = build(card)
-    return ModelTraits(int(model.size_multiple), bool(getattr(model, "int8", False)))  # type: ignore[arg-type]
+    multiple = 1 if card.input_fit.is_fixed else int(model.size_multiple)  # type: ignore[arg-type]
+    return ModelTraits(multiple, bool(getattr(model, "int8", False)))
+
+
+def deployed_model(card: Card, device: str = "cpu") -> torch.nn.Module:
+    """The eager float32 module that estimators use: as `load_model`, but also for images of another size than that of
+    the training where the network takes no other.
+    """
+    from depth_ros.networks.blocks.fitted import fitted
+
+    return fitted(load_model(card, device), card.task, card.input_fit).eval()
 
 
 def load_model(card: Card, device: str = "cpu") -> torch.nn.Module:
-    """The eager float32 module of a card with its weights, in evaluation mode.
+    """The eager float32 module of a card with its weights, in evaluation mode, for images as in its training.
 
     Raises DepthRosError if the weights are missing, damaged or do not fit the family.
     """

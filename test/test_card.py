@@ -7,7 +7,16 @@ import pytest
 import torch
 import yaml
 
-from depth_ros.card import cards, checksum, find_card, load_model, read_card, write_card
+from depth_ros.card import (
+    cards,
+    checksum,
+    deployed_model,
+    find_card,
+    load_model,
+    model_traits,
+    read_card,
+    write_card,
+)
 from depth_ros.errors import DepthRosError
 
 SHIPPED = [card.name for card in cards()]
@@ -40,6 +49,33 @@ def test_written_card_is_read_back_unchanged(copied_model):
     card = read_card(copied_model)
     write_card(dataclasses.replace(card, description="another"))
     assert read_card(copied_model) == dataclasses.replace(card, description="another")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("fit", "squeeze", "fit is 'squeeze'; allowed: aspect, width, stretch, crop"),
+        (
+            "region",
+            [0.5, 0.0, 0.4, 1.0],
+            r"region is \[0.5, 0.0, 0.4, 1.0\]; it must be left, top, right and",
+        ),
+        ("region", [0.0, 1.0], "left, top, right and bottom, fractions from 0 to 1"),
+    ],
+)
+def test_wrong_fits_are_rejected(copied_model, key, value, message):
+    content = yaml.safe_load((copied_model / "card.yaml").read_text())
+    (copied_model / "card.yaml").write_text(yaml.safe_dump({**content, key: value}))
+    with pytest.raises(DepthRosError, match=message):
+        read_card(copied_model)
+
+
+def test_a_model_of_one_input_size_takes_images_of_any_size(copied_model):
+    card = dataclasses.replace(read_card(copied_model), fit="stretch")
+    K = torch.tensor([[[77.0, 0, 63.5], [0, 77, 31.5], [0, 0, 1]]])
+    image = torch.full((1, 50, 90, 3), 127, dtype=torch.uint8)
+    assert deployed_model(card)(image, K).shape == (1, 50, 90)
+    assert model_traits(card).size_multiple == 1 and model_traits(read_card(copied_model)).size_multiple == 32
 
 
 def test_model_is_found_by_the_path_of_its_folder(copied_model):

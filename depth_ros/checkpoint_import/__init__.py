@@ -22,6 +22,7 @@ from depth_ros.checkpoint_import.npy import read_npy
 from depth_ros.checkpoint_import.pytorch import read_pytorch
 from depth_ros.checkpoint_import.released_model import ReleasedModel
 from depth_ros.checkpoint_import.tensorflow import Checkpoint
+from depth_ros.checkpoint_import.training_data import trained_on
 from depth_ros.engine.check import check_inputs
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
@@ -48,11 +49,12 @@ class ImportResult:
 
 
 def import_checkpoint(
-    family_name: str, checkpoint: Path, out: Path, calibration: Path | None = None
+    family_name: str, checkpoint: Path, out: Path, calibration: Path | None = None, data: str = ""
 ) -> ImportResult:
     """Import the models of a checkpoint, one folder per task below `out`.
 
     calibration: a folder of images for models whose batch norms have no statistics of their own (see `calibrate`).
+    data: the training data, one of TRAINING_DATA, where it is not that of most checkpoints of the family.
     Raises DepthRosError if the checkpoint cannot be read, is of another family, or lacks variables of a model.
     """
     family(family_name)
@@ -62,7 +64,7 @@ def import_checkpoint(
         raise DepthRosError(_no_models_text(family_name, checkpoint, variables))
     used: set[str] = set()
     folders, notes = [], list[str]()
-    for released in contained:
+    for released in (trained_on(data, family_name, each) for each in contained):
         card = _card(family_name, checkpoint, out, released)
         model = build(card).eval()
         card = dataclasses.replace(card, extra_inputs=extra_inputs(model))
@@ -141,8 +143,8 @@ def _card(family_name: str, checkpoint: Path, out: Path, released: ReleasedModel
     return Card(
         name=name, task=released.task, family=family_name, width=width, height=height, scale=released.scale,
         licence=LICENCE, sha256="", description=f"{family_name}, imported from {checkpoint.name}",
-        frames=released.frames, settings=released.settings, terms=released.terms,
-        recipe=f"depth_ros import {family_name} {checkpoint.name}", path=out / name,
+        fit=released.fit, region=list(released.region), frames=released.frames, settings=released.settings,
+        terms=released.terms, recipe=f"depth_ros import {family_name} {checkpoint.name}", path=out / name,
     )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from depth_ros.card import Card
+from depth_ros.engine import engine_size
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify
+from depth_ros.networks.blocks.fitted import fitted
 from depth_ros.recordings import Recording, open_recording
 
 IMAGES = 32
@@ -41,8 +43,9 @@ def calibrate(model: nn.Module, card: Card, data: Path) -> Card:
         norm.momentum = None  # a plain mean over all inputs
         norm.train()
     starts = np.linspace(0, len(folder) - card.frames, min(IMAGES, len(folder) - card.frames + 1))
+    run = fitted(model, card.task, card.input_fit)
     for start in starts.round().astype(int):
-        model(*_inputs(folder, int(start), card))
+        run(*_inputs(folder, int(start), card))
     model.eval()
     note = f"batch norms calibrated on {len(starts)} images of {data.name}"
     settings = {**card.settings, "batch_statistics": False}
@@ -50,13 +53,14 @@ def calibrate(model: nn.Module, card: Card, data: Path) -> Card:
 
 
 def _inputs(folder: Recording, start: int, card: Card) -> tuple[Tensor, ...]:
-    """Inputs of a model of the card's task: consecutive images from `start` at the card's size, without objects."""
+    """Inputs of a model of the card's task: consecutive images from `start` as an engine gets them, without objects."""
     images = []
     for index in range(start, start + card.frames):
         frame = folder[index].left
         image, camera = rectify(frame.image, frame.camera)
-        images.append(cv2.resize(image, (card.width, card.height), interpolation=cv2.INTER_AREA))
-    K = torch.from_numpy(camera.resized(card.width, card.height).K).float()[None]
+        size = engine_size(card, camera.width, camera.height)
+        images.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    K = torch.from_numpy(camera.resized(*size).K).float()[None]
     stack = torch.from_numpy(np.stack(images))[None]
     if card.task == "object_motion":
         return stack, torch.zeros(stack.shape[:4], dtype=torch.uint8), K

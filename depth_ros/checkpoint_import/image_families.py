@@ -8,17 +8,20 @@ import torch
 from torch import nn
 
 from depth_ros.checkpoint_import.released_model import ReleasedModel, Variables
+from depth_ros.networks.blocks.fit import WHOLE
 from depth_ros.networks.mannequin import INPUTS
 from depth_ros.networks.monodepth import LICENCE_NOTE, NETWORKS
 
 MONODEPTH_NOTE = (
-    "metric for a stereo rig with a baseline of 0.54 m (KITTI); "
+    "metric for the stereo rig of the training: 0.54 m of KITTI, or 0.22 m with --trained-on cityscapes; "
     "for weights of another rig set `baseline` in the card"
 )
 FCRN_NOTE = (
     "the focal length of the Make3D images is not known; "
     "if you know a better value, change `focal` in the card"
 )
+NYU_REGION = (8 / 320, 6 / 240, 312 / 320, 234 / 240)
+"""Images of 640x480 px were halved, then 304x228 px of their centre were used."""
 _SLIM = {"weight": "weights", "bias": "biases"}
 _FCRN_NORM = {"weight": "scale", "bias": "offset", "running_mean": "mean", "running_var": "variance"}
 
@@ -76,13 +79,14 @@ def fcrn(variables: Variables) -> list[ReleasedModel]:
         "stretched": True,
         "focal": 259.0 if interleaved else 300.0,  # NYU: 518 px at a width of 640 px, halved
     }
-    size = (304, 228) if interleaved else (172, 230)
+    size, region = ((304, 228), NYU_REGION) if interleaved else ((172, 230), WHOLE)
     notes = [] if interleaved else [FCRN_NOTE]
     return [
         ReleasedModel(
-            "depth", settings, fcrn_name, size, scale="metric", notes=notes, settings_variables=pads
+            "depth", settings, fcrn_name, size, "crop", region, scale="metric", notes=notes,
+            settings_variables=pads,
         )
-    ]
+    ]  # fmt: skip
 
 
 def fcrn_name(key: str) -> str:
@@ -111,11 +115,16 @@ def fcrn_name(key: str) -> str:
 def mannequin(variables: Variables) -> list[ReleasedModel]:
     """The model of a state dict of the authors (best_depth_Ours_Bilinear_inc_{3,6,7}_net_G.pth).
 
-    Its keys are those of `Model` without "network."; the number of input channels tells the variant.
+    Its keys are those of `Model` without "network."; the number of input channels tells the variant. The authors ran it
+    on images 512 px wide, of 288 rows for videos and of 384 for those of TUM RGB-D.
     """
     stem = variables.get("seq.0.weight")
     channels = stem.shape[1] if stem is not None and stem.ndim == 4 else 0
     inputs = {3 + len(INPUTS[name]): name for name in ("image", "parallax", "keypoints")}.get(channels)
     if inputs is None:
         return []
-    return [ReleasedModel("depth", {"inputs": inputs}, lambda key: key.removeprefix("network."), (512, 288))]
+    return [
+        ReleasedModel(
+            "depth", {"inputs": inputs}, lambda key: key.removeprefix("network."), (512, 288), fit="width"
+        )
+    ]

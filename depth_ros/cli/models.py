@@ -51,6 +51,10 @@ def add_commands(commands: Commands) -> None:
         "--calibrate", type=Path, metavar="FOLDER",
         help="images for the batch norm statistics of checkpoints that were released without them",
     )  # fmt: skip
+    import_.add_argument(
+        "--trained-on", default="", choices=("cityscapes",),
+        help="training images of the checkpoint, which decide the crop; default: those of most of its family",
+    )  # fmt: skip
     import_.add_argument("--hub", action="store_true", help="hugging_face: download OWNER/NAME from the hub")
 
 
@@ -145,7 +149,9 @@ def run_import(arguments: argparse.Namespace) -> None:
         return print(f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub)}")
     from depth_ros.checkpoint_import import import_checkpoint
 
-    result = import_checkpoint(arguments.family, arguments.checkpoint, arguments.out, arguments.calibrate)
+    result = import_checkpoint(
+        arguments.family, arguments.checkpoint, arguments.out, arguments.calibrate, arguments.trained_on
+    )
     print("\n".join(f"model: {path}" for path in result.models))
     print(f"{result.assigned} variables assigned, {result.optimizer_slots} optimizer slots ignored")
     if result.unused:

@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _build(request: EngineRequest, reason: str) -> str:
-    from depth_ros.card import load_model
+    from depth_ros.card import deployed_model
     from depth_ros.engine.backends import backend
     from depth_ros.engine.check import Check, check_inputs
     from depth_ros.engine.precision import lowered
@@ -148,7 +148,7 @@ def _build(request: EngineRequest, reason: str) -> str:
     with store.lock(request):
         if reason_now := store.problem_with(request):
             module = backend(request.backend)
-            model = load_model(request.card, request.device)
+            model = deployed_model(request.card, request.device)
             inputs = check_inputs(request.card, request.width, request.height, request.device)
             check = Check.of(model, inputs)
             with store.new_engine(request) as folder:

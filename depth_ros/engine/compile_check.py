@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_ros.card import cards, find_card, load_model
+from depth_ros.card import cards, deployed_model, find_card
 from depth_ros.engine import tensorrt_rtx_backend
 from depth_ros.engine.backends import BACKENDS, backend, pick_device
 from depth_ros.engine.builder import first_line
@@ -61,7 +61,7 @@ def cases(name: str = "") -> Iterator[CompileCase]:
     networks of its own. A name that is both a model and a family means the model."""
     if name and (name not in families() or name in (card.name for card in cards())):
         card = find_card(name)
-        yield CompileCase(card.name, load_model(card), check_inputs(card, card.width, card.height, "cpu"))
+        yield CompileCase(card.name, deployed_model(card), check_inputs(card, card.width, card.height, "cpu"))
         return
     for each in [name] if name else (known for known in families() if family(known).NETWORKS):
         module = family(each)

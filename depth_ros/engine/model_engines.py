@@ -42,10 +42,18 @@ class ModelEngines:
 def engine_size(card: Card, width: int, height: int) -> tuple[int, int]:
     """Width and height (px) of the engine for images of width x height.
 
-    Multiples that the family can take, near the aspect ratio of the image first (stretching contradicts the
-    intrinsics) and the card's number of pixels second.
+    Where the input of the network has a fixed size, the smallest size with the aspect ratio of the image at which what
+    the network gets of it is at least that large; the engine resizes it. Otherwise multiples that the family can take,
+    at the width of the card, or near the aspect ratio of the image first (stretching contradicts the intrinsics) and
+    the card's number of pixels second.
     """
+    fit = card.input_fit
+    if fit.is_fixed:
+        scale = min(1.0, max(fit.view(width, height).scale))
+        return round(scale * width), round(scale * height)
     step = model_traits(card).size_multiple
+    if card.fit == "width":
+        return card.width, max(step, round(card.width * height / width / step) * step)
     budget, aspect = card.width * card.height, width / height
     highest = int((4 * budget / aspect) ** 0.5 / step) + 1
     sizes = [(max(step, round(h * step * aspect / step) * step), h * step) for h in range(1, highest + 1)]

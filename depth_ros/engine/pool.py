@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from depth_ros.card import Card, load_model
+from depth_ros.card import Card, deployed_model
 from depth_ros.engine import builder
 from depth_ros.engine.backends import pick_device
 from depth_ros.engine.builder import first_line
@@ -173,14 +173,14 @@ class EnginePool:
         with self._lock:
             model = self._models.get(key)
         if model is None:
-            model = load_model(card, device)
+            model = deployed_model(card, device)
             with self._lock:
                 model = self._models.setdefault(key, model)
         return model
 
 
 def _identity(card: Card) -> str:
-    return json.dumps([str(card.path), card.sha256, card.task, card.settings], sort_keys=True)
+    return json.dumps([str(card.path), card.sha256, card.variant], sort_keys=True)
 
 
 _pool = EnginePool()

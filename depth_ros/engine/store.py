@@ -54,7 +54,7 @@ class EngineRequest:
     @property
     def folder(self) -> Path:
         """The folder of the engine, whether it exists or not."""
-        variant = json.dumps([self.card.sha256, self.card.task, self.card.settings], sort_keys=True)
+        variant = json.dumps([self.card.sha256, self.card.variant], sort_keys=True)
         size = f"{self.width}x{self.height}"
         parts = (
             self.card.name,
@@ -75,9 +75,8 @@ class EngineRequest:
         versions |= nvidia.versions(self.backend)
         return {
             "model": self.card.name,
-            "task": self.card.task,
             "weights": self.card.sha256,
-            "settings": self.card.settings,
+            **self.card.variant,
             "code": source_checksum(self.card.family, self.backend),
             "width": self.width,
             "height": self.height,
@@ -109,14 +108,14 @@ def cache_root() -> Path:
 
 
 def source_checksum(family: str, backend: str) -> str:
-    """sha256 of all source that decides an engine: the family with everything it imports from `networks/`, the backend,
-    and the conversion to lower precision."""
+    """sha256 of all source that decides an engine: the family with everything it imports from `networks/`, the fit of
+    images to the network, the backend, and the conversion to lower precision."""
     package = Path(depth_ros.__file__).parent
     engine = package / "engine"
     shared = ("precision.py", "int8.py", "fake_quantisation.py")
-    files = _reachable(package / f"networks/{family}.py") | {
-        engine / name for name in (f"{backend}_backend.py", *shared)
-    }
+    networks = (f"networks/{family}.py", "networks/blocks/fitted.py")
+    files = set.union(*(_reachable(package / name) for name in networks))
+    files |= {engine / name for name in (f"{backend}_backend.py", *shared)}
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(str(file.relative_to(package)).encode() + file.read_bytes())

@@ -29,6 +29,13 @@ from depth_ros.engine import EngineStatus, engine_size, pick_device
 from depth_ros.estimators.video_models import load_video_models
 from depth_ros.geometry import rectify
 from depth_ros.networks import Family
+from depth_ros.networks.blocks.fit import View
+from depth_ros.networks.blocks.fitted import (
+    channels_in_input,
+    depth_in_image,
+    image_in_input,
+    intrinsics_in_input,
+)
 from depth_ros.networks.blocks.synthesis import back_project, project, transform_points, warp
 
 
@@ -126,31 +133,39 @@ class ClipRefiner:
         images, K = self._inputs(clip)
         batch = {"images": images, "intrinsics": K}
         if len(labels):
-            size = (images.shape[3], images.shape[2])
             resized = [
-                cv2.resize(each.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for each in labels
+                cv2.resize(each.astype(np.uint8), self._size, interpolation=cv2.INTER_NEAREST)
+                for each in labels
             ]
-            batch["labels"] = torch.from_numpy(np.stack(resized))[None].to(self._device)
+            stack = torch.from_numpy(np.stack(resized))[None].to(self._device)
+            batch["labels"] = channels_in_input(self._view, stack).to(torch.uint8)
         depth, outcome = self._refined(batch)
         self.outcomes[outcome] += 1
         return self._result(clip[self.target], depth)
 
+    @property
+    def _view(self) -> View:
+        """What the networks get of the resized images."""
+        return self.card.input_fit.view(*self._size)
+
     def _inputs(self, frames: Sequence[Frame]) -> tuple[Tensor, Tensor]:
-        """Images (1, N, H, W, 3) uint8 at the model's size and intrinsics (1, 3, 3) of the first."""
+        """Images (1, N, H, W, 3) uint8 as the networks get them and intrinsics (1, 3, 3) of the first."""
         images = []
         for frame in frames:
             image, camera = rectify(frame.image, frame.camera)
             self._size = engine_size(self.card, camera.width, camera.height)
             images.append(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA))
         K = camera.resized(*self._size).K.astype(np.float32)
-        stack = torch.from_numpy(np.stack(images))[None]
-        return stack.to(self._device), torch.from_numpy(K)[None].to(self._device)
+        stack = image_in_input(self._view, torch.from_numpy(np.stack(images))[None].to(self._device))
+        K_input = intrinsics_in_input(self._view, torch.from_numpy(K)[None].to(self._device))
+        return stack.round().to(torch.uint8), K_input
 
     def _result(self, frame: Frame, depth: Tensor) -> Depth:
         image, camera = rectify(frame.image, frame.camera)
         small = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         camera = camera.resized(*self._size)
-        return Depth(frame.stamp, frame.frame_id, depth[0].cpu().numpy(), camera, small)
+        full = depth_in_image(self._view, depth)[0].cpu().numpy()
+        return Depth(frame.stamp, frame.frame_id, full, camera, small)
 
     def _refined(self, batch: dict[str, Tensor]) -> tuple[Tensor, str]:
         """Depth (1, H, W) of the target of a clip, and the outcome."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from depth_ros.card import Card, find_card, load_model
+from depth_ros.card import Card, deployed_model, find_card
 from depth_ros.engine import BACKENDS, Engine, EngineSettings, backend, open_engine, pick_device
 from depth_ros.engine.check import check_inputs
 from depth_ros.engine.precision import lowered
@@ -128,7 +128,7 @@ def engines_of(card: Card, device: str) -> tuple[list[Engine], list[str]]:
 
 def plain_eager(card: Card, device: str) -> list[Engine]:
     """The module of a model, in float32 and float16."""
-    model, inputs = load_model(card, device), check_inputs(card, card.width, card.height, device)
+    model, inputs = deployed_model(card, device), check_inputs(card, card.width, card.height, device)
     return [
         Engine("eager", precision, device, card.width, card.height, "", lowered(model, precision, inputs))
         for precision in ("float32", "float16")
@@ -152,7 +152,7 @@ class Matching(Engine):
 def roofline_of(card: Card, device: str, precisions: set[str]) -> Roofline:
     """The roofline of a model at the size of its card."""
     inputs = check_inputs(card, card.width, card.height, device)
-    return Roofline(layers_of(load_model(card, device), inputs), measure(device, precisions))
+    return Roofline(layers_of(deployed_model(card, device), inputs), measure(device, precisions))
 
 
 def engine_rows(card: Card, engines: list[Engine], rounds: int, roofline: Roofline) -> list[dict[str, Any]]:

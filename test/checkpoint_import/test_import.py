@@ -18,9 +18,11 @@ from depth_ros.checkpoint_import.image_families import fcrn_name
 from depth_ros.checkpoint_import.names import released_models
 from depth_ros.checkpoint_import.npy import read_npy
 from depth_ros.checkpoint_import.tensorflow import Checkpoint
+from depth_ros.checkpoint_import.training_data import trained_on
 from depth_ros.cli import main
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family, model_class
+from depth_ros.networks.blocks.fit import Fit
 from depth_ros.networks.blocks.video_layers import UpConv
 from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings, write_folder
@@ -187,6 +189,8 @@ def test_fcrn_weights_of_nyu_and_make3d_are_distinguished_by_their_biases(traine
     variables["layer2x_br1_ConvD/biases"] = torch.full((512,), float(trained))
     (released,) = released_models("fcrn", variables)
     assert (released.settings["zeros"], released.settings["stretched"], released.size) == (zeros, True, size)
+    view = Fit(released.fit, *released.size, released.region).view(640, 480)
+    assert (view.width, view.height) == ((608, 456) if trained else (359, 480))
     with torch.device("meta"):
         model = model_class("fcrn", "depth")(family("fcrn").Settings(**released.settings))
     on_meta = {key: value.to("meta") for key, value in variables.items()}
@@ -226,6 +230,7 @@ def test_variants_of_mannequin_are_distinguished_by_their_input_channels():
             state = family("mannequin").Network(channels).state_dict()
         (released,) = released_models("mannequin", state)
         assert released.settings == {"inputs": inputs} and released.scale == "up_to_scale"
+        assert (released.fit, released.size) == ("width", (512, 288))
         with torch.device("meta"):
             model = model_class("mannequin", "depth")(family("mannequin").Settings(**released.settings))
         used = load_variables(model, released, state)
@@ -268,6 +273,44 @@ def test_every_variable_of_a_checkpoint_is_used(which):
     assert used == set(variables)
 
 
+@pytest.mark.parametrize(("which", "size"), [
+    ("SfMLearner depth", (416, 128)),
+    ("SfMLearner motion", (416, 128)),
+    ("vid2depth", (416, 128)),
+    ("struct2depth", (416, 128)),
+    ("struct2depth simple", (416, 128)),
+    ("monodepth", (512, 256)),
+    ("monodepth resnet50", (512, 256)),
+    ("monodepth stereo", (512, 256)),
+])  # fmt: skip
+def test_networks_of_street_scenes_were_trained_with_stretched_images(which, size):
+    name, shapes, _ = CHECKPOINTS[which]
+    variables = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    for released in released_models(name, variables):
+        assert (released.fit, released.size, released.region) == ("stretch", size, (0, 0, 1, 1))
+
+
+def test_crop_and_baseline_of_cityscapes_are_known():
+    window = {
+        "monodepth": (0, 0, 2048, 819),
+        "sfmlearner": (0, 0, 2048, 767),
+        "struct2depth": (192, 256, 1664, 512),
+    }
+    for which in ("monodepth", "SfMLearner depth", "struct2depth"):
+        name, shapes, _ = CHECKPOINTS[which]
+        variables = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+        for released in released_models(name, variables):
+            cropped = trained_on("cityscapes", name, released)
+            view = Fit(cropped.fit, *cropped.size, cropped.region).view(2048, 1024)
+            assert (view.left, view.top, view.width, view.height) == window[name]
+            assert cropped.settings.get("baseline", 0.0) == (0.22 if name == "monodepth" else 0.0)
+            assert trained_on("", name, released) is released
+    with pytest.raises(
+        DepthRosError, match="no published crop of 'cityscapes' for family 'fcrn'; families with"
+    ):
+        trained_on("cityscapes", "fcrn", released)
+
+
 @pytest.mark.parametrize(("which", "count"), [
     ("SfMLearner depth", 31_596_900),
     ("SfMLearner motion", 2_660_232),
@@ -298,6 +341,7 @@ def test_import_of_a_tensorflow_checkpoint(tmp_path, capsys):
     assert "NOT USED (1): data_loading/strange" in printed
     card = read_card(tmp_path / "sfmlearner_ego_motion")
     assert (card.task, card.frames, card.scale) == ("ego_motion", 5, "up_to_scale")
+    assert (card.width, card.height, card.fit, card.region) == (416, 128, "stretch", [0.0, 0.0, 1.0, 1.0])
     assert card.settings == {"padding": "same", "frames": 5, "explain": True}
     state = load_model(card).state_dict()
     kernel = variables["pose_exp_net/cnv2/weights"]
@@ -451,7 +495,7 @@ def test_calibration_makes_results_independent_of_the_batch(tmp_path):
     first = models[1].network.cnv1
     folder = open_recording(tmp_path / "clip")
     size = (cards[1].width, cards[1].height)
-    small = [cv2.resize(folder[i].left.image, size, interpolation=cv2.INTER_AREA) for i in range(6)]
+    small = [cv2.resize(folder[i].left.image.astype(np.float32), size) for i in range(6)]
     with torch.inference_mode():
         stacks = torch.stack([torch.from_numpy(np.concatenate(small[i : i + 3], 2)) for i in range(4)])
         out = first.conv(stacks.permute(0, 3, 1, 2).float() / 255)

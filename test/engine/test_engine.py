@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_ros.card import read_card
+from depth_ros.card import Card, read_card
 from depth_ros.engine import BACKENDS, EngineSettings, backend, builder, engine_size, pool, store
 from depth_ros.engine.store import EngineRequest
 from depth_ros.errors import DepthRosError
@@ -236,6 +236,38 @@ def test_the_engine_has_the_aspect_ratio_of_the_image_and_about_the_pixels_of_th
     assert size == expected
     assert 0.5 < size[0] * size[1] / (128 * 64) < 1.8
     assert size[0] / size[1] == pytest.approx(camera[0] / camera[1], rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "camera", "expected"),
+    [
+        ({"fit": "stretch"}, (512, 256), (1242, 375), (848, 256)),
+        ({"fit": "stretch"}, (416, 128), (1242, 375), (424, 128)),
+        ({"fit": "stretch"}, (416, 128), (640, 480), (416, 312)),
+        ({"fit": "stretch"}, (416, 128), (320, 96), (320, 96)),
+        ({"fit": "stretch", "region": [0.09375, 0.25, 0.90625, 0.75]}, (416, 128), (2048, 1024), (512, 256)),
+        ({"fit": "crop", "region": [0.025, 0.025, 0.975, 0.975]}, (304, 228), (640, 480), (320, 240)),
+        ({"fit": "width"}, (512, 288), (1280, 720), (512, 288)),
+        ({"fit": "width"}, (512, 288), (640, 480), (512, 384)),
+    ],
+)
+def test_an_engine_of_one_input_size_has_the_aspect_ratio_of_the_image_and_the_pixels_of_the_input(
+    card, fit, size, camera, expected
+):
+    card = replace(card, width=size[0], height=size[1], **fit)
+    assert engine_size(card, *camera) == expected
+
+
+def test_the_fit_decides_the_engine():
+    """Of two models that differ in nothing else, neither gets the engine of the other."""
+    cards = [
+        Card("a", "depth", "monodepth", 512, 256, "metric", "", "0" * 64, fit=fit, region=region)
+        for fit, region in (("aspect", [0, 0, 1, 1]), ("stretch", [0, 0, 1, 1]), ("stretch", [0, 0, 1, 0.8]))
+    ]
+    requests = [EngineRequest(card, 848, 256, "inductor", "float32", "cpu") for card in cards]
+    assert len({request.folder for request in requests}) == 3
+    copy = EngineRequest.from_json(requests[2].to_json())
+    assert copy.manifest() == requests[2].manifest() != requests[1].manifest()
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
