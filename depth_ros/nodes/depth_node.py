@@ -16,13 +16,15 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.depth import TASKS
 from depth_ros.estimators.filters import RangeSettings, within_range
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
-from depth_ros.nodes.downstream import Downstream, forward_to, is_needed
+from depth_ros.nodes.downstream import Downstream, forward_to, is_needed, restart
 from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
 from depth_ros.nodes.outputs.depth import DEPTH_TOPICS, DepthOutput, DepthOutputSettings
 from depth_ros.nodes.outputs.publishers import Publishers
 from depth_ros.nodes.parameters import Parameters
@@ -43,7 +45,9 @@ class DepthNodeSettings:
 
     model: str = setting(
         "mono_driving",
-        "Depth model: a name listed by `depth_ros models`, or the path of a folder with a card.yaml.",
+        "Depth model: a name listed by `depth_ros models`, or the path of a folder with a card.yaml. While the node is "
+        "configured, another one is loaded in the background and then takes over.",
+        dynamic=True,
     )
 
 
@@ -60,6 +64,8 @@ class DepthEstimatorLike(Protocol):
 
     @property
     def engine_status(self) -> EngineStatus: ...
+
+    def prepare(self, width: int, height: int) -> object: ...
 
     def estimate(self, frame: Frame) -> Depth: ...
 
@@ -91,6 +97,7 @@ class DepthNode(LifecycleNode):
         )
         self._make_estimator = make_estimator
         self._estimator: DepthEstimatorLike | None = None
+        self._image_size: tuple[int, int] | None = None
         self._input_rate = Rate()
         self.downstream: list[Downstream[Depth]] = []
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
@@ -100,11 +107,25 @@ class DepthNode(LifecycleNode):
         self._output = DepthOutput(self._outputs)
         self._depth_check = DepthCheck(self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
+        hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
+        self._swap = ModelSwap("model", self.parameters, self.diagnostics, self._processor, hooks)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
     def _configure(self) -> list[ManagedEntity]:
         model = self.parameters.read(DepthNodeSettings).model
-        estimator = self._make_estimator(model, self.parameters.read(EngineSettings), serve_engine)
+        self._estimator = self._load(model, serve_engine)
+        self._swap.configured(model)
+        self._input = CameraInput(
+            self, self.parameters.read(CameraSettings), self._on_image, self.diagnostics.warn
+        )
+        self.get_logger().info(f"depth of '{self._input.topic}' by model {model}")
+        return [self._outputs, self._processor, self._input]
+
+    def _check_model(self, model: str) -> None:
+        check_card(model, TASKS, self._estimator.card.scale if self._estimator else "")
+
+    def _load(self, model: str, provider: EngineProvider) -> DepthEstimatorLike:
+        estimator = self._make_estimator(model, self.parameters.read(EngineSettings), provider)
         if estimator.card.scale == "affine_inverse":
             metric = [card.name for card in cards() if card.task == "depth" and card.scale == "metric"]
             raise DepthRosError(
@@ -118,14 +139,18 @@ class DepthNode(LifecycleNode):
                 f"model '{model}' takes {', '.join(names)} beside the image, which the node does not make: its depth "
                 "is that of the image alone; use `depth_ros replay` on a recording"
             )
+        return estimator
+
+    def _prepare(self, estimator: DepthEstimatorLike) -> None:
+        if self._image_size:
+            estimator.prepare(*self._image_size)
+
+    def _install(self, estimator: DepthEstimatorLike) -> None:
         self._estimator = estimator
-        self._input = CameraInput(
-            self, self.parameters.read(CameraSettings), self._on_image, self.diagnostics.warn
-        )
-        self.get_logger().info(f"depth of '{self._input.topic}' by model {model}")
-        return [self._outputs, self._processor, self._input]
+        restart(self.downstream)
 
     def _release(self) -> None:
+        self._swap.cancel()
         self._estimator = None
 
     def _on_image(self, message: ImageMessage) -> None:
@@ -135,7 +160,9 @@ class DepthNode(LifecycleNode):
 
     def _estimate(self, message: ImageMessage) -> Depth:
         assert self._estimator
-        return self._estimator.estimate(self._input.frame(message))
+        frame = self._input.frame(message)
+        self._image_size = frame.camera.width, frame.camera.height
+        return self._estimator.estimate(frame)
 
     def _publish(self, depth: Depth, timing: Timing) -> None:
         max_depth = self.parameters.read(RangeSettings).max_depth
@@ -152,7 +179,7 @@ class DepthNode(LifecycleNode):
 
     def _values(self) -> dict[str, object]:
         """Values of the status, once a second."""
-        values: dict[str, object] = {"model": self.parameters.read(DepthNodeSettings).model}
+        values = self._swap.values()
         if self._estimator:
             values |= engine_values(self._estimator.engine_status)
         if self.life_cycle.is_active:

@@ -39,6 +39,16 @@ class Downstream(Protocol[T_contra]):
         """Process one result; called in the worker thread. Arrays are shared and must not be modified."""
         ...
 
+    def restart(self) -> None:
+        """Do not compare later results with earlier ones; called in the worker thread."""
+        ...
+
+
+def restart(downstream: Iterable[Downstream[T]]) -> None:
+    """Tell the nodes that later results come from another model."""
+    for node in downstream:
+        node.restart()
+
 
 def is_needed(downstream: Iterable[Downstream[T]]) -> bool:
     """Whether one of the nodes would use a result now."""

@@ -17,6 +17,7 @@ from rclpy.logging import get_logger
 from depth_ros import engine
 from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
+from depth_ros.nodes import model_swap
 from depth_ros.nodes.diagnostics import Diagnostics
 from depth_ros.nodes.environment import initialise_ros, limit_memory_arenas
 from depth_ros.nodes.parameters import Parameters, check_qos_overrides
@@ -234,12 +235,13 @@ def _spin(nodes: list[ManagedNode], watch: SignalWatch) -> None:
 
 
 def _end(worker: Worker | None, watch: SignalWatch) -> None:
-    """End the threads that use networks: the one that builds and loads engines, and the worker."""
+    """End the threads that use networks: those that build and load engines and models, and the worker."""
     end = time.monotonic() + EXIT_TIMEOUT
     engines_ended = engine.close(EXIT_TIMEOUT)
+    swaps_ended = model_swap.close(max(0.0, end - time.monotonic()))
     worker_ended = worker is None or worker.close(max(0.0, end - time.monotonic()))
     watch.close()
-    if not (engines_ended and worker_ended):
+    if not (engines_ended and swaps_ended and worker_ended):
         # A network still runs. Python's finalization would destroy objects that its threads use: the process aborts
         # ("terminate called without an active exception"). There is nothing to save, so it ends without finalization.
         end_process()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from nav_msgs.msg import Odometry as OdometryMessage
@@ -16,8 +16,8 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from depth_ros.datatypes import Depth, Motion, ObjectMotion, Odometry
-from depth_ros.engine import EngineSettings, EngineStatus, serve_engine
+from depth_ros.datatypes import Camera, Depth, Motion, ObjectMotion, Odometry
+from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.object_motion.estimator import ObjectMotionSettings
 from depth_ros.estimators.object_motion.pending_pairs import MAX_PENDING, PendingPairs
@@ -31,6 +31,7 @@ from depth_ros.nodes.inputs.labels import LabelInput
 from depth_ros.nodes.inputs.odometry import OdometryInput
 from depth_ros.nodes.inputs.rgbd import RgbdInput
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
 from depth_ros.nodes.object_motion_settings import ObjectMotionNodeSettings
 from depth_ros.nodes.outputs.object_motion import OBJECT_MOTION_TOPICS, ObjectMotionOutput
 from depth_ros.nodes.outputs.publishers import Publishers
@@ -63,6 +64,16 @@ class ObjectMotionEstimatorLike(Protocol):
     def estimate(
         self, older: Depth, newer: Depth, motion: Motion, labels: np.ndarray | None = None
     ) -> list[ObjectMotion]: ...
+
+
+@runtime_checkable
+class ObjectMotionEngine(Protocol):
+    """An estimator with a network: `ObjectMotionNetwork`."""
+
+    @property
+    def engine_status(self) -> EngineStatus: ...
+
+    def prepare(self, camera: Camera) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class ObjectMotionNode(LifecycleNode):
         self._odometry_input: OdometryInput | None = None
         self._pairs: PendingPairs[Image] = PendingPairs(0.0, None, None)
         self._new_labels: deque[Image] = deque(maxlen=MAX_PENDING)  # from the executor to the worker thread
-        self._engine_status: Callable[[], EngineStatus] | None = None
+        self._camera: Camera | None = None  # of the last depth image
         self._is_requested = False
         self._num_objects = 0
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
@@ -116,6 +127,8 @@ class ObjectMotionNode(LifecycleNode):
         self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
         self._output = ObjectMotionOutput(self._outputs)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, begin=self._begin)
+        hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
+        self._swap = ModelSwap("motion_model", self.parameters, self.diagnostics, self._processor, hooks)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
     def _configure(self) -> list[ManagedEntity]:
@@ -126,7 +139,8 @@ class ObjectMotionNode(LifecycleNode):
                 "ego_motion is 'odom', but in this process the odometry node provides the motion: set ego_motion to "
                 "'camera', or run object_motion_node on its own"
             )
-        self._estimator = self._estimator_of(settings)
+        self._estimator = self._load(settings.motion_model, serve_engine)
+        self._swap.configured(settings.motion_model)
         parts: list[ManagedEntity] = [self._outputs, self._processor]
         if settings.use_labels:
             parts.append(LabelInput(self, self._on_labels, warn))
@@ -151,25 +165,37 @@ class ObjectMotionNode(LifecycleNode):
         )
         return [*parts, self._rgbd]
 
-    def _estimator_of(self, settings: ObjectMotionNodeSettings) -> ObjectMotionEstimatorLike:
+    def _check_model(self, model: str) -> None:
+        if not model:
+            return
+        if not self._settings.use_labels:
+            raise DepthRosError(
+                f"motion_model '{model}' needs instance labels: set use_labels to true and publish label images on "
+                "`labels`"
+            )
+        check_card(model, ("object_motion",), "")
+
+    def _load(self, model: str, provider: EngineProvider) -> ObjectMotionEstimatorLike:
         """The network if there is one, otherwise geometry."""
         motion = self.parameters.read(ObjectMotionSettings)
-        if not settings.motion_model:
+        if not model:
             return self._estimators.object_motion(motion)
-        if not settings.use_labels:
-            raise DepthRosError(
-                f"motion_model '{settings.motion_model}' needs instance labels: set use_labels to true and publish "
-                "label images on `labels`"
-            )
+        self._check_model(model)
         from depth_ros.estimators.object_motion.network import ObjectMotionNetwork
 
         engine = self.parameters.read(EngineSettings)
-        network = ObjectMotionNetwork(settings.motion_model, motion, engine, serve_engine)
-        self._engine_status = lambda: network.engine_status
-        return network
+        return ObjectMotionNetwork(model, motion, engine, provider)
+
+    def _prepare(self, estimator: ObjectMotionEstimatorLike) -> None:
+        if self._camera and isinstance(estimator, ObjectMotionEngine):
+            estimator.prepare(self._camera)
+
+    def _install(self, estimator: ObjectMotionEstimatorLike) -> None:
+        self._estimator = estimator
 
     def _release(self) -> None:
-        self._estimator = self._odometry = self._rgbd = self._odometry_input = self._engine_status = None
+        self._swap.cancel()
+        self._estimator = self._odometry = self._rgbd = self._odometry_input = None
 
     def _begin(self) -> None:
         """Forget the frames of an earlier activation."""
@@ -185,6 +211,10 @@ class ObjectMotionNode(LifecycleNode):
     def is_needed(self) -> bool:
         """Whether a frame would be processed now."""
         return self.life_cycle.is_active and self._outputs.has_subscribers()
+
+    def restart(self) -> None:
+        """Forget earlier frames: later ones come from another model."""
+        self._processor.command(self._begin)
 
     def take(self, result: DepthWithOdometry) -> None:
         """Process the depth and the odometry of a node upstream, in the worker thread."""
@@ -218,6 +248,7 @@ class ObjectMotionNode(LifecycleNode):
             self.diagnostics.warn(
                 "the motion of the camera is unknown because odometry is lost: no objects are published"
             )
+        self._camera = depth.camera
         self._pairs.add(depth, odometry.motion if odometry else None, received)
         return self._estimate_newest()
 
@@ -248,8 +279,9 @@ class ObjectMotionNode(LifecycleNode):
     def _values(self) -> dict[str, object]:
         """Values of the status, once a second."""
         values: dict[str, object] = {"moving objects in the last image": self._num_objects}
-        if self._engine_status:
-            values |= engine_values(self._engine_status())
+        values |= self._swap.values()
+        if isinstance(self._estimator, ObjectMotionEngine):
+            values |= engine_values(self._estimator.engine_status)
         if not self.life_cycle.is_active:
             return values
         values["late frames"] = self._pairs.late

@@ -23,7 +23,9 @@ class ObjectMotionNodeSettings:
     motion_model: str = setting(
         "",
         "Model of task object_motion that estimates the motion, instead of geometry. Needs use_labels, with labels "
-        "that are consistent over time.",
+        "that are consistent over time. While the node is configured, another one is loaded in the background and then "
+        "takes over.",
+        dynamic=True,
     )
     approximate_sync_tolerance_seconds: float = setting(
         0.02,

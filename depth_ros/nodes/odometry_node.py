@@ -24,7 +24,14 @@ from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.base_odometry import BaseOdometry, BaseOdometryResult, OdometryEstimatorLike
 from depth_ros.nodes.diagnostics import Diagnostics, Timing
-from depth_ros.nodes.downstream import DepthSource, DepthWithOdometry, Downstream, forward_to, is_needed
+from depth_ros.nodes.downstream import (
+    DepthSource,
+    DepthWithOdometry,
+    Downstream,
+    forward_to,
+    is_needed,
+    restart,
+)
 from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
 from depth_ros.nodes.inputs.rgbd import RgbdInput
 from depth_ros.nodes.inputs.set_pose import SetPose
@@ -153,6 +160,11 @@ class OdometryNode(LifecycleNode):
             self._settings.publish_tf or self.parameters.read(OdometryNodeSettings).run_without_subscribers
         )
         return always or self._outputs.has_subscribers() or is_needed(self.downstream)
+
+    def restart(self) -> None:
+        """Begin anew at the last pose: later depth comes from another model."""
+        self._processor.command(self._restart)
+        restart(self.downstream)
 
     def take(self, result: Depth) -> None:
         """Process the depth of a node upstream, in the worker thread."""

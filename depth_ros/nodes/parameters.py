@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
@@ -31,12 +31,23 @@ _RCLPY_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_over
 """Names, or beginnings of names, that rclpy declares itself."""
 
 
+class Swap(Protocol):
+    """What exchanges the value of a parameter of a configured node in the background."""
+
+    def problem(self, value: str) -> str:
+        """Why a value is refused; empty if it is not."""
+        ...
+
+    def start(self, value: str) -> None: ...
+
+
 class Parameters:
     """The parameters of `node`: one for every field of the settings dataclasses `kinds`.
 
     Parameters that are not dynamic can be set until the node is configured; while `locked` is true they are refused
     with the reason. Unlike read-only ones they can correct a node whose configuration failed. The node has to be made
     with `automatically_declare_parameters_from_overrides`; names that it does not have are then in `unknown`.
+    `swaps` are asked about, and begin, changes of their parameters while `locked`.
     other_parameters: names that other nodes of the process have, because all nodes get all overrides.
 
     Raises DepthRosError if an override is invalid.
@@ -44,6 +55,8 @@ class Parameters:
 
     def __init__(self, node: Node, *kinds: type, other_parameters: Iterable[str] = ()) -> None:
         self.locked = False
+        self.swaps: dict[str, Swap] = {}
+        self._node = node
         self._fields = {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
         self._values = {name: _declare(node, field) for name, field in self._fields.items()}
         node.add_on_set_parameters_callback(self._set)
@@ -62,6 +75,10 @@ class Parameters:
         names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
         return settings_from(kind, {name: self._values[name] for name in names}, "parameters")
 
+    def restore(self, name: str, value: Value) -> None:
+        """Give a parameter another value; only in the thread of the executor."""
+        self._node.set_parameters([Parameter(name, value=value)])
+
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
         known = [parameter for parameter in parameters if parameter.name in self._fields]
         for parameter in known:
@@ -72,9 +89,14 @@ class Parameters:
                     f"'{parameter.name}' is read when the node is configured: "
                     "deactivate and clean up the node first (ros2 lifecycle set)"
                 )
+            if not problem and self.locked and parameter.name in self.swaps:
+                problem = self.swaps[parameter.name].problem(parameter.value)
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
         self._values.update((parameter.name, parameter.value) for parameter in known)
+        for parameter in known:
+            if self.locked and parameter.name in self.swaps:
+                self.swaps[parameter.name].start(parameter.value)
         return SetParametersResult(successful=True)
 
 

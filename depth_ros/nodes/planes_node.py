@@ -14,11 +14,12 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Frame, Planes
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.depth import DepthEstimator
+from depth_ros.estimators.depth import TASKS, DepthEstimator
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.diagnostics import Diagnostics, Timing, engine_values
 from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
 from depth_ros.nodes.outputs.planes import PLANES_TOPICS, PlanesOutput
 from depth_ros.nodes.outputs.publishers import Publishers
 from depth_ros.nodes.parameters import Parameters
@@ -41,7 +42,9 @@ class PlanesNodeSettings:
     model: str = setting(
         "mono_indoor",
         "Planes model, or depth model to whose depth planes are fitted: a name listed by `depth_ros models`, or the "
-        "path of a folder with a card.yaml.",
+        "path of a folder with a card.yaml. While the node is configured, another one is loaded in the background and "
+        "then takes over.",
+        dynamic=True,
     )
     source: str = setting(
         "image",
@@ -88,6 +91,7 @@ class PlanesNode(LifecycleNode):
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self._make_estimator = make_estimator
         self._estimator: PlanesEstimatorLike | None = None
+        self._image_size: tuple[int, int] | None = None
         self._num_planes = 0
         self.parameters = Parameters(self, *SETTINGS)
         self.diagnostics = Diagnostics(self, "planes", self._values, self._no_input_reason)
@@ -95,12 +99,15 @@ class PlanesNode(LifecycleNode):
         self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
         self._output = PlanesOutput(self._outputs)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish)
+        hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
+        self._swap = ModelSwap("model", self.parameters, self.diagnostics, self._processor, hooks)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
     def _configure(self) -> list[ManagedEntity]:
         settings, camera = self.parameters.read(PlanesNodeSettings), self.parameters.read(CameraSettings)
         if settings.source == "image":
-            self._estimator, how = self._estimator_of(settings.model), f"by model {settings.model}"
+            self._estimator, how = self._load(settings.model, serve_engine), f"by model {settings.model}"
+            self._swap.configured(settings.model)
             estimate: Callable[[Image], Result] = self._estimate_from_image
         else:
             if camera.image_transport != "raw":
@@ -118,9 +125,14 @@ class PlanesNode(LifecycleNode):
         self.get_logger().info(f"planes of '{self._input.topic}' {how}")
         return [self._outputs, self._processor, self._input]
 
-    def _estimator_of(self, model: str) -> PlanesEstimatorLike:
+    def _check_model(self, model: str) -> None:
+        if not self._estimator:
+            raise DepthRosError("source is 'depth', to which planes are fitted without a model")
+        check_card(model, TASKS, self._estimator.depth.card.scale)
+
+    def _load(self, model: str, provider: EngineProvider) -> PlanesEstimatorLike:
         engine, fit = self.parameters.read(EngineSettings), self.parameters.read(PlaneFitSettings)
-        estimator = self._make_estimator(model, engine, fit, serve_engine)
+        estimator = self._make_estimator(model, engine, fit, provider)
         if estimator.depth.card.scale == "affine_inverse":
             raise DepthRosError(
                 f"model '{model}' estimates relative inverse depth (scale affine_inverse), in which planes are curved; "
@@ -128,13 +140,23 @@ class PlanesNode(LifecycleNode):
             )
         return estimator
 
+    def _prepare(self, estimator: PlanesEstimatorLike) -> None:
+        if self._image_size:
+            estimator.depth.prepare(*self._image_size)
+
+    def _install(self, estimator: PlanesEstimatorLike) -> None:
+        self._estimator = estimator
+
     def _release(self) -> None:
+        self._swap.cancel()
         self._estimator = None
 
     def _estimate_from_image(self, message: ImageMessage) -> Result:
         assert self._estimator
         self._estimator.fit = self.parameters.read(PlaneFitSettings)
-        return self._estimator.estimate(self._input.frame(message))
+        frame = self._input.frame(message)
+        self._image_size = frame.camera.width, frame.camera.height
+        return self._estimator.estimate(frame)
 
     def _fit_to_depth(self, message: Image) -> Result:
         depth = self._input.depth(message)
@@ -154,7 +176,7 @@ class PlanesNode(LifecycleNode):
         settings = self.parameters.read(PlanesNodeSettings)
         values: dict[str, object] = {"source": settings.source, "planes in the last image": self._num_planes}
         if self._estimator:
-            values |= {"model": settings.model, **engine_values(self._estimator.engine_status)}
+            values |= {**self._swap.values(), **engine_values(self._estimator.engine_status)}
         if self.life_cycle.is_active:
             values["dropped frames"] = self._input.dropped + self._processor.dropped
         return values

@@ -17,15 +17,16 @@ from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.estimators.filters import FilterSettings, RangeSettings, filtered, within_range
-from depth_ros.estimators.stereo.estimator import StereoSettings
+from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoSettings
 from depth_ros.estimators.stereo.pair import baseline_doubt, rectified, stereo_pair
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
-from depth_ros.nodes.downstream import Downstream, forward_to, is_needed
+from depth_ros.nodes.downstream import Downstream, forward_to, is_needed, restart
 from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
 from depth_ros.nodes.inputs.stereo import StereoInput
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
+from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
 from depth_ros.nodes.outputs.depth import DEPTH_TOPICS, DepthOutput, DepthOutputSettings
 from depth_ros.nodes.outputs.disparity import DISPARITY_TOPICS, DisparityOutput
 from depth_ros.nodes.outputs.publishers import Publishers
@@ -60,7 +61,9 @@ class StereoDepthNodeSettings:
     model: str = setting(
         "stereo",
         "Stereo model: a name listed by `depth_ros models`, the path of a folder with a card.yaml, or semi_global for "
-        "semi-global matching without a network.",
+        "semi-global matching without a network. While the node is configured, another one is loaded in the background "
+        "and then takes over.",
+        dynamic=True,
     )
     approximate_sync_tolerance_seconds: float = setting(
         0.0, "Maximum stamp difference of the images of a pair. 0 requires equal stamps.", "s", 0.0, 0.5
@@ -90,6 +93,8 @@ class StereoEstimatorLike(Protocol):
 
     @property
     def engine_status(self) -> EngineStatus: ...
+
+    def prepare(self, width: int, height: int) -> object: ...
 
     def estimate(self, frame: StereoFrame) -> Disparity: ...
 
@@ -123,6 +128,7 @@ class StereoDepthNode(LifecycleNode):
         )
         self._make_estimator = make_estimator
         self._estimator: StereoEstimatorLike | None = None
+        self._image_size: tuple[int, int] | None = None
         self._pair_rate = Rate()
         self.downstream: list[Downstream[Depth]] = []
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
@@ -133,13 +139,14 @@ class StereoDepthNode(LifecycleNode):
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         self._pair_check = PairCheck(self, self.diagnostics.warn)
         self._depth_check = DepthCheck(self.diagnostics.warn)
+        hooks = Hooks(_check_model, self._load, self._prepare, self._install)
+        self._swap = ModelSwap("model", self.parameters, self.diagnostics, self._processor, hooks)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
     def _configure(self) -> list[ManagedEntity]:
         settings = self.parameters.read(StereoDepthNodeSettings)
-        engine, stereo = self.parameters.read(EngineSettings), self.parameters.read(StereoSettings)
-        self._estimator = estimator = self._make_estimator(settings.model, engine, stereo, serve_engine)
-        self._disparity_output = DisparityOutput(self._outputs, estimator.disparity_range, estimator.step)
+        self._take(self._load(settings.model, serve_engine))
+        self._swap.configured(settings.model)
         self._input = StereoInput(
             self, self.parameters.read(CameraSettings), settings.approximate_sync_tolerance_seconds, self._on_pair,
             self.diagnostics.warn,
@@ -148,7 +155,25 @@ class StereoDepthNode(LifecycleNode):
         self.get_logger().info(f"depth of {topics} by model {settings.model}")
         return [self._outputs, self._pair_check, self._processor, self._input]
 
+    def _load(self, model: str, provider: EngineProvider) -> StereoEstimatorLike:
+        engine, stereo = self.parameters.read(EngineSettings), self.parameters.read(StereoSettings)
+        return self._make_estimator(model, engine, stereo, provider)
+
+    def _prepare(self, estimator: StereoEstimatorLike) -> None:
+        if self._image_size:
+            scale = self.parameters.read(StereoSettings).scale
+            estimator.prepare(*(round(side * scale) for side in self._image_size))
+
+    def _install(self, estimator: StereoEstimatorLike) -> None:
+        self._take(estimator)
+        restart(self.downstream)
+
+    def _take(self, estimator: StereoEstimatorLike) -> None:
+        self._estimator = estimator
+        self._disparity_output = DisparityOutput(self._outputs, estimator.disparity_range, estimator.step)
+
     def _release(self) -> None:
+        self._swap.cancel()
         self._estimator = None
 
     def _on_pair(self, left: ImageMessage, right: ImageMessage) -> None:
@@ -163,6 +188,7 @@ class StereoDepthNode(LifecycleNode):
     def _estimate(self, left: ImageMessage, right: ImageMessage) -> Result | None:
         assert self._estimator
         frames = self._input.frames(left, right)
+        self._image_size = frames[0].camera.width, frames[0].camera.height
         pair = stereo_pair(*frames)
         if doubt := baseline_doubt(pair.baseline):
             self.diagnostics.warn(doubt)
@@ -193,7 +219,7 @@ class StereoDepthNode(LifecycleNode):
 
     def _values(self) -> dict[str, object]:
         """Values of the status, once a second."""
-        values: dict[str, object] = {"model": self.parameters.read(StereoDepthNodeSettings).model}
+        values = self._swap.values()
         if self._estimator:
             values |= engine_values(self._estimator.engine_status)
             values["baseline (m)"] = self._pair_check.baseline
@@ -204,6 +230,11 @@ class StereoDepthNode(LifecycleNode):
             values["dropped frames"] = self._input.dropped + 2 * replaced
             values["images without a partner"] = self._input.unpaired
         return values
+
+
+def _check_model(model: str) -> None:
+    if model != SEMI_GLOBAL:
+        check_card(model, ("stereo_depth",), "")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -124,6 +124,12 @@ class FrameProcessor(ManagedEntity, Generic[Result]):
             self._commands.append(change)
         self._worker.put(self._run_commands)
 
+    def between_frames(self, change: Callable[[], None]) -> None:
+        """Change the state that jobs use, after the running job and before all others; no result is lost."""
+        with self._lock:
+            self._commands.append(change)
+        self._worker.put(self._run_commands)
+
     def discard(self) -> None:
         """Drop the job that waits, and the result of the one that runs."""
         with self._lock:

@@ -117,6 +117,10 @@ class RecordingEstimator:
     def engine_status(self) -> EngineStatus:
         return self.inner.engine_status if self.inner else EngineStatus("none", "latency measurement")
 
+    def prepare(self, width: int, height: int) -> None:
+        if self.inner:
+            self.inner.prepare(width, height)
+
     def estimate(self, frame: Frame) -> Depth:
         begin = time.monotonic()
         time.sleep(self.sleep)

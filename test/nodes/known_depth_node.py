@@ -1,7 +1,8 @@
 """The real DepthNode with an estimator of known results, which writes the stamps of its frames to a file.
 
 The first pixel of an image selects what happens while it is estimated, see the constants; model "slow" takes
-`SLOW_SECONDS` to load, and a message on `crash` raises an exception in a callback.
+`SLOW_SECONDS` to load, "twice" gives twice the depth, "unbuildable" has no engine; and a message on `crash` raises an
+exception in a callback.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from std_msgs.msg import Empty
 
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import EngineStatus
+from depth_ros.errors import DepthRosError
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_node import DepthNode
 from depth_ros.nodes.worker import Worker
 
 SLOW_SECONDS = 8.0
+PREPARE_SECONDS = 2.0
 SLEEP, EAGER, CRASH, NAP = 11, 12, 13, 14
 """Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError, sleep for a second."""
 
@@ -33,8 +36,15 @@ class KnownDepth:
 
     def __init__(self, model: str, *_: object) -> None:
         log(f"model {model}")
+        self._model = Path(model).name
         if model == "slow":
             time.sleep(SLOW_SECONDS)
+
+    def prepare(self, width: int, height: int) -> None:
+        log(f"prepares {self._model} {width}x{height}")
+        if self._model == "unbuildable":
+            raise DepthRosError("no engine could be built")
+        time.sleep(PREPARE_SECONDS)
 
     def estimate(self, frame: Frame) -> Depth:
         log(str(frame.stamp))
@@ -43,6 +53,7 @@ class KnownDepth:
         height, width = image.shape[:2]
         depth = np.tile(1 + 0.5 * np.arange(width, dtype=np.float32), (height, 1))
         depth[0] = np.nan
+        depth *= 2 if self._model == "twice" else 1
         return Depth(frame.stamp, frame.frame_id, depth, frame.camera.resized(width, height), image)
 
 

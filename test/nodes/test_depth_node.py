@@ -149,7 +149,7 @@ def test_diagnostics_have_rates_latency_and_engine(node: Client):
         ({"point_stride": 0}, "Min: 1, Max: 16"),
         ({"max_depth": 1e9}, "out of range"),
         ({"max_depth": 0}, "'max_depth' is 0.0 m; it must be at least 0.1 m"),
-        ({"model": "another"}, "'model' is read when the node is configured"),
+        ({"model": "another"}, "no model 'another'; available models:"),
     ],
 )
 def test_invalid_parameters_are_refused_with_a_reason(node: Client, change, words):

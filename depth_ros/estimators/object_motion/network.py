@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depth_ros.datatypes import Depth, Motion, ObjectMotion
+from depth_ros.datatypes import Camera, Depth, Motion, ObjectMotion
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, open_engine
 from depth_ros.engine.image_path import Pixels
 from depth_ros.errors import DepthRosError
@@ -58,6 +58,10 @@ class ObjectMotionNetwork:
     def engine_status(self) -> EngineStatus:
         """The engine that served the last images, and what is being built."""
         return self._engine.status
+
+    def prepare(self, camera: Camera) -> None:
+        """Open the engine for images of this rectified camera."""
+        self._engine.open(camera)
 
     def reset(self) -> None:
         """Forget the previous images."""
