@@ -107,10 +107,11 @@ def test_the_last_model_that_was_asked_for_wins(node: Client, models: Path):
 
 
 def test_cleanup_forgets_the_model_that_is_being_loaded(node: Client, models: Path):
-    assert node.set_parameters(model=str(models / "unbuildable"))[0].successful
+    assert node.set_parameters(model=str(models / "twice"))[0].successful
     assert node.change_state("deactivate") and node.change_state("cleanup")
     assert node.set_parameters(model=str(models / "once"))[0].successful
     assert node.change_state("configure") and node.change_state("activate")
+    node.spin(2.5)
     assert second_column(node) == 1.5 and model_of(node) == str(models / "once")
 
 
