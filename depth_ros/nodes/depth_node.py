@@ -179,9 +179,8 @@ class DepthNode(LifecycleNode):
 
     def _values(self) -> dict[str, object]:
         """Values of the status, once a second."""
-        values = self._swap.values()
-        if self._estimator:
-            values |= engine_values(self._estimator.engine_status)
+        engine = engine_values(self._estimator.engine_status) if self._estimator else {}
+        values = self._swap.values() | engine
         if self.life_cycle.is_active:
             rate = self._input_rate.of(self._input.received + self._input.dropped)
             values["input rate (Hz)"] = f"{rate:.1f}"
