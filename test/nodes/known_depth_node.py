@@ -31,7 +31,7 @@ SLEEP, EAGER, CRASH, NAP = 11, 12, 13, 14
 class KnownDepth:
     """Half the image's size: 1 m in the left column, 0.5 m more in each next; the first row is invalid."""
 
-    card = SimpleNamespace(scale="metric")
+    card = SimpleNamespace(scale="metric", extra_inputs=())
     engine_status = EngineStatus("known 32x24", "made for tests")
 
     def __init__(self, model: str, *_: object) -> None:

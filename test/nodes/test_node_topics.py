@@ -14,7 +14,7 @@ from depth_ros.engine import EngineStatus
 from depth_ros.nodes.worker import Worker
 
 ESTIMATOR = SimpleNamespace(
-    card=SimpleNamespace(scale="metric"), engine_status=EngineStatus("known", "made for tests"),
+    card=SimpleNamespace(scale="metric", extra_inputs=()), engine_status=EngineStatus("known", "made for tests"),
     disparity_range=64, step=0.1, reset=lambda: None,
 )  # fmt: skip
 ESTIMATOR.depth = ESTIMATOR
