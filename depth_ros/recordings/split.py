@@ -26,14 +26,20 @@ Part = Literal["training", "held_out", "all"]
 
 def held_out(recording: Recording) -> list[int]:
     """Indices of the held-out samples, in order."""
-    count, contents = len(recording), recording.contents
-    if not contents.depth:
+    count = len(recording)
+    if not recording.contents.depth:
         return list(range(count))
-    if contents.test_split:
-        return list(contents.test_split)
-    if contents.pairs and not contents.consecutive and all(map(str.isdigit, recording.names)):
+    if recording.contents.test_split:
+        return list(recording.contents.test_split)
+    if _is_single_pairs(recording):
         return [index for index, name in enumerate(recording.names) if int(name) % HELD_OUT_DIVISOR == 0]
     return list(sequence_part(recording, "held_out"))
+
+
+def _is_single_pairs(recording: Recording) -> bool:
+    """Whether frames are pairs of different scenes, named by numbers."""
+    contents = recording.contents
+    return contents.pairs and not contents.consecutive and all(map(str.isdigit, recording.names))
 
 
 def training(recording: Recording) -> list[int]:
@@ -67,8 +73,8 @@ def continuous_parts(recording: Recording) -> list[range]:
     Names that are numbers count as well as stamps, which may have been generated without regard to missing frames.
     """
     count = len(recording)
-    if not count:
-        return []
+    if not count or _is_single_pairs(recording):
+        return [range(index, index + 1) for index in range(count)]
     folders = np.array([name.rpartition("/")[0] for name in recording.names])
     breaks = (folders[1:] != folders[:-1]) | _gaps(np.asarray(recording.stamps, np.int64))
     if all(map(str.isdecimal, recording.names)):

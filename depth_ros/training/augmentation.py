@@ -9,8 +9,8 @@ import numpy as np
 
 from depth_ros.datatypes import Planes
 from depth_ros.training.crop import CropSettings, Window, centre_window, random_window
-from depth_ros.training.data.clips import Clip
-from depth_ros.training.data.examples import Example
+from depth_ros.training.data.clip import Clip
+from depth_ros.training.data.example import Example
 
 
 def crop_example(

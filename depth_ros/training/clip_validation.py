@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,14 +13,14 @@ from depth_ros.evaluation.metrics.protocols import PROTOCOLS, resize_depth
 from depth_ros.networks.blocks.synthesis import inverse, warp
 from depth_ros.training.augmentation import centre_clip_crop
 from depth_ros.training.crop import CropSettings, centre_window
-from depth_ros.training.data.clips import Clip, ClipFrame
+from depth_ros.training.data.clip import Clip, ClipFrame
 
 PROTOCOL = PROTOCOLS["eigen_median"]
 
 
 @torch.inference_mode()
 def validate_clips(
-    models: nn.ModuleDict, held_out: dict[str, list[Clip]], crop: CropSettings
+    models: nn.ModuleDict, held_out: Mapping[str, Iterable[Clip]], crop: CropSettings
 ) -> dict[str, float]:
     """Means of the metrics of all clips of each validation folder, see `clip_metrics`."""
     models.eval()

@@ -40,7 +40,7 @@ def panel(name: str, steps: np.ndarray, values: np.ndarray, left: float, top: fl
     if not valid.any():
         return ""
     low, high = values[valid].min(), values[valid].max()
-    x = left + WIDTH * steps[valid] / steps.max()
+    x = left + WIDTH * steps[valid] / max(steps.max(), 1.0)
     y = top + HEIGHT * (1 - (values[valid] - low) / max(high - low, 1e-12))
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y))
     last = values[valid][-1]

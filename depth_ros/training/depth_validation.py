@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import cv2
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ METRICS = ("abs_rel", "delta1")
 
 
 def validate_depth(
-    model: nn.Module, held_out: dict[str, list[Sample]], crop: CropSettings, scale: str
+    model: nn.Module, held_out: Mapping[str, Iterable[Sample]], crop: CropSettings, scale: str
 ) -> dict[str, float]:
     """Mean abs_rel and delta1 of each validation folder at the size of the crops.
 

@@ -16,6 +16,7 @@ from depth_ros.engine.check import check_inputs, disagreement
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
 from depth_ros.training.recipes import Recipe, find_recipe
+from depth_ros.training.recipes.recipe import OWN_LICENCE
 from depth_ros.world import World, WorldSettings
 
 CHECK_IMAGE_SEED = 1_000_000
@@ -43,7 +44,6 @@ def export(
 def _export_task(
     model: nn.Module, task: str, recipe: Recipe, path: Path, mean_inverse_depth: np.ndarray | None
 ) -> None:
-    module = family(recipe.family)
     model = deployable(model, recipe)
     width, height = recipe.deployed_size or recipe.crop.size
     card = Card(
@@ -53,15 +53,15 @@ def _export_task(
         width=width,
         height=height,
         scale=recipe.supervision.scale,
-        licence=recipe.licence,
+        licence=licence(recipe),
         sha256="",
         description=recipe.description,
         frames=recipe.supervision.frames if task in ("ego_motion", "object_motion") else 1,
         extra_inputs=extra_inputs(model),
         settings=dataclasses.asdict(model.settings),  # type: ignore[call-overload]
         training_data=training_data(recipe),
-        terms=" ".join(filter(None, [recipe.terms, getattr(module, "LICENCE_NOTE", "")])),
-        recipe=f"depth_ros train {recipe.name} --steps {recipe.steps}",
+        terms=terms(recipe),
+        recipe=recipe.command or f"depth_ros train {recipe.name} --steps {recipe.steps}",
         path=path,
     )
     scene_kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
@@ -101,6 +101,21 @@ def shrunk(value: Tensor) -> Tensor:
     """The tensor as bfloat16 where that is lossless, which halves the size of the file."""
     short = value.bfloat16()
     return (short if torch.equal(short.float(), value) else value).contiguous()
+
+
+def licence(recipe: Recipe) -> str:
+    """The licence of the weights: that of the model that the recipe fine-tunes, and that of its own data."""
+    if not recipe.base_model:
+        return recipe.licence
+    base = find_card(recipe.base_model).licence
+    return base if recipe.licence in (base, OWN_LICENCE) else f"{base}; {recipe.licence}"
+
+
+def terms(recipe: Recipe) -> str:
+    """The terms of the model that the recipe fine-tunes, of its own data, and the note of the family."""
+    inherited = find_card(recipe.base_model).terms if recipe.base_model else ""
+    own = [recipe.terms, getattr(family(recipe.family), "LICENCE_NOTE", "")]
+    return " ".join(filter(None, [inherited, *(each for each in own if each not in inherited)]))
 
 
 def training_data(recipe: Recipe) -> list[str]:

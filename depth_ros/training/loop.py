@@ -6,7 +6,6 @@ After a kill at any moment the same command resumes from the last checkpoint, wi
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from depth_ros.card import find_card, load_model, read_card
@@ -23,13 +21,15 @@ from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import Family, family
 from depth_ros.training.checkpoint import FILE_NAME, load_initial_weights, resume, save_checkpoint
-from depth_ros.training.curves import plot_curves
-from depth_ros.training.dataset import CropDataset
+from depth_ros.training.data.cache import ArrayCache
+from depth_ros.training.data.source import DataFolders
+from depth_ros.training.dataset import CropDataset, load_batches
 from depth_ros.training.export import export
 from depth_ros.training.objective import Batch, Objective
 from depth_ros.training.optimiser import AdamW, keep_freed_memory
 from depth_ros.training.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from depth_ros.training.recipes import Recipe
+from depth_ros.training.table import CURVES, TrainingTable
 
 CHECKPOINT_EVERY = 100
 """Steps between checkpoints."""
@@ -39,19 +39,22 @@ MAX_GRADIENT_NORM = 5.0
 Weights = tuple[Tensor, ...] | list[Tensor]
 
 
-def train(recipe: Recipe, data: Path, out: Path) -> Path:
-    """Train a recipe on the folders below `data` and return the folder of the exported model.
+def train(recipe: Recipe, data: Path, out: Path, workers: int | None = None) -> Path:
+    """Train a recipe on the recordings below `data` and return the folder of the exported model.
 
-    out: working folder for checkpoint.pt, training.csv, training.svg and, at the end, the model (card and weights).
+    out: working folder for checkpoint.pt, training.csv, training.svg, cache/ (rendered scenes and stereo matches) and,
+    at the end, the model (card and weights). workers: processes that load data; None: see `dataset.default_workers`.
     """
     with process_group() as group:
-        return _train(recipe, data, out, group)
+        return _train(recipe, DataFolders(data, ArrayCache(out / "cache")), out, group, workers)
 
 
-def _train(recipe: Recipe, data: Path, out: Path, group: ProcessGroup) -> Path:
+def _train(recipe: Recipe, folders: DataFolders, out: Path, group: ProcessGroup, workers: int | None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     module, device, supervision = family(recipe.family), group.device, recipe.supervision
+    items = supervision.load_training_data(recipe.sources, recipe.crop, folders)
+    held_out = supervision.load_held_out_data(recipe.validation, recipe.crop, folders)
     torch.manual_seed(recipe.seed)
     model = build_model(module, recipe)
     load_initial_weights(model, module, recipe, out)
@@ -63,16 +66,11 @@ def _train(recipe: Recipe, data: Path, out: Path, group: ProcessGroup) -> Path:
     schedule = torch.optim.lr_scheduler.OneCycleLR(  # follows --steps, even if changed since the checkpoint
         optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, last_epoch=step - 1
     )
-    items = supervision.load_training_data(recipe.sources, recipe.crop, data)
-    held_out = supervision.load_held_out_data(recipe.validation, recipe.sources, recipe.crop, data)
     objective = group.distributed(Objective(module, model, loss_settings(module, recipe)))
-    batches = DataLoader(
-        CropDataset(items, recipe),
-        batch_size=recipe.batch_size // group.size,
-        sampler=group.sample_indices(range(step, recipe.steps), recipe.batch_size),
-        num_workers=1,
-        pin_memory=device != "cpu",
-    )
+    table = TrainingTable(out, supervision, held_out, recipe.crop)
+    if group.is_main and step == 0 and recipe.base_model:
+        table.add(average.module, {"step": 0})
+    batches = load_batches(CropDataset(items, recipe), range(step, recipe.steps), group, workers)
     progress = tqdm(
         batches, recipe.name, recipe.steps, initial=step, mininterval=2.0, disable=not group.is_main
     )
@@ -84,15 +82,13 @@ def _train(recipe: Recipe, data: Path, out: Path, group: ProcessGroup) -> Path:
         progress.set_postfix(loss=f"{terms['loss']:.3f}")
         last = step == recipe.steps
         if group.is_main and (step % recipe.validate_every == 0 or last):
-            metrics = supervision.validate(average.module, held_out, recipe.crop)
-            append_row(out / "training.csv", {"step": step, **terms, **metrics})
-            plot_curves(out / "training.csv", out / "training.svg")
+            table.add(average.module, {"step": step, **terms})
         if group.is_main and (step % CHECKPOINT_EVERY == 0 or last):
             save_checkpoint(out / FILE_NAME, recipe, parts, step)
     if group.is_main:
         mean_inverse_depth = supervision.mean_inverse_depth(items)
         model_folder = export(average.module, recipe, out / recipe.name, mean_inverse_depth)
-        shutil.copy(out / "training.svg", read_card(model_folder).curves)
+        shutil.copy(out / CURVES, read_card(model_folder).curves)
     group.barrier()
     return out / recipe.name
 
@@ -166,16 +162,6 @@ def is_bfloat16_faster(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()  # AMX implies it
-
-
-def append_row(file: Path, row: dict[str, float]) -> None:
-    """Append a row to a CSV file; a new file gets a header."""
-    new = not file.is_file()
-    with file.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
 
 
 def _to_device(batch: Batch, device: str) -> Batch:

@@ -32,15 +32,16 @@ class ProcessGroup:
         """Whether this process writes files and shows the progress."""
         return self.rank == 0
 
-    def sample_indices(self, steps: range, batch_size: int) -> list[int]:
-        """Indices of the samples that this process takes from the batches of these steps, in order."""
+    def sample_indices(self, step: int, batch_size: int) -> range:
+        """Indices of the samples that this process takes from the batch of a step, in order."""
         if batch_size % self.size:
             raise DepthRosError(
                 f"a batch of {batch_size} cannot be divided among {self.size} processes: start a number of processes "
                 f"that divides {batch_size}"
             )
         part = batch_size // self.size
-        return [step * batch_size + self.rank * part + i for step in steps for i in range(part)]
+        first = step * batch_size + self.rank * part
+        return range(first, first + part)
 
     def distributed(self, objective: nn.Module) -> nn.Module:
         """The objective with gradients averaged over all processes."""

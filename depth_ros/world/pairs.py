@@ -27,7 +27,7 @@ class Pairs:
     """A generator of pairs. textures: recorded images (H, W, 3) uint8 RGB to take textures from; may be empty."""
 
     def __init__(self, textures: Sequence[np.ndarray] = ()) -> None:
-        self.textures = list(textures)
+        self.textures = textures
 
     def pair(self, rng: Random, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Left and right image (H, W, 3) uint8 RGB and the disparity (H, W) float32 px of the left one."""

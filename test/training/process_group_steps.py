@@ -15,7 +15,8 @@ from torch.utils.data import default_collate
 
 from depth_ros.networks import sfmlearner
 from depth_ros.training import loop
-from depth_ros.training.data.clips import ClipSettings
+from depth_ros.training.data.clip import ClipSettings
+from depth_ros.training.data.source import DataFolders
 from depth_ros.training.dataset import CropDataset
 from depth_ros.training.objective import Objective
 from depth_ros.training.process_group import process_group
@@ -36,12 +37,14 @@ def losses() -> list[float]:
         models = loop.build_model(sfmlearner, RECIPE)
         sfmlearner.initialise(models)
         supervision = RECIPE.supervision
-        crops = CropDataset(supervision.load_training_data(RECIPE.sources, RECIPE.crop, Path()), RECIPE)
+        crops = CropDataset(
+            supervision.load_training_data(RECIPE.sources, RECIPE.crop, DataFolders(Path())), RECIPE
+        )
         objective = group.distributed(Objective(sfmlearner, models))
         optimiser = torch.optim.SGD(models.parameters(), 0.1)
         found = []
         for step in range(RECIPE.steps):
-            indices = group.sample_indices(range(step, step + 1), RECIPE.batch_size)
+            indices = group.sample_indices(step, RECIPE.batch_size)
             batch = default_collate([crops[i] for i in indices])
             found.append(loop.train_step(objective, optimiser, batch, step, group)["loss"])
         return found

@@ -15,8 +15,8 @@ from depth_ros.training.augmentation import (
     roll_example,
 )
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.clips import ClipFrame
-from depth_ros.training.data.examples import Example
+from depth_ros.training.data.clip import ClipFrame
+from depth_ros.training.data.example import Example
 
 CLIP_CROP = CropSettings(64, 32, zoom=1.3, colour_jitter=False)
 

@@ -1,12 +1,16 @@
 """Validation of models that learn from video."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from depth_ros.training.clip_validation import clip_metrics, validate_clips
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.clips import ClipSettings, load_training_clips
+from depth_ros.training.data.clip import ClipSettings
+from depth_ros.training.data.clips import load_training_clips
+from depth_ros.training.data.source import DataFolders
 from depth_ros.training.recipes import Source
 from depth_ros.world import World, WorldSettings
 
@@ -29,8 +33,9 @@ class PerfectModels(torch.nn.ModuleDict):
 @pytest.fixture(scope="module")
 def clip():
     source = Source("world:street", count=1, frames=3)
-    (clip,) = load_training_clips((source,), CROP, ClipSettings(min_image_motion=0.1), None)
-    return clip
+    clips = load_training_clips((source,), CROP, ClipSettings(min_image_motion=0.1), DataFolders(Path()))
+    assert len(clips) == 1
+    return clips[0]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import torch
 
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.examples import held_out_samples
+from depth_ros.training.data.source import DataFolders, held_out
 from depth_ros.training.depth_validation import predict_depth, validate_depth
 from depth_ros.world import World, WorldSettings
 
@@ -30,12 +31,12 @@ def test_a_prediction_is_made_at_the_crop_size_and_has_the_image_size():
 
 @pytest.mark.parametrize(("scale", "is_scaled"), [("metric", False), ("up_to_scale", True)])
 def test_only_depth_up_to_scale_is_scaled_by_the_median(data, scale, is_scaled):
-    held_out = held_out_samples(["clip"], data)
-    assert len(held_out["clip"]) == 2
-    result = validate_depth(FocalDepth(), held_out, CropSettings(64, 48), scale)
+    samples = held_out_samples([held_out("clip")], DataFolders(data))
+    assert len(list(samples["clip"])) == 2
+    result = validate_depth(FocalDepth(), samples, CropSettings(64, 48), scale)
     assert set(result) == {"clip abs_rel", "clip delta1"}
-    depths = [sample.depth for sample in held_out["clip"]]
-    predicted = held_out["clip"][0].left.camera.fx / 2
+    depths = [sample.depth for sample in samples["clip"]]
+    predicted = next(iter(samples["clip"])).left.camera.fx / 2
     factors = [np.median(depth) / predicted if is_scaled else 1.0 for depth in depths]
     expected = np.mean([(np.abs(f * predicted - depth) / depth).mean() for f, depth in zip(factors, depths)])
     assert result["clip abs_rel"] == pytest.approx(expected, rel=1e-3)

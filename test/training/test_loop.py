@@ -12,8 +12,8 @@ from depth_ros.card import load_model, read_card
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import compact, fcrn
 from depth_ros.training import loop
-from depth_ros.training.data import clips
 from depth_ros.training.data.examples import load_examples
+from depth_ros.training.data.source import DataFolders
 from depth_ros.training.dataset import CropDataset
 from depth_ros.training.objective import Objective
 from depth_ros.training.recipes import CropSettings, Recipe, Source
@@ -81,8 +81,6 @@ def test_a_killed_run_resumes_with_the_result_of_an_uninterrupted_one(
 
 
 def test_a_killed_run_from_video_resumes_and_ends_with_a_model_per_task(tmp_path, monkeypatch):
-    monkeypatch.setattr(clips, "HELD_OUT_WORLDS", 1)
-    monkeypatch.setattr(clips, "HELD_OUT_CLIPS", 1)
     whole = loop.train(video_recipe(), tmp_path, tmp_path / "whole")
     resumed = train_with_interruption(video_recipe(), tmp_path, tmp_path / "run", monkeypatch, step=3)
     rows = [last_row(tmp_path / run) for run in ("whole", "run")]
@@ -104,7 +102,7 @@ def test_a_damaged_checkpoint_stops_the_run(data, tmp_path):
 
 
 def first_batch(data, size: int) -> dict[str, torch.Tensor]:
-    crops = CropDataset(load_examples((Source("clip"),), data), depth_recipe())
+    crops = CropDataset(load_examples((Source("clip"),), DataFolders(data)), depth_recipe())
     return default_collate([crops[i] for i in range(size)])
 
 

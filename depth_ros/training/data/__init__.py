@@ -1,1 +1,1 @@
-"""Training data: recorded, rendered and generated examples, loaded into memory."""
+"""Training data: recorded, rendered and generated items, read when they are drawn."""

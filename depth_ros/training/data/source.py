@@ -1,45 +1,71 @@
-"""Sources of training data: recorded folders, rendered scenes and generated stereo pairs."""
+"""Sources of training data: recordings, rendered scenes and generated stereo pairs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import functools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Recording, RecordingOptions, open_recording
+from depth_ros.recordings.options import DEFAULTS
+from depth_ros.recordings.split import Part
+from depth_ros.training.data.cache import ArrayCache
 
 RENDERED_PREFIX = "world:"
 """First part of `Source.folder` for data of the built-in renderer."""
 GENERATED_PAIRS = "world:pairs"
+HELD_OUT_SEED = 2_000_000
+"""Seed of the first rendered scene for validation; those for training have seeds from 0."""
+
+
+@dataclass(frozen=True)
+class DataFolders:
+    """Where data is. recordings: the folder that the sources are below. cache: for what takes long to compute."""
+
+    recordings: Path
+    cache: ArrayCache = field(default_factory=ArrayCache)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One source of training data.
+    """One source of training or validation data.
 
-    folder: a recorded folder below the data folder; "world:street" or "world:room" for `count` rendered scenes; or
-    "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
-    part: "training" leaves out the held-out samples (see `recordings.split`), "all" uses every sample.
+    folder: a recording below the data folder, or anywhere; "world:street" or "world:room" for `count` rendered scenes;
+    or "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
+    part: "training" leaves out the held-out samples (see `recordings.split`), "held_out" uses these alone, "all" uses
+    every sample. options: how the recording is read.
     right_view: also learn from the right image. stereo_weight: loss weight of depth from semi-global matching where
     there is no ground truth; 0 disables it. frames: length of a rendered clip. rate: frame rate of a rendered clip,
     Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch.
     """
 
     folder: str
-    part: Literal["training", "all"] = "training"
+    part: Part = "training"
     right_view: bool = False
     stereo_weight: float = 0.0
     count: int = 0
     frames: int = 5
     rate: float = 0.0
     repeat: int = 1
+    options: RecordingOptions = DEFAULTS
 
     @property
     def is_rendered(self) -> bool:
-        """Whether the built-in renderer makes the data, so that no folder is needed."""
+        """Whether the built-in renderer makes the data, so that no recording is needed."""
         return self.folder.startswith(RENDERED_PREFIX)
 
     @property
     def scene_kind(self) -> str:
         """Kind of rendered scene: "street" or "room"."""
         return self.folder.removeprefix(RENDERED_PREFIX)
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the rendered scenes."""
+        first = HELD_OUT_SEED if self.part == "held_out" else 0
+        return range(first, first + self.count)
 
     @property
     def description(self) -> str:
@@ -49,6 +75,8 @@ class Source:
         if self.is_rendered:
             return f"{self.count} {self.scene_kind} scenes of the built-in renderer (exact depth)"
         parts = ["all frames" if self.part == "all" else "without the held-out part"]
+        if self.options.image_list:
+            parts[0] = f"the images that {self.options.image_list.name} lists"
         if self.right_view:
             parts.append("both views")
         if self.stereo_weight:
@@ -56,3 +84,33 @@ class Source:
                 f"semi-global stereo matches, weight {self.stereo_weight}, where there is no ground truth"
             )
         return f"{self.folder}: {', '.join(parts)}"
+
+    def path(self, recordings: Path) -> Path:
+        """The path of the recording: below the data folder, or else as it is."""
+        below = recordings / self.folder
+        return below if below.exists() else Path(self.folder)
+
+    def open(self, folders: DataFolders) -> Recording:
+        """The recording, opened once in every process: files that are open cannot be used by two."""
+        path = self.path(folders.recordings)
+        if not path.exists():
+            raise DepthRosError(
+                f"no recording '{self.folder}', neither here nor below {folders.recordings}: give its path to --on, or "
+                "the folder that holds it to --data"
+            )
+        recording = _opened(path, self.options, os.getpid())
+        if recording.contents.predicted_depth:
+            raise DepthRosError(
+                f"{self.folder} holds depth that a model predicted: it is no ground truth; train on measured depth"
+            )
+        return recording
+
+
+def held_out(folder: str) -> Source:
+    """The held-out part of a recording, for validation."""
+    return Source(folder, part="held_out")
+
+
+@functools.cache
+def _opened(path: Path, options: RecordingOptions, process: int) -> Recording:
+    return open_recording(path, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.source import Source, held_out
 from depth_ros.training.recipes.recipe import Recipe
 from depth_ros.training.supervision.depth import DepthSupervision
 
@@ -22,7 +22,7 @@ def mono_driving_start() -> Recipe:
             Source("kitti_odometry_06", part="all", stereo_weight=0.3),
             Source("world:street", count=240),
         ),
-        validation=("kitti2015_stereo",),
+        validation=(held_out("kitti2015_stereo"),),
         description="Metric depth from one camera on roads, trained on KITTI and rendered streets",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015).",
@@ -59,7 +59,7 @@ def mono_indoor() -> Recipe:
             Source("tum_fr1_rpy", repeat=2),
             Source("world:room", count=240),
         ),
-        validation=("hololens_office", "tum_fr1_rpy"),
+        validation=(held_out("hololens_office"), held_out("tum_fr1_rpy")),
         description="Metric depth from one camera in rooms, trained on HoloLens, TUM RGB-D and rendered rooms",
         licence="Apache-2.0",
         terms=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.source import Source, held_out
 from depth_ros.training.recipes.depth import mono_indoor
 from depth_ros.training.recipes.recipe import Recipe
 from depth_ros.training.supervision.planes import PlaneSupervision
@@ -55,7 +55,7 @@ def planes_room() -> Recipe:
         crop=CropSettings(256, 192, zoom=1.1, mirror=False, colour_jitter=False),
         deployed_size=None,
         sources=(Source("hololens_office"),),
-        validation=("hololens_office",),
+        validation=(held_out("hololens_office"),),
         description="Planes and depth from one camera in the room of its training images",
         steps=4400,
         batch_size=4,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import Source
 from depth_ros.training.supervision import Supervision
 from depth_ros.training.supervision.depth import DepthSupervision
 
+OWN_LICENCE = "as the recordings that it was trained on"
+"""Licence of a model that learned from recordings of the user alone."""
 Value = bool | int | float | str
 """A value of a settings dataclass."""
 
@@ -19,9 +22,10 @@ class Recipe:
     """Everything that `loop.train` needs.
 
     name, description, licence, terms: as the card of the model states them. sources: training data. validation:
-    folders whose held-out part the model is validated on. deployed_size: width and height, px, of the images that the
-    model is meant for, where the crops are smaller: a whole image at the size of the crops has a smaller scale than
-    any crop. None for the size of the crops.
+    data that the model is validated on, no part of the training data. command: what the user typed, for the card; empty
+    for the recipe by its name. deployed_size: width and height, px, of the images that the model is meant for, where
+    the crops are smaller: a whole image at the size of the crops has a smaller scale than any crop. None for the size
+    of the crops.
     settings, loss_settings: what differs from the defaults of the family's `Settings` and `LossSettings`.
     average_decay: decay of the moving average of the weights. validate_every: steps between validations.
 
@@ -37,10 +41,11 @@ class Recipe:
     family: str
     crop: CropSettings
     sources: tuple[Source, ...]
-    validation: tuple[str, ...]
+    validation: tuple[Source, ...]
     description: str
     licence: str
     terms: str
+    command: str = ""
     supervision: Supervision = field(default_factory=DepthSupervision)
     deployed_size: tuple[int, int] | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)
@@ -67,17 +72,22 @@ class Recipe:
             self, name=_own_name(self.name), base_model=model, start_recipe="", matching_weights_from=""
         )
 
-    def on_folders(self, folders: Sequence[str]) -> Recipe:
-        """The recipe with recorded folders in place of its own ones; its rendered data stays.
+    def on_recordings(self, sources: Sequence[Source], validation: Sequence[Source]) -> Recipe:
+        """The recipe with other recordings in place of its own ones; its rendered data stays.
 
-        The validation metrics are those of the held-out part of these folders.
+        What the card says of data, licence and terms is then of these recordings, and of the initial weights.
         """
-        rendered = [source for source in self.sources if source.is_rendered]
+        names = ", ".join(Path(source.folder).name for source in sources)
+        terms = f"The terms of the recordings that it was trained on apply: {names}."
+        inherits = bool(self.start_recipe or self.matching_weights_from)
         return replace(
             self,
             name=_own_name(self.name),
-            sources=(*map(Source, folders), *rendered),
-            validation=tuple(folders),
+            sources=(*sources, *(source for source in self.sources if source.is_rendered)),
+            validation=tuple(validation),
+            description=f"{self.description.partition(', trained on ')[0]}, trained on {names}",
+            licence=self.licence if inherits else OWN_LICENCE,
+            terms=f"{self.terms} {terms}" if inherits else terms,
         )
 
 

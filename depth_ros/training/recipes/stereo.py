@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.source import Source, held_out
 from depth_ros.training.recipes.recipe import Recipe
 from depth_ros.training.supervision.disparity import DisparitySupervision
 from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
@@ -18,7 +18,7 @@ def monodepth_kitti() -> Recipe:
         family="monodepth",
         crop=CropSettings(512, 256),
         sources=(Source("kitti2015_stereo"), Source("kitti_odometry_06", part="all")),
-        validation=("kitti2015_stereo",),
+        validation=(held_out("kitti2015_stereo"),),
         description="monodepth (VGG encoder), learned from stereo pairs without ground-truth depth",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); see the note on patents",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0).",
@@ -42,7 +42,7 @@ def stereo_start() -> Recipe:
             Source("kitti_raw_city", part="all"),
             Source("world:pairs", count=350),
         ),
-        validation=("kitti2015_stereo",),
+        validation=(held_out("kitti2015_stereo"),),
         description="Disparity and its standard deviation from rectified pairs, trained on KITTI and generated pairs",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms=(

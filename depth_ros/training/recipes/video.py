@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.clips import ClipSettings
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.clip import ClipSettings
+from depth_ros.training.data.source import Source, held_out
 from depth_ros.training.recipes.recipe import Recipe
 from depth_ros.training.supervision.video import VideoSupervision
 
+HELD_OUT_SCENES = 6
+"""Number of rendered recordings for validation."""
 STATIC_SCENES = VideoSupervision(ClipSettings(moving_count=0))
 """Clips of scenes without moving objects, which SfMLearner and vid2depth assume."""
 
@@ -29,7 +31,7 @@ def _street(name: str, family: str) -> Recipe:
         family=family,
         crop=CropSettings(224, 64, zoom=1.15),
         sources=(Source("world:street", count=1000, frames=3),),
-        validation=("world:street",),
+        validation=(Source("world:street", part="held_out", count=HELD_OUT_SCENES),),
         description=f"{family}, learned from video of rendered streets without ground-truth depth",
         licence="Apache-2.0",
         terms="Trained on rendered images alone.",
@@ -61,7 +63,11 @@ def _continued_on_kitti(recipe: Recipe, name: str, steps: int) -> Recipe:
             Source("world:street", count=40),
             Source("world:street", count=40, rate=30.0),
         ),
-        validation=("kitti_raw_city", "kitti_raw_road", "kitti_raw_jam"),
+        validation=(
+            held_out("kitti_raw_city"),
+            held_out("kitti_raw_road"),
+            Source("kitti_raw_jam", part="all"),
+        ),
         description=f"{recipe.family}, learned from the video of a car without ground-truth depth",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012).",

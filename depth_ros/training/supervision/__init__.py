@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 from torch import nn
 
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.items import Items
+from depth_ros.training.data.source import DataFolders, Source
 
 Item = TypeVar("Item")
 HeldOut = TypeVar("HeldOut")
@@ -19,7 +19,7 @@ HeldOut = TypeVar("HeldOut")
 class Supervision(Protocol[Item, HeldOut]):
     """Loads training and validation data, crops training items and validates a model.
 
-    Item: one element of the training data. HeldOut: the validation data of one folder.
+    Item: one element of the training data. HeldOut: the validation data of one source, read anew in every iteration.
     """
 
     @property
@@ -34,13 +34,15 @@ class Supervision(Protocol[Item, HeldOut]):
     def evaluation_task(self) -> str:
         """The task of `depth_ros evaluate` that measures the exported model."""
 
-    def load_training_data(self, sources: Sequence[Source], crop: CropSettings, data: Path) -> Sequence[Item]:
-        """Load the training items of all sources; recorded folders are below `data`."""
+    def load_training_data(
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> Items[Item]:
+        """The training items of all sources, read on access."""
 
     def load_held_out_data(
-        self, folders: Sequence[str], sources: Sequence[Source], crop: CropSettings, data: Path
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
     ) -> dict[str, HeldOut]:
-        """Load the part of each validation folder that training on `sources` does not use."""
+        """The validation data of each source by its folder, read whenever it is iterated over."""
 
     def crop_item(self, item: Item, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A random crop of an item, as the `loss` of the families takes it."""
@@ -50,5 +52,5 @@ class Supervision(Protocol[Item, HeldOut]):
     ) -> dict[str, float]:
         """Metrics of a model, named "FOLDER METRIC"."""
 
-    def mean_inverse_depth(self, items: Sequence[Item]) -> np.ndarray | None:
+    def mean_inverse_depth(self, items: Items[Item]) -> np.ndarray | None:
         """The mean inverse depth of the training images for the model's card, or None if it has none."""

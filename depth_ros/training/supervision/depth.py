@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +12,10 @@ from torch import nn
 from depth_ros.recordings import Sample
 from depth_ros.training.augmentation import crop_example
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.examples import Example, held_out_samples, load_examples, mean_inverse_depth
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.example import Example
+from depth_ros.training.data.examples import held_out_samples, load_examples, mean_inverse_depth
+from depth_ros.training.data.items import Converted, EvenSelection, Items, UnusableItem
+from depth_ros.training.data.source import DataFolders, Source
 from depth_ros.training.depth_validation import validate_depth
 
 
@@ -30,22 +31,29 @@ class DepthSupervision:
     evaluation_task: ClassVar[str] = "depth"
 
     def load_training_data(
-        self, sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> Sequence[Example]:
-        return load_examples(sources, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> Items[Example]:
+        return Converted(load_examples(sources, folders), with_depth)
 
     def load_held_out_data(
-        self, folders: Sequence[str], sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> dict[str, list[Sample]]:
-        return held_out_samples(folders, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> dict[str, EvenSelection[Sample]]:
+        return held_out_samples(sources, folders)
 
     def crop_item(self, item: Example, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return crop_example(item, crop, rng)[0]
 
     def validate(
-        self, model: nn.Module, held_out: dict[str, list[Sample]], crop: CropSettings
+        self, model: nn.Module, held_out: dict[str, EvenSelection[Sample]], crop: CropSettings
     ) -> dict[str, float]:
         return validate_depth(model, held_out, crop, self.scale)
 
-    def mean_inverse_depth(self, items: Sequence[Example]) -> np.ndarray | None:
+    def mean_inverse_depth(self, items: Items[Example]) -> np.ndarray | None:
         return mean_inverse_depth(items)
+
+
+def with_depth(example: Example) -> Example:
+    """The example, if it has any depth."""
+    if example.weight.any():
+        return example
+    raise UnusableItem("an image without a pixel of known depth")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import cv2
@@ -16,18 +15,15 @@ from depth_ros.geometry import rectify
 from depth_ros.recordings import Sample
 from depth_ros.training.augmentation import jitter_colours
 from depth_ros.training.crop import CropSettings, Window
-from depth_ros.training.data.examples import (
-    Example,
-    held_out_samples,
-    recorded_examples,
-    right_view_example,
-)
-from depth_ros.training.data.source import GENERATED_PAIRS, Source
+from depth_ros.training.data.example import Example, right_view_example
+from depth_ros.training.data.examples import held_out_samples, load_examples
+from depth_ros.training.data.items import Converted, EvenSelection, Items, Joined, UnusableItem
+from depth_ros.training.data.matching import Match, match_stereo
+from depth_ros.training.data.source import GENERATED_PAIRS, DataFolders, Source
+from depth_ros.training.data.textures import RecordedTextures
 from depth_ros.world.pair_distortions import vary_photometry, vary_rectification
 from depth_ros.world.pairs import Pairs
 
-MAX_TEXTURES = 60
-"""Maximum number of images of a source that textures of generated pairs are cut from."""
 MIN_CROP_SCALE = 0.8
 """Smallest scale of a crop relative to the recorded pair."""
 
@@ -41,14 +37,14 @@ class DisparitySupervision:
     evaluation_task: ClassVar[str] = "depth"
 
     def load_training_data(
-        self, sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> Sequence[Example | Pairs]:
-        return load_pairs(sources, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> Items[Example | Pairs]:
+        return load_pairs(sources, folders)
 
     def load_held_out_data(
-        self, folders: Sequence[str], sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> dict[str, list[Sample]]:
-        return held_out_samples(folders, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> dict[str, EvenSelection[Sample]]:
+        return held_out_samples(sources, folders)
 
     def crop_item(
         self, item: Example | Pairs, crop: CropSettings, rng: np.random.Generator
@@ -59,7 +55,7 @@ class DisparitySupervision:
         return crop_pair(item, crop, rng)
 
     def validate(
-        self, model: nn.Module, held_out: dict[str, list[Sample]], crop: CropSettings
+        self, model: nn.Module, held_out: dict[str, EvenSelection[Sample]], crop: CropSettings
     ) -> dict[str, float]:
         """End-point error and outliers of whole pairs at full size, see `validate_pairs`."""
         model.eval()
@@ -68,30 +64,45 @@ class DisparitySupervision:
             result |= {f"{name} {key}": value for key, value in validate_pairs(model, samples).items()}
         return result
 
-    def mean_inverse_depth(self, items: Sequence[Example | Pairs]) -> None:
+    def mean_inverse_depth(self, items: Items[Example | Pairs]) -> None:
         """None: the baseline of stereo models is semi-global matching."""
 
 
-def load_pairs(sources: Iterable[Source], data: Path) -> list[Example | Pairs]:
-    """Load the recorded pairs with ground truth, followed by the generator of pairs once per pair of an epoch."""
-    pairs, textures, generated = [], [], 0
-    for source in sources:
-        if source.folder == GENERATED_PAIRS:
-            generated += source.count
-            continue
-        examples = list(recorded_examples(source, data, mirrored_pair_example))
-        pairs += [example for example in examples if example.right is not None and example.weight.any()]
-        textures += [example.image for example in examples[:: max(1, len(examples) // MAX_TEXTURES)]]
-    return [*pairs, *[Pairs(textures)] * generated]
+def load_pairs(sources: Iterable[Source], folders: DataFolders) -> Items[Example | Pairs]:
+    """The recorded pairs with ground truth, followed by the generator of pairs once per pair of an epoch."""
+    recorded = [source for source in sources if not source.is_rendered]
+    pairs = [source for source in recorded if has_pairs(source, folders)]
+    generated = sum(source.count for source in sources if source.folder == GENERATED_PAIRS)
+    parts: list[Items[Example | Pairs]] = []
+    if pairs:
+        examples = load_examples(pairs, folders, right_view=mirrored_pair_example)
+        parts.append(Converted(examples, with_disparity))
+    if generated:
+        generator = Pairs(RecordedTextures(recorded, folders))
+        parts.append([generator] * generated)
+    return Joined(parts)
 
 
-def mirrored_pair_example(sample: Sample, stereo_weight: float) -> Example:
+def has_pairs(source: Source, folders: DataFolders) -> bool:
+    """Whether a recording has pairs with ground truth; textures are taken from the others, too."""
+    contents = source.open(folders).contents
+    return contents.pairs and contents.depth
+
+
+def with_disparity(example: Example) -> Example:
+    """The example, if it is a pair with ground truth."""
+    if example.right is not None and example.weight.any():
+        return example
+    raise UnusableItem("an image without a right image, or without a pixel of known depth")
+
+
+def mirrored_pair_example(sample: Sample, stereo_weight: float, match: Match = match_stereo) -> Example:
     """The horizontally mirrored pair, in which the right image is the left one, with its measured ground truth.
 
     Stereo matches are left out. The principal point is not mirrored: pairs teach disparity only.
     """
     assert sample.right is not None
-    right = right_view_example(sample, stereo_weight)
+    right = right_view_example(sample, stereo_weight, match)
     measured = right.weight >= 1
     depth = np.where(measured, right.depth, np.float32(np.nan))
     left_image = rectify(sample.left.image, sample.left.camera)[0]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,10 +14,11 @@ from depth_ros.plane_fitting import fit_planes, visible_planes
 from depth_ros.recordings import Sample
 from depth_ros.training.augmentation import crop_example
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.examples import Example, held_out_samples, load_examples, mean_inverse_depth
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.example import Example
+from depth_ros.training.data.examples import held_out_samples, load_examples, mean_inverse_depth
+from depth_ros.training.data.items import Converted, EvenSelection, Items, UnusableItem
+from depth_ros.training.data.source import DataFolders, Source
 from depth_ros.training.depth_validation import validate_depth
-from depth_ros.training.parallel import parallel_map
 
 MIN_PLANAR_FRACTION = 0.5
 """Fraction of the valid pixels that planes must cover, or the image is not used (PlaneNet, section 5)."""
@@ -39,14 +39,14 @@ class PlaneSupervision:
     evaluation_task: ClassVar[str] = "planes"
 
     def load_training_data(
-        self, sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> Sequence[Example]:
-        return load_plane_examples(sources, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> Items[Example]:
+        return Converted(load_examples(sources, folders), with_planes)
 
     def load_held_out_data(
-        self, folders: Sequence[str], sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> dict[str, list[Sample]]:
-        return held_out_samples(folders, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> dict[str, EvenSelection[Sample]]:
+        return held_out_samples(sources, folders)
 
     def crop_item(self, item: Example, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
         cropped, planes = crop_example(item, crop, rng)
@@ -55,33 +55,23 @@ class PlaneSupervision:
         return cropped | plane_targets(planes, self.max_planes)
 
     def validate(
-        self, model: nn.Module, held_out: dict[str, list[Sample]], crop: CropSettings
+        self, model: nn.Module, held_out: dict[str, EvenSelection[Sample]], crop: CropSettings
     ) -> dict[str, float]:
         return validate_depth(model, held_out, crop, self.scale)
 
-    def mean_inverse_depth(self, items: Sequence[Example]) -> np.ndarray | None:
+    def mean_inverse_depth(self, items: Items[Example]) -> np.ndarray | None:
         return mean_inverse_depth(items)
 
 
-def load_plane_examples(sources: Iterable[Source], data: Path) -> list[Example]:
-    """Load the examples of the sources with their planes; those without enough planes are left out."""
-    examples = load_examples(sources, data)
-    planes_of_examples = parallel_map(planes_of, examples)
-    return [
-        replace(example, planes=planes)
-        for example, planes in zip(examples, planes_of_examples, strict=True)
-        if planes is not None
-    ]
-
-
-def planes_of(example: Example) -> Planes | None:
-    """The exact planes of an example, or planes fitted to its depth; None where too little of it is planar."""
+def with_planes(example: Example) -> Example:
+    """The example with its exact planes, or with planes fitted to its depth, if enough of it is planar."""
     if example.planes is not None:
-        return example.planes
+        return example
     planes = fit_planes(example.depth, example.camera)
     valid = np.isfinite(example.depth).sum()
-    is_planar = (planes.labels >= 0).sum() >= MIN_PLANAR_FRACTION * max(valid, 1)
-    return planes if is_planar else None
+    if (planes.labels >= 0).sum() < MIN_PLANAR_FRACTION * max(valid, 1):
+        raise UnusableItem(f"planes cover less than {MIN_PLANAR_FRACTION:.0%} of the depth of an image")
+    return replace(example, planes=planes)
 
 
 def plane_targets(planes: Planes, max_planes: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +12,10 @@ from torch import nn
 from depth_ros.training.augmentation import random_clip_crop
 from depth_ros.training.clip_validation import validate_clips
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.clips import Clip, ClipSettings, load_held_out_clips, load_training_clips
-from depth_ros.training.data.source import Source
+from depth_ros.training.data.clip import Clip, ClipSettings
+from depth_ros.training.data.clips import load_held_out_clips, load_training_clips
+from depth_ros.training.data.items import EvenSelection, Items
+from depth_ros.training.data.source import DataFolders, Source
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,24 @@ class VideoSupervision:
     def frames(self) -> int:
         return self.clips.frames
 
-    def load_training_data(self, sources: Sequence[Source], crop: CropSettings, data: Path) -> Sequence[Clip]:
-        return load_training_clips(sources, crop, self.clips, data)
+    def load_training_data(
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> Items[Clip]:
+        return load_training_clips(sources, crop, self.clips, folders)
 
     def load_held_out_data(
-        self, folders: Sequence[str], sources: Sequence[Source], crop: CropSettings, data: Path
-    ) -> dict[str, list[Clip]]:
-        return load_held_out_clips(folders, sources, crop, self.clips, data)
+        self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
+    ) -> dict[str, EvenSelection[Clip]]:
+        return load_held_out_clips(sources, crop, self.clips, folders)
 
     def crop_item(self, item: Clip, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return random_clip_crop(item, crop, rng)
 
     def validate(
-        self, model: nn.Module, held_out: dict[str, list[Clip]], crop: CropSettings
+        self, model: nn.Module, held_out: dict[str, EvenSelection[Clip]], crop: CropSettings
     ) -> dict[str, float]:
         assert isinstance(model, nn.ModuleDict), "families that learn from video train one model per task"
         return validate_clips(model, held_out, crop)
 
-    def mean_inverse_depth(self, items: Sequence[Clip]) -> None:
+    def mean_inverse_depth(self, items: Items[Clip]) -> None:
         """None: training has no depth."""

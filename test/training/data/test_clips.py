@@ -1,60 +1,77 @@
-"""Clips: which frames are used for training and validation, and how they are rendered."""
+"""Clips: which frames are used for training and validation."""
 
-import numpy as np
+import shutil
+
 import pytest
 
 from depth_ros.errors import DepthRosError
+from depth_ros.training.crop import CropSettings
 from depth_ros.training.data import clips
-from depth_ros.training.data.clips import (
-    ClipFrame,
-    ClipSettings,
-    clips_of,
-    load_held_out_clips,
-    load_training_clips,
-    median_image_motion,
-    recorded_frame,
-)
-from depth_ros.training.recipes import CropSettings, Source
+from depth_ros.training.data.clip import ClipSettings, median_image_motion, recorded_frame
+from depth_ros.training.data.clips import clip_starts, load_held_out_clips, load_training_clips
+from depth_ros.training.data.items import UnusableItem
+from depth_ros.training.data.source import DataFolders, Source, held_out
 from depth_ros.world import World, WorldSettings
 
 CROP = CropSettings(64, 32, zoom=1.3)
 ANY_MOTION = ClipSettings(min_image_motion=0.0)
 
 
-def test_clips_of_a_stationary_camera_are_left_out():
-    world = World(WorldSettings(kind="street", frames=6, width=128, height=64, moving_count=0))
-    images = [world.render(i)[0] for i in (0, 1, 2, 2, 3, 4)]
-    frames = [ClipFrame(i, np.zeros(i.shape[:2], np.uint8), world.cameras["left"]) for i in images]
-    assert median_image_motion(images[0], images[1]) > 0.5
-    assert median_image_motion(images[2], images[2]) < 0.05
-    found = clips_of([frames], ClipSettings(min_image_motion=0.3))
-    indices = [[next(i for i, f in enumerate(frames) if f is frame) for frame in clip] for clip in found]
-    assert indices == [[0, 1, 2], [3, 4, 5]]
+def copied(data, folder, numbers, names=("left", "depth")) -> None:
+    """The recording "clip" with its images under other numbers: `numbers[i]` is the image of frame i."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number, frame in numbers.items():
+            (file,) = (data / "clip" / name).glob(f"{frame:06d}.*")
+            shutil.copy(file, folder / name / f"{number:06d}{file.suffix}")
+    shutil.copy(data / "clip/camera.yaml", folder)
 
 
-@pytest.mark.parametrize(("moving_count", "labelled"), [(0, False), (3, True)])
-def test_rendered_clips_have_moving_objects_as_the_settings_say(moving_count, labelled):
-    settings = ClipSettings(min_image_motion=0.0, moving_count=moving_count)
-    found = load_training_clips((Source("world:street", count=2, frames=3),), CROP, settings, None)
-    assert np.stack([frame.labels for clip in found for frame in clip]).any() == labelled
+def test_a_clip_of_a_stationary_camera_is_unusable(data, tmp_path):
+    copied(data, tmp_path / "halting", {0: 0, 1: 3, 2: 6, 3: 6, 4: 9})
+    found = load_training_clips((Source("halting", "all"),), CROP, ClipSettings(), DataFolders(tmp_path))
+    assert len(found) == 3
+    frames = found[0]
+    assert median_image_motion(frames[0].image, frames[1].image) > 0.5
+    for index in (1, 2):
+        with pytest.raises(
+            UnusableItem, match=r"the camera does not move in a clip of 3 frames.* now 0\.5 px"
+        ):
+            found[index]
 
 
-def test_a_higher_frame_rate_makes_the_camera_slower():
-    motion = {}
-    for rate in (10.0, 30.0):
-        sources = (Source("world:street", count=1, frames=2, rate=rate),)
-        settings = ClipSettings(frames=2, min_image_motion=0.1)
-        older, newer = load_training_clips(sources, CROP, settings, None)[0]
-        motion[rate] = median_image_motion(older.image, newer.image)
-    assert motion[30.0] < 0.6 * motion[10.0]
+def test_clips_do_not_cross_a_gap(data, tmp_path):
+    copied(data, tmp_path / "gap", {number: number % 10 for number in (0, 1, 2, 3, 20, 21, 22)})
+    starts = clip_starts(Source("gap", "all"), 3, DataFolders(tmp_path))
+    assert starts == [0, 1, 4]
 
 
-def test_training_without_a_moving_clip_is_an_error(data):
-    settings = ClipSettings(min_image_motion=1000.0)
-    with pytest.raises(
-        DepthRosError, match=r"no clip of 3 frames with a moving camera in clip: .* now 1000\.0 px"
-    ):
-        load_training_clips((Source("clip"),), CROP, settings, data)
+def test_clips_do_not_cross_drives(tmp_path):
+    for number, drive in enumerate(("0001", "0002")):
+        made_drive(tmp_path, f"2011_09_26_drive_{drive}_sync", frames=4 + number)
+    source, folders = Source("kitti", "all"), DataFolders(tmp_path)
+    assert clip_starts(source, 3, folders) == [0, 1, 4, 5, 6]
+    names = [source.open(folders).names[start].partition("/")[0][-9:-5] for start in (1, 4)]
+    assert names == ["0001", "0002"]
+
+
+def made_drive(root, name, frames) -> None:
+    """A drive of raw KITTI with times as recorded, one after the other without a gap."""
+    date = root / "kitti/2011_09_26"
+    images = date / name / "image_02"
+    (images / "data").mkdir(parents=True)
+    for number in range(frames):
+        (images / f"data/{number:010d}.png").write_bytes(b"")
+    first = 0 if "0001" in name else 4
+    times = [f"2011-09-26 13:02:25.{first + number}00000000" for number in range(frames)]
+    (images / "timestamps.txt").write_text("\n".join(times) + "\n")
+    (date / "calib_cam_to_cam.txt").write_text("calib_time: now\n")
+
+
+def test_a_recording_without_consecutive_frames_is_an_error(data, tmp_path):
+    copied(data, tmp_path / "single", {0: 0, 1: 3, 2: 6, 90: 7}, ("left", "right"))
+    with pytest.raises(DepthRosError, match="single has no 3 consecutive frames to learn from video"):
+        load_training_clips((Source("single", "all"),), CROP, ANY_MOTION, DataFolders(tmp_path))
 
 
 def test_recorded_frames_are_reduced_to_what_the_narrowest_crop_needs():
@@ -66,30 +83,40 @@ def test_recorded_frames_are_reduced_to_what_the_narrowest_crop_needs():
     assert recorded_frame(sample, CropSettings(640, 320)).image.shape == (96, 128, 3)
 
 
-def frame_bytes(found: list[clips.Clip]) -> set[bytes]:
+def frame_bytes(found) -> set[bytes]:
     return {frame.image.tobytes() for clip in found for frame in clip}
 
 
-def test_the_last_fifth_of_a_training_recording_is_held_out(data, monkeypatch):
-    sources = (Source("clip", part="training"),)
-    settings = ClipSettings(frames=2, min_image_motion=0.0)
-    used = load_training_clips(sources, CROP, settings, data)
-    held_out = load_held_out_clips(("clip",), sources, CROP, settings, data)["clip"]
-    assert (len(used), len(held_out)) == (8 - 1, 2 - 1)
-    assert not frame_bytes(used) & frame_bytes(held_out)
+def test_the_last_fifth_of_a_training_recording_is_held_out(data):
+    settings, folders = ClipSettings(frames=2, min_image_motion=0.0), DataFolders(data)
+    used = load_training_clips((Source("clip"),), CROP, settings, folders)
+    others = load_held_out_clips((held_out("clip"),), CROP, settings, folders)["clip"]
+    assert (len(used), len(list(others))) == (8 - 1, 2 - 1)
+    assert not frame_bytes(used[i] for i in range(7)) & frame_bytes(others)
 
 
-def test_another_recording_is_held_out_as_a_whole(data):
-    held_out = load_held_out_clips(("clip",), (Source("other"),), CROP, ANY_MOTION, data)["clip"]
-    assert len(held_out) == 10 - 2
-
-
-def test_held_out_scenes_are_other_ones_and_limited_in_number(monkeypatch):
-    monkeypatch.setattr(clips, "HELD_OUT_WORLDS", 2)
-    sources = (Source("world:street", count=2, frames=5),)
-    used = load_training_clips(sources, CROP, ANY_MOTION, None)
-    held_out = load_held_out_clips(("world:street",), sources, CROP, ANY_MOTION, None)["world:street"]
-    assert len(held_out) == 3 * 2 and not frame_bytes(used) & frame_bytes(held_out)
+def test_validation_clips_are_limited_in_number(monkeypatch):
+    sources = (Source("world:street", "held_out", count=2, frames=5),)
+    all_clips = list(load_held_out_clips(sources, CROP, ANY_MOTION, DataFolders(None))["world:street"])
+    assert len(all_clips) == 3 * 2
     monkeypatch.setattr(clips, "HELD_OUT_CLIPS", 2)
-    limited = load_held_out_clips(("world:street",), sources, CROP, ANY_MOTION, None)["world:street"]
-    assert frame_bytes(limited) == frame_bytes([held_out[0], held_out[3]])
+    limited = load_held_out_clips(sources, CROP, ANY_MOTION, DataFolders(None))["world:street"]
+    assert frame_bytes(limited) == frame_bytes([all_clips[0], all_clips[3]])
+
+
+def test_images_of_another_size_within_a_clip_make_it_unusable(data, tmp_path):
+    copied(data, tmp_path / "plain", {0: 0, 1: 1, 2: 2})
+    found = clips.RecordedClips(Source("plain", "all"), DataFolders(tmp_path), CROP, 3, [0])
+    recording = found.source.open(found.folders)
+    sample = World(WorldSettings(kind="room", frames=1, width=160, height=96))[0]
+    assert len(found[0]) == 3
+
+    class Mixed:
+        def __getitem__(self, index):
+            return sample if index == 2 else recording[index]
+
+    object.__setattr__(
+        found, "source", type("Mixed", (), {"folder": "mixed", "open": lambda self, _: Mixed()})()
+    )
+    with pytest.raises(UnusableItem, match="mixed: the size of the images changes"):
+        found[0]

@@ -1,6 +1,7 @@
 """Every recipe fits its family, and its data fits the loss of the family."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import families, family
 from depth_ros.training import loop
+from depth_ros.training.data.source import DataFolders, held_out
 from depth_ros.training.dataset import CropDataset
 from depth_ros.training.objective import Objective
 from depth_ros.training.recipes import CropSettings, Recipe, Source, find_recipe, recipe_names
@@ -86,8 +88,13 @@ def test_a_recipe_starts_from_weights_that_exist_and_fit(name):
 def test_validation_folders_are_among_the_sources_or_whole_recordings(name):
     recipe = find_recipe(name)
     sources = {source.folder: source for source in recipe.sources}
-    for folder in recipe.validation:
-        assert folder not in sources or sources[folder].part == "training"
+    for each in recipe.validation:
+        trained_on = sources.get(each.folder)
+        assert (
+            trained_on is None
+            or (each.part == "held_out" and trained_on.part == "training")
+            or each.is_rendered
+        )
 
 
 def smallest(recipe: Recipe) -> Recipe:
@@ -115,7 +122,7 @@ def test_the_loss_of_the_family_takes_the_crops_of_the_supervision(name):
     module = family(recipe.family)
     torch.manual_seed(0)
     objective = Objective(module, loop.build_model(module, recipe), loop.loss_settings(module, recipe))
-    items = recipe.supervision.load_training_data(recipe.sources, recipe.crop, None)
+    items = recipe.supervision.load_training_data(recipe.sources, recipe.crop, DataFolders(Path()))
     batch = default_collate([CropDataset(items, recipe)[0]] * 2)
     terms = objective(batch, 0)
     assert terms["loss"].isfinite() and terms["loss"].requires_grad
@@ -127,13 +134,14 @@ def test_an_unknown_recipe_is_an_error_that_lists_the_known():
 
 
 def test_a_recipe_on_other_folders_keeps_its_rendered_data():
-    recipe = find_recipe("mono_indoor").on_folders(["hall", "yard"])
-    assert recipe.name == "mono_indoor_own" and recipe.validation == ("hall", "yard")
+    sources, validation = (Source("hall"), Source("yard")), (held_out("hall"),)
+    recipe = find_recipe("mono_indoor").on_recordings(sources, validation)
+    assert recipe.name == "mono_indoor_own" and recipe.validation == validation
     assert recipe.sources == (Source("hall"), Source("yard"), Source("world:room", count=240))
 
 
 def test_fine_tuning_replaces_the_other_initial_weights():
-    recipe = find_recipe("planes_indoor").fine_tuning("mine").on_folders(["hall"])
+    recipe = find_recipe("planes_indoor").fine_tuning("mine").on_recordings([Source("hall")], [])
     assert recipe.name == "planes_indoor_own" and recipe.base_model == "mine"
     assert not recipe.matching_weights_from and not recipe.start_recipe
 

@@ -1,12 +1,15 @@
 """Disparity supervision: recorded, mirrored and generated pairs with their disparity."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from depth_ros.recordings import open_recording
 from depth_ros.training.augmentation import jitter_colours
 from depth_ros.training.crop import CropSettings
+from depth_ros.training.data.source import DataFolders
 from depth_ros.training.recipes import Source
 from depth_ros.training.supervision import disparity
 from depth_ros.training.supervision.disparity import DisparitySupervision, load_pairs, mirrored_pair_example
@@ -41,7 +44,7 @@ def test_a_mirrored_pair_matches_at_its_disparity(sample):
 def test_a_crop_of_a_recorded_pair_matches_at_its_disparity(data, monkeypatch):
     monkeypatch.setattr(disparity, "jitter_colours", lambda image, rng: image)
     monkeypatch.setattr(disparity, "vary_photometry", lambda left, right, rng: (left, right))
-    items = load_pairs((Source("clip"),), data)
+    items = load_pairs((Source("clip"),), DataFolders(data))
     supervision = DisparitySupervision()
     for seed in range(4):
         item = supervision.crop_item(items[0], CropSettings(96, 64), np.random.default_rng(seed))
@@ -53,7 +56,7 @@ def test_a_crop_of_a_recorded_pair_matches_at_its_disparity(data, monkeypatch):
 
 
 def test_disparity_is_in_pixels_of_the_crop(data):
-    (item, *_) = load_pairs((Source("clip"),), data)
+    item = load_pairs((Source("clip"),), DataFolders(data))[0]
     item = replace(item, depth=np.full_like(item.depth, item.fx_baseline / 10))
     crop = CropSettings(64, 48, zoom=0.8)  # the smallest scale: a window of 80 x 60 px
     cropped = DisparitySupervision().crop_item(item, crop, np.random.default_rng(0))
@@ -61,7 +64,7 @@ def test_disparity_is_in_pixels_of_the_crop(data):
 
 
 def test_both_images_of_a_pair_get_the_same_colours(data, monkeypatch):
-    (item, *_) = load_pairs((Source("clip"),), data)
+    item = load_pairs((Source("clip"),), DataFolders(data))[0]
     jittered = []
 
     def record(image, rng):
@@ -75,18 +78,20 @@ def test_both_images_of_a_pair_get_the_same_colours(data, monkeypatch):
 
 
 def test_generated_pairs_take_textures_of_recorded_images_and_are_new_each_time(data):
-    items = load_pairs((Source("clip"), Source("world:pairs", count=3)), data)
-    assert len(items) == 8 + 3 and items[-1] is items[-3]
-    assert len(items[-1].textures) == 8
+    items = load_pairs((Source("clip"), Source("world:pairs", count=3)), DataFolders(data))
+    generator = items[10]
+    assert len(items) == 8 + 3 and items[8] is generator
+    assert len(generator.textures) == 8
     supervision = DisparitySupervision()
-    one, other = (supervision.crop_item(items[-1], CROP, np.random.default_rng(seed)) for seed in (0, 1))
+    one, other = (supervision.crop_item(generator, CROP, np.random.default_rng(seed)) for seed in (0, 1))
     assert one["image"].shape == (64, 128, 3) and one["disparity"].shape == (64, 128)
     assert (one["image"] != other["image"]).any()
 
 
-def test_a_recording_of_one_camera_lends_textures_only(data, monkeypatch):
-    examples = list(disparity.recorded_examples(Source("clip"), data))
-    alone = [replace(example, right=None) for example in examples]
-    monkeypatch.setattr(disparity, "recorded_examples", lambda *arguments: iter(alone))
-    (generator,) = load_pairs((Source("clip"), Source("world:pairs", count=1)), data)
-    assert len(generator.textures) == 8
+def test_a_recording_of_one_camera_lends_textures_only(data, tmp_path):
+    alone = tmp_path / "alone"
+    shutil.copytree(data / "clip", alone)
+    shutil.rmtree(alone / "right")
+    items = load_pairs((Source("alone"), Source("world:pairs", count=1)), DataFolders(tmp_path))
+    assert len(items) == 1 and len(items[0].textures) == 8
+    np.testing.assert_array_equal(items[0].textures[3], open_recording(alone)[3].left.image)

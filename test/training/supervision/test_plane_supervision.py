@@ -1,16 +1,19 @@
 """Plane supervision: planes stay exact in crops; recorded depth gets fitted planes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from depth_ros.networks.blocks.planes import pixel_rays, plane_depths
-from depth_ros.training.data.examples import Example
+from depth_ros.training.data.example import Example
+from depth_ros.training.data.items import UnusableItem
+from depth_ros.training.data.source import DataFolders
 from depth_ros.training.dataset import CropDataset
 from depth_ros.training.recipes import CropSettings, Source, find_recipe
-from depth_ros.training.supervision.planes import load_plane_examples, plane_targets, planes_of
+from depth_ros.training.supervision.planes import plane_targets, with_planes
 
 RECIPE = replace(
     find_recipe("planes_indoor"),
@@ -21,8 +24,7 @@ RECIPE = replace(
 
 @pytest.fixture(scope="module")
 def example():
-    (found,) = load_plane_examples(RECIPE.sources, None)
-    return found
+    return RECIPE.supervision.load_training_data(RECIPE.sources, RECIPE.crop, DataFolders(Path()))[0]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -66,7 +68,10 @@ def test_planes_room_does_not_augment(example):
 
 
 def test_recorded_depth_gets_fitted_planes_if_it_is_planar(data):
-    (example, *_) = load_plane_examples((Source("clip", part="all"),), data)
+    sources = (Source("clip", part="all"),)
+    example = RECIPE.supervision.load_training_data(sources, RECIPE.crop, DataFolders(data))[0]
     assert len(example.planes.equations) >= 3 and (example.planes.labels >= 0).mean() > 0.5
     noise = np.random.default_rng(0).normal(0, 1, example.depth.shape).astype(np.float32)
-    assert planes_of(Example(example.image, example.camera, example.depth + noise, example.weight)) is None
+    noisy = Example(example.image, example.camera, example.depth + noise, example.weight)
+    with pytest.raises(UnusableItem, match="planes cover less than 50%"):
+        with_planes(noisy)
