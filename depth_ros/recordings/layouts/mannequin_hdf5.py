@@ -4,6 +4,12 @@ Read are, as by the loaders of the code, in the group gt: the image `img` (uint8
 (H, W, 3) RGB; depth `mvs_depth`, of multi-view stereo and so of unknown scale, or `gt_depth`, measured by a Kinect (TUM
 RGB-D), 0 = invalid; `intrinsic` (3, 3) px; `T_1_G` (4, 4), from the world to the camera (Li et al., CVPR 2019;
 loaders/image_folder.py of google/mannequinchallenge). Files are independent of each other.
+
+The extra inputs of networks: people from `human_mask`, which is 1 on people in files with `im1` or `img_1`, but 0 in
+those for training, with `img`; key points from `keypoints_img`, numbers of joints; parallax and confidence from
+`pp_depth`, `lr_error` (px), `angle_prior` (degrees), `flow` (px), `T_1_G` and `T_2_G`. In files for training, depth of
+multi-view stereo that differs by more than 20 % from good parallax is discarded, and key points without any get that of
+parallax, as in the code.
 """
 
 from __future__ import annotations
@@ -15,6 +21,15 @@ import numpy as np
 
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.geometry import inverse
+from depth_ros.parallax import (
+    Matches,
+    Parallax,
+    epipolar_distance,
+    keypoints_input,
+    parallax_confidence,
+    parallax_inputs,
+    people_input,
+)
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import frame_stamps, open_hdf5
 from depth_ros.recordings.options import RecordingOptions
@@ -25,6 +40,15 @@ SUFFIXES = (".h5", ".hdf5")
 RATE = 1.0  # Hz, of generated stamps
 IMAGES = ("img", "im1", "img_1")
 DEPTHS = ("mvs_depth", "gt_depth")
+TRAINING_IMAGE = "img"
+TWO_VIEWS = ("pp_depth", "lr_error", "angle_prior", "flow", "T_1_G", "T_2_G")
+PEOPLE = ("human_mask", "keypoints_img")
+KEYS = tuple(dict.fromkeys((*IMAGES, *DEPTHS, "intrinsic", "T_1_G", *TWO_VIEWS, *PEOPLE)))
+MAX_DIFFERENCE = 0.2
+"""Relative difference |a - b| / (a + b) of depths above which that of multi-view stereo is discarded."""
+MAX_ERROR, MIN_ANGLE = 2.0, 1 - 0.5**0.5
+"""Flow error, px, and angle between the rays, degrees, of parallax depth that may discard others: where the confidence
+by the angle exceeds a half."""
 
 
 def matches(path: Path) -> bool:
@@ -59,6 +83,7 @@ class Recording:
         self.contents = Contents(
             depth=bool(keys & set(DEPTHS)),
             poses="T_1_G" in keys,
+            moving_objects="human_mask" in keys,
             consecutive=False,
             metric="gt_depth" in keys,
         )
@@ -70,8 +95,7 @@ class Recording:
         file = self._files[index]
         try:
             with open_hdf5(file) as content:
-                gt = {key: content["gt"][key][()] for key in (*IMAGES, *DEPTHS, "intrinsic", "T_1_G")
-                      if key in content["gt"]}  # fmt: skip
+                gt = {key: content["gt"][key][()] for key in KEYS if key in content["gt"]}
             image, K = next(gt[key] for key in IMAGES if key in gt), gt["intrinsic"]
             height, width, _ = image.shape
         except (OSError, KeyError, StopIteration, ValueError) as error:
@@ -80,13 +104,53 @@ class Recording:
             ) from error
         if image.dtype != np.uint8:
             image = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
-        depth = next((gt[key].astype(np.float32) for key in DEPTHS if key in gt), None)
-        if depth is not None:
-            depth = np.where(depth > 1e-8, depth, np.float32(np.nan))
         camera = Camera.pinhole(width, height, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
-        frame = Frame(self.stamps[index], "camera_optical_frame", image, camera)
+        people, inputs = None, dict[str, np.ndarray]()
+        if "human_mask" in gt:
+            people = (gt["human_mask"] > 0.5) != (TRAINING_IMAGE in gt)
+            inputs |= people_input(people)
+        if "keypoints_img" in gt:
+            inputs |= keypoints_input(gt["keypoints_img"])
+        matches = _matches(gt, camera)
+        if matches:
+            moving = np.zeros((height, width), bool) if people is None else people
+            confidence, valid = parallax_confidence(matches, moving)
+            depth = np.where(valid & (gt["pp_depth"] > 1e-8), gt["pp_depth"], np.nan).astype(np.float32)
+            inputs |= parallax_inputs(Parallax(depth, confidence.astype(np.float32), gt["flow"]))
         pose = inverse(gt["T_1_G"].astype(float)) if "T_1_G" in gt else None
-        return Sample(self.names[index], frame, depth=depth, T_world_camera=pose)
+        frame = Frame(self.stamps[index], "camera_optical_frame", image, camera, inputs)
+        labels = None if people is None else people.astype(np.int32)
+        return Sample(
+            self.names[index], frame, depth=_depth(gt, matches), T_world_camera=pose, moving_objects=labels
+        )
+
+
+def _matches(gt: dict[str, np.ndarray], camera: Camera) -> Matches | None:
+    """What is known of the matches in the second view; None if a part of it is missing."""
+    if any(key not in gt for key in TWO_VIEWS):
+        return None
+    T_second_first = gt["T_2_G"].astype(float) @ inverse(gt["T_1_G"].astype(float))
+    return Matches(gt["lr_error"], epipolar_distance(gt["flow"], T_second_first, camera), gt["angle_prior"])
+
+
+def _depth(gt: dict[str, np.ndarray], matches: Matches | None) -> np.ndarray | None:
+    """Depth (H, W) float32, NaN = invalid; of files for training, compared with and completed by parallax."""
+    depth = next((gt[key].astype(np.float32) for key in DEPTHS if key in gt), None)
+    if depth is None:
+        return None
+    depth = np.where(depth > 1e-8, depth, np.float32(np.nan))
+    if TRAINING_IMAGE not in gt or matches is None:
+        return depth
+    parallax = gt["pp_depth"].astype(np.float32)
+    differs = np.abs(depth - parallax) / (depth + parallax + 1e-8) > MAX_DIFFERENCE
+    wrong = differs & (matches.flow_error < MAX_ERROR) & (matches.angle > MIN_ANGLE)
+    if (
+        "keypoints_img" in gt
+    ):  # people of the training data stand still, so that parallax is right on them, too
+        confident = parallax_confidence(matches, np.zeros(depth.shape, bool))[0] > 0
+        usable = confident & (matches.angle > MIN_ANGLE) & (parallax > 1e-8) & (gt["keypoints_img"] > 0)
+        depth = np.where(np.isnan(depth) & usable, parallax, depth)
+    return np.where(wrong, np.float32(np.nan), depth)
 
 
 def _keys(files: list[Path]) -> set[str]:
