@@ -5,7 +5,7 @@
                   frames/instanceSegmentation/Camera_0/instancegt_00000.png      index of the palette: trackID + 1
                   intrinsic.txt                         frame cameraID fx fy cx cy
                   extrinsic.txt                         frame cameraID and 16 numbers: world to camera, row-major
-                  bbox.txt                              frame cameraID trackID ... isMoving
+                  bbox.txt                              frame cameraID trackID ... isMoving: True or 1
 
 The folder is one variation of a scene, in one root for all archives or in vkitti_2.0.3_rgb beside vkitti_2.0.3_depth,
 _textgt and _instanceSegmentation. Without intrinsic.txt and extrinsic.txt, the camera is the published one.
@@ -141,4 +141,6 @@ def _moving_tracks(file: Path) -> set[tuple[int, int]] | None:
     if not file.is_file():
         return None
     rows = (words for _, words in table_lines(file) if words[0] != "frame")
-    return {(int(words[0]), int(words[2])) for words in rows if words[1] == "0" and words[-1] == "True"}
+    return {
+        (int(words[0]), int(words[2])) for words in rows if words[1] == "0" and words[-1] in ("True", "1")
+    }

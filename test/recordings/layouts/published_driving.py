@@ -118,7 +118,9 @@ def write_indexed_png(file: Path, indices: np.ndarray, palette: np.ndarray) -> N
     )
 
 
-def virtual_kitti(root: Path, separate: bool, scenes: tuple[str, ...] = ("Scene01/clone",)) -> Path:
+def virtual_kitti(
+    root: Path, separate: bool, scenes: tuple[str, ...] = ("Scene01/clone",), moving: str = "True"
+) -> Path:
     """All archives in one root, or each in its own; the camera moves forward by 2 m a frame."""
     roots = {
         part: root / f"vkitti_2.0.3_{part}" if separate else root
@@ -154,7 +156,7 @@ def virtual_kitti(root: Path, separate: bool, scenes: tuple[str, ...] = ("Scene0
         (text / "extrinsic.txt").write_text("\n".join([header, *rows]))
         columns = "left right top bottom number_pixels truncation_ratio occupancy_ratio isMoving"
         header = f"frame cameraID trackID {columns}"
-        tracks = ("0 0 63 10 19 640 0.0 1.0 False", "2 0 63 30 39 640 0.0 1.0 True")
+        tracks = ("0 0 63 10 19 640 0.0 1.0 False", f"2 0 63 30 39 640 0.0 1.0 {moving}")
         rows = [f"{frame} 0 {track}" for frame in range(2) for track in tracks]
         (text / "bbox.txt").write_text("\n".join([header, *rows]))
     return root

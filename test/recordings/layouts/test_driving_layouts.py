@@ -135,9 +135,9 @@ def test_one_of_several_trajectories_has_to_be_given(tmp_path):
         open_recording(path / "ocean/Hard/P009")[0]
 
 
-@pytest.mark.parametrize("separate", [False, True])
-def test_virtual_kitti(tmp_path, separate):
-    recording = open_recording(published.virtual_kitti(tmp_path, separate))
+@pytest.mark.parametrize(("separate", "moving"), [(False, "True"), (True, "1")])
+def test_virtual_kitti(tmp_path, separate, moving):
+    recording = open_recording(published.virtual_kitti(tmp_path, separate, moving=moving))
     assert (recording.layout, recording.names, recording.camera_source) == (
         "virtual_kitti", ["00000", "00001"], "intrinsic.txt",
     )  # fmt: skip
