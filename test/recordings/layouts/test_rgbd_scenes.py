@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -143,3 +145,59 @@ def test_several_scenes_are_listed(tmp_path):
         make_scannet(tmp_path / name)
     with pytest.raises(DepthRosError, match="give one of them: scene0000_00, scene0000_01"):
         open_recording(tmp_path)
+
+
+def make_sens(file: Path, frames: int = 3, stamps: tuple[int, ...] = (0, 33_000, 70_000)) -> Path:
+    """The cameras of `make_scannet`; frame 1 has no pose."""
+    identity = np.eye(4)
+    colour, depth = np.diag([160.0, 160, 1, 1]), np.diag([80.0, 80, 1, 1])
+    colour[:2, 2], depth[:2, 2] = (81, 61), (40, 29)
+    matrices = b"".join(m.astype("<f4").tobytes() for m in (colour, identity, depth, identity))
+    data = struct.pack("<IQ", 4, 9) + b"StructSen" + matrices
+    data += struct.pack("<2i4IfQ", 2, 1, *COLOUR_SIZE, *DEPTH_SIZE, 1000.0, frames)
+    values = np.full(DEPTH_SIZE[::-1], 2000, "<u2")
+    values[20, 30], values[25, 35] = 3000, 0
+    packed = zlib.compress(values.tobytes())
+    for index in range(frames):
+        pose = np.full(16, -np.inf) if index == 1 else np.array(POSE.split(), float)
+        jpeg = cv2.imencode(".jpg", np.full((*COLOUR_SIZE[::-1], 3), 10 * index, np.uint8))[1].tobytes()
+        data += pose.astype("<f4").tobytes() + struct.pack("<4Q", stamps[index], 0, len(jpeg), len(packed))
+        data += jpeg + packed
+    file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["file", "folder"])
+def test_sens_files_of_scannet(tmp_path, inside):
+    file = make_sens(tmp_path / "scene0000_00.sens")
+    recording = open_recording(file if inside else tmp_path)
+    assert (recording.layout, recording.names, list(recording.damage)) == (
+        "scannet_sens",
+        ["0", "1", "2"],
+        [],
+    )
+    assert np.array_equal(np.diff(recording.stamps), [33_000_000, 37_000_000])
+    sample = recording[2]
+    assert sample.left.image[0, 0, 0] == 20 and sample.left.camera.cx == 81
+    assert sample.depth[43, 61] == 3.0 and sample.depth[43, 59] == 2.0 and np.isnan(sample.depth[53, 71])
+    assert np.array_equal(sample.T_world_camera, np.array(POSE.split(), float).reshape(4, 4))
+    assert recording[1].T_world_camera is None
+
+
+def test_damaged_sens_files(tmp_path):
+    file = make_sens(tmp_path / "a.sens", stamps=(0, 0, 0))
+    data = file.read_bytes()
+    file.write_bytes(data[:-10])
+    recording = open_recording(file)
+    assert len(recording) == 2 and "ends after 2 of 3 frames" in recording.damage[0]
+    assert recording.stamps[1] - recording.stamps[0] == 33_333_333  # no stamps: 30 Hz
+    start = data.index(b"\x78\x9c")  # the first compressed depth
+    file.write_bytes(data[:start] + b"no zlib" + data[start + 7 :])
+    with pytest.raises(DamagedFrame, match="frame 0"):
+        _ = open_recording(file)[0]
+    file.write_bytes(b"\x03" + data[1:])
+    with pytest.raises(DepthRosError, match="version 3; known is 4"):
+        open_recording(file)
+    file.write_bytes(data[:100])
+    with pytest.raises(DepthRosError, match=r"no \.sens file of ScanNet"):
+        open_recording(file)
