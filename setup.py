@@ -14,6 +14,7 @@ EXTRAS = {
     "hdf5": ["h5py"],
     "hugging_face": ["transformers"],
     "openvino": ["openvino>=2025.0"],
+    "ray": ["ray>=2.9"],
     "report": ["matplotlib"],
     "tensorrt": ["torch-tensorrt>=2.8"],
     "tensorrt_rtx": ["tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "onnx", "onnxscript"],

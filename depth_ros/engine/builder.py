@@ -7,7 +7,6 @@ process that runs a node never traces or compiles; it starts this module, waits,
 from __future__ import annotations
 
 import atexit
-import ctypes
 import json
 import os
 import shutil
@@ -23,11 +22,11 @@ from typing import IO
 import depth_ros
 from depth_ros.engine import store
 from depth_ros.engine.store import EngineRequest
+from depth_ros.parallel.processes import end_with
 
 TIMEOUT = 3600.0
 """Seconds after which a build is given up; TensorRT takes many minutes for a large network on a Jetson."""
 COMMAND = ("-m", "depth_ros.engine.builder")
-PR_SET_PDEATHSIG = 1
 MIN_FREE = 50e6
 """Bytes; with less, a failed build is put down to the full disk."""
 
@@ -126,7 +125,7 @@ def stop_all() -> None:
 def main() -> None:
     """The child: reads a request from standard input, answers with one line of JSON on standard output."""
     arguments = json.loads(sys.stdin.read())
-    _end_with(arguments["parent"])
+    end_with(arguments["parent"])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # compilers print what they like
     how, problem, by_machine = "", "", False
@@ -167,14 +166,6 @@ def _is_by_machine(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the parent dies, even if it is killed. Linux only; elsewhere `stop_all` has to do."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def first_line(error: BaseException) -> str:

@@ -85,7 +85,7 @@ def _annotated(planes: Planes) -> Planes:
 
 def evaluate_planes(
     model: str,
-    data: str,
+    data: str | Path,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008
     protocol: str = "indoor",
 ) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def evaluate_planes(
     Returns the content of `depth_ros evaluate planes --json`: recall of planes and pixels at an IoU of 0.5, the curves
     of both (see `metrics.planes.CURVES`), and the metrics of the depth.
     """
-    if data == RENDERED_ROOMS:
+    if str(data) == RENDERED_ROOMS:
         samples = list(rendered_rooms(options.limit or ROOM_COUNT))
     else:
         samples = list(recorded_planes(Path(data), options))
@@ -121,7 +121,7 @@ def evaluate_planes(
     curves = plane_metrics.curves()
     result = {
         "model": estimator.depth.card.name,
-        "data": data,
+        "data": str(data),
         "engine": estimator.engine_status.name,
         "images": len(milliseconds),
         "ground_truth_planes": plane_metrics.planes,

@@ -12,6 +12,8 @@ import numpy as np
 
 DEPTH_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.6)
 """Thresholds of the depth difference in tables, m."""
+THRESHOLD_NAMES = (*(f"{threshold:g}_m" for threshold in DEPTH_THRESHOLDS), "any_depth")
+"""Ends of the names of the recalls at these thresholds, and without one."""
 CURVES = {
     **{f"IoU > {iou}": ((iou,), tuple(round(0.05 * i, 2) for i in range(13))) for iou in (0.3, 0.5, 0.7)},
     **{
@@ -90,8 +92,7 @@ class PlaneMetrics:
         One pair per threshold of `DEPTH_THRESHOLDS`, and `..._any_depth`, which judges the segmentation alone.
         """
         metrics: dict[str, float] = {}
-        for threshold in (*DEPTH_THRESHOLDS, np.inf):
-            suffix = f"{threshold:g}_m" if np.isfinite(threshold) else "any_depth"
+        for suffix, threshold in zip(THRESHOLD_NAMES, (*DEPTH_THRESHOLDS, np.inf), strict=True):
             planes, pixels = self.recall(0.5, threshold)
             metrics |= {f"plane_recall_{suffix}": planes, f"pixel_recall_{suffix}": pixels}
         return metrics
