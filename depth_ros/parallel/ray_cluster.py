@@ -22,7 +22,7 @@ class RayCluster:
 
         try:
             ray.init(address=address, log_to_driver=True, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise DepthRosError(f"no Ray cluster at '{address}': {str(error).splitlines()[0]}") from error
         self._ray = ray
 
