@@ -19,8 +19,11 @@ def depth(abs_rel: float | None, images: int, baseline: float | None = 0.5) -> O
 @pytest.fixture()
 def joint():
     outcomes = {
-        "good": depth(0.1, 30), "without": depth(None, 0, None), "bad": depth(0.4, 10), "cut": Outcome(None, "no images")
-    }  # fmt: skip
+        "good": depth(0.1, 30),
+        "without": depth(None, 0, None),
+        "bad": depth(0.4, 10),
+        "cut": Outcome(None, "no images"),
+    }
     return join(DEPTH, outcomes)
 
 
