@@ -24,7 +24,7 @@ from depth_ros.networks.blocks import video_layers
 from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.moving_objects import (
     TrackedObjects,
-    mask_heights,
+    released_size_prior,
     size_prior,
     synthesise_middle,
     track_objects,
@@ -38,6 +38,7 @@ from depth_ros.networks.blocks.video_images import half_size, image_to_tensor
 from depth_ros.networks.blocks.video_layers import Layers
 
 TASK = "depth"
+SIZE_PRIORS = {"code": released_size_prior, "paper": size_prior}
 MOTION_SCALE = 0.001
 """Factor of the output of the motion networks."""
 PRIORS = ("object_motion.height",)
@@ -64,6 +65,10 @@ class Settings:
     )
     motion_scale: float = setting(MOTION_SCALE, "Factor of the output of the motion networks.", minimum=0)
     width_divisor: int = setting(1, "Divisor of all numbers of channels; 1 = as published.", "", 1, 16)
+    categories: int = setting(
+        1, "Number of categories of objects with a learned height of their own; 1: one for all, as released. "
+        "34: by the ids of Cityscapes.", "", 1, 256,
+    )  # fmt: skip
     objects: int = setting(
         8, "Number of instance ids, from 1, whose motion is predicted.", minimum=1, maximum=255
     )
@@ -126,7 +131,7 @@ class ObjectMotionModel(nn.Module):
     """Motion of objects with known instance masks: the contract of task "object_motion".
 
     Contains the models of the other two tasks, whose results it needs. height: the learned height of an object for the
-    size prior of the loss, in units of depth.
+    size prior of the loss, in units of depth; (), or (categories,).
     """
 
     size_multiple = 32
@@ -136,7 +141,18 @@ class ObjectMotionModel(nn.Module):
         self.settings = settings
         self.depth, self.ego_motion = Model(settings), EgoMotionModel(settings)
         self.network = PoseNet(settings.layers(), scale=settings.motion_scale)
-        self.height = nn.Parameter(torch.tensor(0.1))
+        shape = () if settings.categories == 1 else (settings.categories,)
+        self.height = nn.Parameter(torch.full(shape, 0.1))
+
+    def heights(self, categories: Tensor) -> Tensor:
+        """Learned heights (P,) of objects of the given categories (P,); () if there is one for all.
+
+        Categories beyond the last one have the height of category 0.
+        """
+        height = self.height.clamp(min=0)
+        if height.dim() == 0:
+            return height
+        return height[torch.where(categories < len(height), categories.long(), 0)]
 
     def transforms(self, frames: Tensor, masks: Tensor) -> Tensor:
         """(P, 2, 4, 4): transforms of points of P objects from the time of the middle frame to that of first and last.
@@ -208,6 +224,10 @@ class LossSettings:
         0.04, "Weight of the smoothness loss at full size; halved at each coarser scale.", minimum=0
     )
     size_weight: float = setting(0.0005, "Weight of the size prior of objects.", minimum=0)
+    size_prior: str = setting(
+        "code", "Size prior: as in the released 'code', where the background is an object, or as in the 'paper'.",
+        choices=tuple(SIZE_PRIORS),
+    )  # fmt: skip
     motion: bool = setting(True, "Estimate the motion of objects where the clip has instance masks.")
 
 
@@ -217,9 +237,10 @@ def loss(
     """Loss of a batch of clips of three frames.
 
     batch: "images" (B, 3, H, W, 3) uint8, oldest first, "intrinsics" (B, 3, 3), optionally "labels" (B, 3, H, W) uint8,
-    one id per object in all frames. Terms, summed over four scales, without weights: l1 and ssim: at full size, of the
-    middle frame and its synthesis, the smaller of both sources at each pixel and channel. smoothness: of the disparity
-    divided by its mean, / 2^s. size: see `size_prior`. "loss" is their weighted sum.
+    one id per object in all frames, and "categories" (B, 256) uint8 of the ids. Terms, summed over four scales, without
+    weights: l1 and ssim: at full size, of the middle frame and its synthesis, the smaller of both sources at each pixel
+    and channel. smoothness: of the disparity divided by its mean, / 2^s. size: see `SIZE_PRIORS`. "loss" is their
+    weighted sum.
     """
     model = cast(ObjectMotionModel, models["object_motion"])
     images, K = batch["images"], batch["intrinsics"]
@@ -235,7 +256,9 @@ def loss(
         disparities = [d.unflatten(0, (-1, 3))[:, 1] for d in all_disparities]
     else:
         all_disparities, disparities = [], model.depth.disparities(images[:, 1])
-    motions, heights = None, mask_heights(objects.masks)
+    motions, size_prior = None, SIZE_PRIORS[settings.size_prior]
+    if use_size_prior:
+        heights = model.heights(_categories(batch, objects))
     terms = {name: K.new_zeros(()) for name in ("l1", "ssim", "smoothness", "size")}
     for scale, disparity in enumerate(disparities):
         depth = _full_size(1 / disparity, target)
@@ -252,11 +275,17 @@ def loss(
         terms["smoothness"] += smoothness(relative, scaled) / 2**scale
         if use_size_prior:
             depths = _full_size(1 / all_disparities[scale], target).unflatten(0, (-1, 3))[:, :, 0]
-            expected = K[objects.clip, 1, 1, None] * model.height.clamp(min=0) / heights
-            terms["size"] += size_prior(depths, objects, expected) / len(images)
+            terms["size"] += size_prior(depths, objects, K[:, 1, 1], heights)
     weights = (settings.l1_weight, settings.ssim_weight, settings.smoothness_weight, settings.size_weight)
     total = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), K.new_zeros(()))
     return {"loss": total, **terms}
+
+
+def _categories(batch: dict[str, Tensor], objects: TrackedObjects) -> Tensor:
+    """Categories (P,) of the objects; 0 where the batch has none."""
+    if "categories" not in batch:
+        return torch.zeros_like(objects.label)
+    return batch["categories"][objects.clip, objects.label]
 
 
 def _object_motions(

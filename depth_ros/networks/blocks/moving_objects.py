@@ -21,11 +21,12 @@ class TrackedObjects:
     """The P objects of a batch that are visible in all three frames of their clip.
 
     owner: (B, 3, H, W) int64, p + 1 at the pixels of object p, 0 for the background. clip: (P,) clip of each object.
-    masks: (P, 3, H, W) float, 1 at its pixels.
+    label: (P,) its id in the labels. masks: (P, 3, H, W) float, 1 at its pixels.
     """
 
     owner: Tensor
     clip: Tensor
+    label: Tensor
     masks: Tensor
 
 
@@ -37,9 +38,9 @@ def track_objects(labels: Tensor) -> TrackedObjects:
     tracked[:, 0] = False
     number = tracked.flatten().cumsum(0).view_as(tracked) * tracked
     owner = number[:, None].expand(-1, 3, -1).gather(2, flat).unflatten(2, labels.shape[2:])
-    clip = tracked.nonzero()[:, 0]
+    clip, label = tracked.nonzero(as_tuple=True)
     numbers = torch.arange(1, len(clip) + 1, device=labels.device)[:, None, None, None]
-    return TrackedObjects(owner, clip, (owner[clip] == numbers).float())
+    return TrackedObjects(owner, clip, label, (owner[clip] == numbers).float())
 
 
 def warp_to_middle(frames: Tensor, depth: Tensor, sources: tuple[Tensor, Tensor], K: Tensor) -> Tensor:
@@ -94,18 +95,32 @@ def mask_heights(masks: Tensor) -> Tensor:
     return lowest - uppermost + 1
 
 
-def size_prior(depth: Tensor, objects: TrackedObjects, expected: Tensor) -> Tensor:
-    """Sum over objects and frames of mean |depth - expected| on the object, divided by the mean depth of the map.
+def size_prior(depth: Tensor, objects: TrackedObjects, fy: Tensor, height: Tensor) -> Tensor:
+    """The size prior of the paper: sum over objects and frames, mean over the clips, of `size_errors`.
 
-    depth: (B, 3, H, W). expected: (P, 3) depth of the objects, fy * height / rows. The prior keeps the depth of objects
-    that move with the camera from growing to infinity.
+    depth: (B, 3, H, W). fy: (B,) px. height: (P,) of the objects in units of depth, or () for all. The expected depth
+    is fy * height / rows. The prior keeps the depth of objects that move with the camera from growing to infinity.
     """
-    owner = objects.owner
-    pixel = owner.flatten().nonzero()[:, 0]
-    frame = pixel // owner[0, 0].numel() % 3
-    index = 3 * (owner.flatten()[pixel] - 1) + frame
-    error = (depth.flatten()[pixel] - expected.flatten()[index]).abs()
-    total = error.new_zeros(expected.numel()).index_add(0, index, error)
-    pixels = torch.bincount(index, minlength=expected.numel())
-    mean_error = (total / pixels.clamp(min=1)).view_as(expected)
-    return (mean_error / depth.mean((2, 3))[objects.clip]).sum()
+    expected = (fy[objects.clip] * height)[:, None] / mask_heights(objects.masks)
+    return size_errors(depth[objects.clip], objects.masks, expected).sum() / len(depth)
+
+
+def released_size_prior(depth: Tensor, objects: TrackedObjects, fy: Tensor, height: Tensor) -> Tensor:
+    """The size prior of the released code: the mean over the ids of a clip, of which the background is one, summed over
+    frames and clips; an object is one row less high. Arguments as in `size_prior`; the background has the mean height.
+    """
+    background = (objects.owner == 0).float()
+    count = 1 + torch.bincount(objects.clip, minlength=len(depth))
+    total = depth.new_zeros(())
+    clips = torch.arange(len(depth), device=depth.device)
+    for clip, masks, size in ((objects.clip, objects.masks, height), (clips, background, height.mean())):
+        rows = (mask_heights(masks) - 1).clamp(min=1)
+        errors = size_errors(depth[clip], masks, (fy[clip] * size)[:, None] / rows)
+        total = total + (errors / count[clip, None]).sum()
+    return total
+
+
+def size_errors(depth: Tensor, masks: Tensor, expected: Tensor) -> Tensor:
+    """(P, 3): mean |depth - expected| on each mask (P, 3, H, W), divided by the mean of the depth map (P, 3, H, W)."""
+    error = ((depth - expected[..., None, None]).abs() * masks).sum((2, 3)) / masks.sum((2, 3)).clamp(min=1)
+    return error / depth.mean((2, 3))

@@ -152,7 +152,7 @@ def struct2depth_street_start() -> Recipe:
     return replace(
         street,
         settings={**street.settings, "motion_scale": 0.01},
-        loss_settings={"size_weight": 0.02},
+        loss_settings={"size_weight": 0.02, "size_prior": "paper"},
         learning_rate=6e-4,
         steps=6000,
     )
@@ -168,7 +168,7 @@ def struct2depth_street() -> Recipe:
         struct2depth_street_start(),
         name="struct2depth_street",
         start_recipe="struct2depth_street_start",
-        loss_settings={"size_weight": 0.005, "smoothness_weight": 0.01},
+        loss_settings={"size_weight": 0.005, "size_prior": "paper", "smoothness_weight": 0.01},
         learning_rate=3e-4,
         steps=2000,
     )
