@@ -1,7 +1,8 @@
-"""ImageNet weights of encoders from files: ResNet-50 in the layouts of torchvision and of Caffe.
+"""ImageNet weights of encoders from files: ResNet-50 for FCRN, in the layouts of torchvision and of Caffe; ResNet-18
+for struct2depth, see `resnet18_state`.
 
 The files are those that people have: torchvision's resnet50-*.pth, and a .npy of the converter from Caffe to TensorFlow
-(He et al., CVPR 2016). Our encoder gets RGB in 0..255 without a mean subtracted (FCRN, released code), so that the
+(He et al., CVPR 2016). FCRN's encoder gets RGB in 0..255 without a mean subtracted (FCRN, released code), so that the
 normalisation that the weights were trained with becomes part of the first convolution. The features next to the border
 of the image differ, since the padding is now black instead of the mean colour.
 """
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from depth_ros.checkpoint_import.image_families import fcrn_name
 from depth_ros.checkpoint_import.released_model import Variables
+from depth_ros.checkpoint_import.resnet18 import resnet18_state
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import family
 
@@ -29,8 +31,12 @@ def encoder_state(family_name: str, variables: Variables) -> dict[str, Tensor]:
 
     Raises DepthRosError if the family has no such encoder, or the variables are of another network.
     """
+    if family_name == "struct2depth":
+        return resnet18_state(variables)
     if family_name != "fcrn":
-        raise DepthRosError(f"family '{family_name}' takes no ImageNet weights from a file; fcrn does")
+        raise DepthRosError(
+            f"family '{family_name}' takes no ImageNet weights from a file; fcrn and struct2depth do"
+        )
     if "layer1.0.conv1.weight" in variables:
         state = {_fcrn_key(name): value for name, value in variables.items() if not name.startswith("fc.")}
         kernel = variables["conv1.weight"] / (255 * TORCHVISION_DEVIATION[:, None, None])

@@ -66,7 +66,9 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument("--trajectories", type=Path, metavar="FOLDER",
                           help="odometry: write estimate.txt and ground_truth.txt, TUM format")  # fmt: skip
     evaluate.add_argument("--instances", action="store_true",
-                          help="object_motion: use the folder's moving_objects as instance masks")  # fmt: skip
+                          help="object_motion: use the masks of --masks or the folder's moving_objects")  # fmt: skip
+    evaluate.add_argument("--depth-model", default="", metavar="MODEL",
+                          help="object_motion with a model of that task: the model that estimates depth")  # fmt: skip
     add_engine_options(evaluate)
     add_recording_options(evaluate)
     add_parallel_options(evaluate)
@@ -104,6 +106,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if task.needs_model and not arguments.model:
         raise DepthRosError(f"evaluate {arguments.task} needs --model")
     recordings = find_recordings(arguments.data)
+    if len(recordings) > 1 and arguments.refine:
+        raise DepthRosError(f"evaluate depth --refine takes one recording at a time, not {len(recordings)}")
     if len(recordings) > 1:
         return _evaluate_all(arguments, task, recordings)
     (data,) = recordings.values()
@@ -240,7 +244,10 @@ def _odometry_lines(result: dict[str, Any]) -> list[str]:
 def _object_motion(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.evaluation.object_motion import evaluate_object_motion
 
-    return functools.partial(evaluate_object_motion, arguments.model, instances=arguments.instances)
+    return functools.partial(
+        evaluate_object_motion, arguments.model,
+        instances=arguments.instances or bool(arguments.masks), depth_model=arguments.depth_model,
+    )  # fmt: skip
 
 
 def _object_motion_lines(result: dict[str, Any]) -> list[str]:

@@ -122,6 +122,34 @@ def align_instances(frames: Sequence[np.ndarray]) -> AlignedInstances:
     return AlignedInstances(labels, categories)
 
 
+class InstanceIds:
+    """Ids that instances keep from frame to frame while their masks overlap."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._count = 0
+
+    def update(self, frame: np.ndarray) -> np.ndarray:
+        """(H, W) int32 ids, from 1, of the masks (H, W) of the next frame; 0 = background."""
+        ids, labels = np.unique(frame), np.zeros(frame.shape, np.int32)
+        kept: dict[int, int] = {}
+        if self._last is not None and self._last.shape == frame.shape:
+            older = np.unique(self._last)
+            overlap = _overlaps((self._last, frame), (older, ids))
+            overlap[:, ids == 0] = 0.0
+            for row in np.flatnonzero(older):
+                column = int(overlap[row].argmax())
+                if overlap[row, column] > MIN_IOU:
+                    kept[column] = int(older[row])
+                    overlap[:, column] = 0.0
+        for column in np.flatnonzero(ids):
+            if column not in kept:
+                self._count += 1
+            labels[frame == ids[column]] = kept.get(int(column), self._count)
+        self._last = labels
+        return labels
+
+
 def _overlaps(frames: Sequence[np.ndarray], ids: Sequence[np.ndarray]) -> np.ndarray:
     """(A, B) intersection over union of the masks of A ids in one frame and B ids in another one."""
     a, b = (np.searchsorted(each, frame) for each, frame in zip(ids, frames))

@@ -8,7 +8,7 @@ import pytest
 
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import RecordingOptions, open_recording
-from depth_ros.recordings.instances import align_instances, clip_instances
+from depth_ros.recordings.instances import InstanceIds, align_instances, clip_instances
 from depth_ros.world import World, WorldSettings, write_folder
 
 
@@ -46,6 +46,16 @@ def test_of_two_candidates_the_larger_overlap_wins_and_a_mask_is_used_once():
 def test_no_instances_give_background_only():
     frames = [np.zeros((4, 6), np.int32)] * 3
     assert not align_instances(frames).labels.any()
+
+
+def test_ids_last_as_long_as_masks_overlap():
+    tracker = InstanceIds()
+    first = tracker.update(box(5, 10, 9) + box(30, 10, 4))
+    np.testing.assert_array_equal(first, box(30, 10, 1) + box(5, 10, 2))
+    second = tracker.update(box(8, 10, 3) + box(31, 10, 8) + box(50, 5, 1))  # and a new one
+    np.testing.assert_array_equal(second, box(31, 10, 1) + box(8, 10, 2) + box(50, 5, 3))
+    third = tracker.update(box(14, 10, 3) + box(31, 10, 1))  # 6 of 10 px further: another object
+    np.testing.assert_array_equal(third, box(31, 10, 1) + box(14, 10, 4))
 
 
 @pytest.fixture
