@@ -5,9 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import RecordingOptions, open_recording
+from depth_ros.recordings.bags.writer import IMAGE, MessageWriter, SampleWriter
 from depth_ros.recordings.instances import InstanceIds, align_instances, clip_instances
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -101,3 +103,24 @@ def test_without_masks_the_moving_objects_of_the_recording_are_used(street):
     samples = [open_recording(street)[i] for i in range(3)]
     found = clip_instances(samples)
     np.testing.assert_array_equal(found.labels, [sample.moving_objects for sample in samples])
+
+
+def test_masks_of_a_bag_are_the_label_images_of_a_topic(street, tmp_path):
+    frames = [box(5 + i, 10, 26001) for i in range(3)]
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        messages = MessageWriter(writer)
+        bag = SampleWriter(messages, compressed=False)
+        for sample, frame in zip([open_recording(street)[i] for i in range(3)], frames):
+            bag.write(sample)
+            labels = messages.message(IMAGE, sample.left.stamp, sample.left.frame_id)
+            labels.height, labels.width, labels.encoding, labels.step = 32, 64, "mono16", 128
+            labels.data = frame.astype("<u2").view(np.uint8).ravel()
+            messages.add("/segmentation/labels", sample.left.stamp, labels)
+    recording = open_recording(tmp_path / "bag", RecordingOptions(masks="/segmentation/labels"))
+    assert recording.contents.instances and not open_recording(tmp_path / "bag").contents.instances
+    np.testing.assert_array_equal([recording[i].instances for i in range(3)], frames)
+    with pytest.raises(
+        DepthRosError,
+        match=r"has no label images on '/other'; its topics of images: .*, /segmentation/labels",
+    ):
+        open_recording(tmp_path / "bag", RecordingOptions(masks="/other"))
