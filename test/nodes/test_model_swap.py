@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
+from known_depth_node import NAP, PREPARE_SECONDS
 from node_client import Client, camera, image_of, info_of, values_of
 from rcl_interfaces.srv import GetParameters
 
@@ -68,6 +69,17 @@ def test_another_model_takes_over_between_two_frames(node: Client, models: Path)
     status = node.wait_until(lambda: next(iter(node.statuses), None))
     assert values_of(status)["model"] == model_of(node) == str(models / "twice")
     assert "prepares twice 64x48" in node._log.read_text()
+
+
+def test_the_frame_that_is_estimated_when_the_new_model_is_ready_is_published(node: Client, models: Path):
+    assert second_column(node) == 3.0
+    assert node.set_parameters(model=str(models / "once"))[0].successful
+    node.spin(PREPARE_SECONDS - 0.5)
+    stamp = node.publish(image_of(SIZE, NAP), info_of(SIZE))  # takes a second
+    node.wait_until(
+        lambda: stamp in [stamp_ns(m.header) for m in node.received["depth/image_rect"]], timeout=10
+    )
+    node.wait_until(lambda: second_column(node) == 1.5)
 
 
 @pytest.mark.parametrize(
