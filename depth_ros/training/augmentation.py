@@ -48,7 +48,8 @@ def crop_example(
 def random_clip_crop(clip: Clip, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The same random window of all frames, resized, mirrored and with the same change of colours.
 
-    Returns images (N, H, W, 3) and labels (N, H, W), uint8, and intrinsics (3, 3) float32 px by name.
+    Returns images (N, H, W, 3), labels (N, H, W) and their categories (256,), uint8, and intrinsics (3, 3) float32 px
+    by name.
     """
     camera = clip[0].camera
     window = random_window(camera.width, camera.height, crop, rng)
@@ -77,7 +78,8 @@ def _cut_clip(clip: Clip, window: Window, crop: CropSettings) -> dict[str, np.nd
         for frame in clip
     ]
     K = clip[0].camera.cropped(*window).resized(*crop.size).K.astype(np.float32)
-    return {"images": np.stack(images), "labels": np.stack(labels), "intrinsics": K}
+    categories = np.zeros(256, np.uint8) if clip[0].categories is None else clip[0].categories
+    return {"images": np.stack(images), "labels": np.stack(labels), "categories": categories, "intrinsics": K}
 
 
 def roll_example(example: Example, degrees: float) -> Example:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from depth_ros.datatypes import Camera
 from depth_ros.geometry import rectify
 from depth_ros.recordings import Sample
+from depth_ros.recordings.instances import clip_instances
 from depth_ros.training.crop import CropSettings
 
 
@@ -18,13 +20,15 @@ from depth_ros.training.crop import CropSettings
 class ClipFrame:
     """One frame. image: (H, W, 3) uint8 RGB, rectified. labels: (H, W) uint8 ids of moving objects, 0 = static.
 
-    depth: (H, W) float32 m where the recording has it, for validation only.
+    depth: (H, W) float32 m where the recording has it, for validation only. categories: (256,) uint8 of the ids, the
+    same in all frames of a clip; None: unknown.
     """
 
     image: np.ndarray
     labels: np.ndarray
     camera: Camera
     depth: np.ndarray | None = None
+    categories: np.ndarray | None = None
 
 
 Clip = tuple[ClipFrame, ...]
@@ -59,11 +63,22 @@ def median_image_motion(older: np.ndarray, newer: np.ndarray) -> float:
     return float(np.median(np.linalg.norm(flow, axis=2)))
 
 
-def recorded_frame(sample: Sample, crop: CropSettings) -> ClipFrame:
-    """The rectified left image of a sample with its labels, reduced to the size that crops need."""
+def recorded_clip(samples: Sequence[Sample], crop: CropSettings) -> Clip:
+    """Consecutive samples as a clip, with the objects of their masks, see `clip_instances`."""
+    same_size = len({sample.left.image.shape for sample in samples}) == 1
+    objects = clip_instances(samples) if same_size else None
+    if objects is None:
+        return tuple(recorded_frame(sample, crop) for sample in samples)
+    pairs = zip(samples, objects.labels, strict=True)
+    frames = [recorded_frame(sample, crop, labels) for sample, labels in pairs]
+    return tuple(replace(frame, categories=objects.categories) for frame in frames)
+
+
+def recorded_frame(sample: Sample, crop: CropSettings, labels: np.ndarray | None = None) -> ClipFrame:
+    """The rectified left image of a sample with labels (H, W) uint8, reduced to the size that crops need."""
     image, camera = rectify(sample.left.image, sample.left.camera)
-    moving = sample.moving_objects
-    labels = np.zeros(image.shape[:2], np.uint8) if moving is None else moving.astype(np.uint8)
+    if labels is None:
+        labels = np.zeros(image.shape[:2], np.uint8)
     width, height = crop.source_size
     shrink = max(width / camera.width, height / camera.height)
     if shrink < 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings.split import continuous_parts, sequence_part
 from depth_ros.training.crop import CropSettings
-from depth_ros.training.data.clip import Clip, ClipSettings, is_moving, recorded_frame
+from depth_ros.training.data.clip import Clip, ClipSettings, is_moving, recorded_clip
 from depth_ros.training.data.items import Converted, EvenSelection, Items, Joined, UnusableItem
 from depth_ros.training.data.rendered import RenderedClips
 from depth_ros.training.data.source import DataFolders, Source
@@ -37,7 +37,7 @@ class RecordedClips:
     def __getitem__(self, index: int, /) -> Clip:
         recording, start = self.source.open(self.folders), self.starts[index]
         frames = range(start, start + self.frames)
-        clip = tuple(recorded_frame(recording[frame], self.crop) for frame in frames)
+        clip = recorded_clip([recording[frame] for frame in frames], self.crop)
         if any(frame.image.shape != clip[0].image.shape for frame in clip):
             raise UnusableItem(f"{self.source.folder}: the size of the images changes in frames {frames}")
         return clip
