@@ -20,8 +20,8 @@ from depth_ros.evaluation.metrics.planes import PlaneMetrics
 from depth_ros.evaluation.metrics.protocols import resize_depth
 from depth_ros.evaluation.options import EvaluationOptions
 from depth_ros.evaluation.report.planes import MAX_STRIPS, planes_strip, write_planes_report
-from depth_ros.evaluation.setup import choose_protocol, select
-from depth_ros.geometry import rectify
+from depth_ros.evaluation.setup import Selection, choose_protocol, select
+from depth_ros.geometry import rectify, rectify_depth, rectify_labels
 from depth_ros.plane_fitting import fit_planes, largest_planes, visible_planes
 from depth_ros.recordings import open_recording
 from depth_ros.world import World, WorldSettings
@@ -55,11 +55,8 @@ def rendered_rooms(count: int = ROOM_COUNT) -> Iterator[PlanesSample]:
         yield PlanesSample(f"room {seed}", Frame(0, "camera", image, world.cameras["left"]), depth, planes)
 
 
-def recorded_planes(data: Path, options: EvaluationOptions) -> Iterator[PlanesSample]:
-    """Images of a recording with depth; planes are its largest ones, or fitted to its depth.
-
-    Raises DepthRosError if it has no depth.
-    """
+def planes_selection(data: Path, options: EvaluationOptions) -> Selection:
+    """The images of a recording to evaluate. Raises DepthRosError if it has no measured depth."""
     recording = open_recording(data, options.recording)
     selection = select(recording, options.split, options.limit)
     if selection.first_with_depth is None:
@@ -70,17 +67,26 @@ def recorded_planes(data: Path, options: EvaluationOptions) -> Iterator[PlanesSa
             f"{data} has no ground truth for planes: {why}; give a recording with measured depth "
             f"(a bag: --depth-topic), or '{RENDERED_ROOMS}'"
         )
+    return selection
+
+
+def recorded_planes(selection: Selection) -> Iterator[PlanesSample]:
+    """The rectified images with depth; their planes are the annotated ones that count, or fitted to the depth."""
     for _, sample in selection.samples():
-        if sample.depth is not None:
-            image, camera = rectify(sample.left.image, sample.left.camera)
-            frame = Frame(sample.left.stamp, sample.left.frame_id, image, camera)
-            planes = fit_planes(sample.depth, camera) if sample.planes is None else _annotated(sample.planes)
-            yield PlanesSample(sample.name, frame, sample.depth, planes)
+        if sample.depth is None:
+            continue
+        raw = sample.left.camera
+        image, camera = rectify(sample.left.image, raw)
+        depth, _ = rectify_depth(sample.depth, raw)
+        frame = Frame(sample.left.stamp, sample.left.frame_id, image, camera)
+        planes = fit_planes(depth, camera) if sample.planes is None else _annotated(sample.planes, raw)
+        yield PlanesSample(sample.name, frame, depth, planes)
 
 
-def _annotated(planes: Planes) -> Planes:
-    """The planes of an annotation that count, by the same rules as those of rendered rooms."""
-    return largest_planes(visible_planes(planes.labels, planes.equations, MIN_PLANE_AREA), MAX_PLANES)
+def _annotated(planes: Planes, camera: Camera) -> Planes:
+    """The planes of an annotation that count, by the same rules as those of rendered rooms, in the rectified image."""
+    labels = rectify_labels(planes.labels + 1, camera) - 1  # outside of the raw image it gives 0
+    return largest_planes(visible_planes(labels, planes.equations, MIN_PLANE_AREA), MAX_PLANES)
 
 
 def evaluate_planes(
@@ -97,9 +103,11 @@ def evaluate_planes(
     of both (see `metrics.planes.CURVES`), and the metrics of the depth.
     """
     if str(data) == RENDERED_ROOMS:
-        samples = list(rendered_rooms(options.limit or ROOM_COUNT))
+        count = options.limit or ROOM_COUNT
+        samples = rendered_rooms(count)
     else:
-        samples = list(recorded_planes(Path(data), options))
+        selection = planes_selection(Path(data), options)
+        count, samples = len(selection.indices), recorded_planes(selection)
     estimator = PlanesEstimator(model, options.engine)
     plane_metrics, depth_metrics = PlaneMetrics(), DepthMetrics(choose_protocol(protocol, None))
     strips: list[str] = []
@@ -116,7 +124,7 @@ def evaluate_planes(
         if options.report is not None and len(strips) < MAX_STRIPS:
             ground_truth = (sample.planes, sample.depth)
             strips.append(planes_strip(sample.name, sample.frame.image, ground_truth, (labels, resized)))
-        options.progress(len(milliseconds), len(samples))
+        options.progress(len(milliseconds), count)
     known = {key: value for key, value in depth_metrics.compute().items() if value is not None}
     curves = plane_metrics.curves()
     result = {
