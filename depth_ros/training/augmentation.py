@@ -11,6 +11,7 @@ from depth_ros.datatypes import Planes
 from depth_ros.training.crop import CropSettings, Window, centre_window, random_window
 from depth_ros.training.data.clip import Clip
 from depth_ros.training.data.example import Example
+from depth_ros.training.extra_inputs import cut_inputs, rolled_inputs
 
 
 def crop_example(
@@ -18,7 +19,8 @@ def crop_example(
 ) -> tuple[dict[str, np.ndarray], Planes | None]:
     """A random crop of an example, rolled, resized, mirrored and recoloured as `crop` says, and its planes.
 
-    Returns image (H, W, 3) uint8, depth and weight (H, W) float32, and intrinsics (3, 3) float32 by name.
+    Returns image (H, W, 3) uint8, depth and weight (H, W) float32, intrinsics (3, 3) float32 and, of an example with
+    extra inputs, extra (C, H, W) float32 by name.
     """
     if crop.max_roll:
         example = roll_example(example, float(rng.uniform(-crop.max_roll, crop.max_roll)))
@@ -36,13 +38,17 @@ def crop_example(
         labels = planes.labels[window.pixels]
         labels = cv2.resize(labels, crop.size, interpolation=cv2.INTER_NEAREST_EXACT)
         planes = replace(planes, labels=labels)
-    if crop.mirror and rng.random() < 0.5:
+    mirror = crop.mirror and rng.random() < 0.5
+    if mirror:
         image, depth, weight = image[:, ::-1], depth[:, ::-1], weight[:, ::-1]
         K[0, 2] = crop.width - 1 - K[0, 2]
         if planes is not None:
             planes = Planes(planes.labels[:, ::-1], planes.equations * [-1, 1, 1, 1])
     image = jitter_colours(image, rng) if crop.colour_jitter else image
-    return {"image": image, "depth": depth, "weight": weight, "intrinsics": K}, planes
+    item = {"image": image, "depth": depth, "weight": weight, "intrinsics": K}
+    if example.extra_inputs:
+        item["extra"] = cut_inputs(example.extra_inputs, window, crop, mirror)
+    return item, planes
 
 
 def random_clip_crop(clip: Clip, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -100,7 +106,8 @@ def roll_example(example: Example, degrees: float) -> Example:
         equations = planes.equations.copy()
         equations[:, :2] = equations[:, :2] @ rotation[:, :2].T
         planes = Planes(labels.astype(np.int32), equations)
-    return replace(example, image=image, depth=depth, weight=weight, planes=planes)
+    inputs = rolled_inputs(example.extra_inputs, rotation)
+    return replace(example, image=image, depth=depth, weight=weight, planes=planes, extra_inputs=inputs)
 
 
 def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from depth_ros.card import extra_inputs
 from depth_ros.datatypes import Camera
 from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.protocols import DepthProtocol
@@ -33,7 +35,8 @@ def validate_depth(
         metrics = DepthMetrics(protocol)
         for sample in samples:
             if sample.depth is not None:
-                depth = predict_depth(model, *rectify(sample.left.image, sample.left.camera), crop)
+                frame = sample.left
+                depth = predict_depth(model, *rectify(frame.image, frame.camera), crop, frame.extra_inputs)
                 metrics.add(depth, rectify_depth(sample.depth, sample.left.camera)[0])
         means = metrics.compute()  # images without a known pixel are left out
         result |= {f"{name} {key}": float(value) for key in METRICS if (value := means[key]) is not None}
@@ -41,12 +44,28 @@ def validate_depth(
 
 
 @torch.inference_mode()
-def predict_depth(model: nn.Module, image: np.ndarray, camera: Camera, crop: CropSettings) -> np.ndarray:
-    """Depth (H, W) m of a rectified image (H, W, 3), computed at the size of the crops."""
+def predict_depth(
+    model: nn.Module,
+    image: np.ndarray,
+    camera: Camera,
+    crop: CropSettings,
+    inputs: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> np.ndarray:
+    """Depth (H, W) m of a rectified image (H, W, 3), computed at the size of the crops.
+
+    inputs: (H, W) by name, those that the model takes beside the image; zeros take the place of others.
+    """
     small = cv2.resize(image, crop.size, interpolation=cv2.INTER_AREA)
     K = camera.resized(*crop.size).K.astype(np.float32)
     device = next(model.parameters()).device
-    result = model(torch.from_numpy(small)[None].to(device), torch.from_numpy(K)[None].to(device))
+    arrays = [small, K]
+    if names := extra_inputs(model):
+        unknown = np.zeros(image.shape[:2], np.float32)
+        channels = [inputs.get(name, unknown) for name in names]
+        arrays.append(
+            np.stack([cv2.resize(c, crop.size, interpolation=cv2.INTER_NEAREST_EXACT) for c in channels])
+        )
+    result = model(*(torch.from_numpy(array)[None].to(device) for array in arrays))
     depth = (result if isinstance(result, Tensor) else result[0])[0]
     height, width = image.shape[:2]
     return 1 / cv2.resize(1 / depth.cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)

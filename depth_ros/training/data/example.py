@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Example:
 
     depth: (H, W) float32 m, NaN = invalid. weight: (H, W) float32 loss weight, 1 = measured, 0 = invalid.
     fx_baseline: m px, disparity = fx_baseline / depth where there is a right image.
-    planes: planes of the image, exact for rendered scenes, or None.
+    planes: planes of the image, exact for rendered scenes, or None. extra_inputs: see `Frame.extra_inputs`.
     """
 
     image: np.ndarray
@@ -32,6 +33,7 @@ class Example:
     right: np.ndarray | None = None
     fx_baseline: float = 0.0
     planes: Planes | None = None
+    extra_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def left_view_example(sample: Sample, stereo_weight: float, match: Match = match_stereo) -> Example:
@@ -47,7 +49,8 @@ def left_view_example(sample: Sample, stereo_weight: float, match: Match = match
         fill_weight = np.where(np.isfinite(matched), stereo_weight, 0)
         weight = np.where(weight > 0, weight, fill_weight).astype(np.float32)
         depth = np.where(np.isfinite(depth), depth, matched).astype(np.float32)
-    return Example(image, camera, depth, weight, right, float(sample.fx_baseline))
+    inputs = sample.left.extra_inputs
+    return Example(image, camera, depth, weight, right, float(sample.fx_baseline), extra_inputs=inputs)
 
 
 def right_view_example(sample: Sample, stereo_weight: float, match: Match = match_stereo) -> Example:

@@ -17,6 +17,7 @@ from depth_ros.training.data.example import Example, left_view_example, right_vi
 from depth_ros.training.data.items import EvenSelection, Items, Joined, UnusableItem
 from depth_ros.training.data.matching import CachedMatching, Match
 from depth_ros.training.data.rendered import RenderedExamples
+from depth_ros.training.data.rendered_two_views import RenderedTwoViews
 from depth_ros.training.data.source import DataFolders, Source
 
 MAX_HELD_OUT = 200
@@ -66,7 +67,8 @@ def load_examples(
     parts: list[Items[Example]] = []
     for source in sources:
         if source.is_rendered:
-            found: Items[Example] = RenderedExamples(source.scene_kind, source.seeds, folders.cache)
+            render = RenderedTwoViews if source.extra_inputs else RenderedExamples
+            found: Items[Example] = render(source.scene_kind, source.seeds, folders.cache)
         else:
             indices = training_indices(source, folders, split)
             found = RecordedExamples(source, folders, indices, right_view)

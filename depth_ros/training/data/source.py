@@ -11,6 +11,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Recording, RecordingOptions, open_recording
 from depth_ros.recordings.options import DEFAULTS
 from depth_ros.recordings.split import Part
+from depth_ros.recordings.two_view_inputs import TwoViewInputs
 from depth_ros.training.data.cache import ArrayCache
 
 RENDERED_PREFIX = "world:"
@@ -35,7 +36,8 @@ class Source:
     folder: a recording below the data folder, or anywhere; "world:street" or "world:room" for `count` rendered scenes;
     or "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
     part: "training" leaves out the held-out samples (see `recordings.split`), "held_out" uses these alone, "all" uses
-    every sample. options: how the recording is read.
+    every sample. options: how the recording is read. extra_inputs: names of inputs that a network takes beside the
+    image; if there are any, those of a recording are made, as far as they can be.
     right_view: also learn from the right image. stereo_weight: loss weight of depth from semi-global matching where
     there is no ground truth; 0 disables it. frames: length of a rendered clip. rate: frame rate of a rendered clip,
     Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch.
@@ -50,6 +52,7 @@ class Source:
     rate: float = 0.0
     repeat: int = 1
     options: RecordingOptions = DEFAULTS
+    extra_inputs: tuple[str, ...] = ()
 
     @property
     def is_rendered(self) -> bool:
@@ -98,7 +101,7 @@ class Source:
                 f"no recording '{self.folder}', neither here nor below {folders.recordings}: give its path to --on, or "
                 "the folder that holds it to --data"
             )
-        recording = _opened(path, self.options, os.getpid())
+        recording = (_opened_two_views if self.extra_inputs else _opened)(path, self.options, os.getpid())
         if recording.contents.predicted_depth:
             raise DepthRosError(
                 f"{self.folder} holds depth that a model predicted: it is no ground truth; train on measured depth"
@@ -114,3 +117,8 @@ def held_out(folder: str) -> Source:
 @functools.cache
 def _opened(path: Path, options: RecordingOptions, process: int) -> Recording:
     return open_recording(path, options)
+
+
+@functools.cache
+def _opened_two_views(path: Path, options: RecordingOptions, process: int) -> Recording:
+    return TwoViewInputs(_opened(path, options, process))

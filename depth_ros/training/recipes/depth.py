@@ -99,3 +99,50 @@ def mannequin_indoor() -> Recipe:
         weight_decay=0.0,
         learning_rate=2e-3,
     )
+
+
+def mannequin_two_views() -> Recipe:
+    """The two-view network of Li et al. (2019) with a quarter of the channels, in rendered rooms with moving boxes."""
+    return replace(
+        mannequin_indoor(),
+        name="mannequin_two_views",
+        sources=(Source("world:room", count=300),),
+        validation=(),
+        crop=CropSettings(128, 96, zoom=1.2, max_roll=5.0),
+        description="mannequin (two views, a quarter of the channels), trained on rendered rooms with moving boxes",
+        settings={"width_divisor": 4, "inputs": "parallax"},
+        supervision=DepthSupervision("up_to_scale", ("people", "parallax", "confidence")),
+        terms="Trained on rendered rooms alone.",
+        steps=400,
+    )
+
+
+def mannequin_one_view() -> Recipe:
+    """The single-image network on the images of mannequin_two_views, for comparison."""
+    return replace(
+        mannequin_two_views(),
+        name="mannequin_one_view",
+        description="mannequin (single image, a quarter of the channels), trained on rendered rooms with moving boxes",
+        settings={"width_divisor": 4},
+    )
+
+
+def mannequin_hdf5() -> Recipe:
+    """The two-view network with key points as published, on HDF5 files of the authors' code: name them with --on."""
+    names = ("people", "keypoints", "parallax", "confidence")
+    return replace(
+        mannequin_indoor(),
+        name="mannequin_hdf5",
+        sources=(),
+        validation=(),
+        crop=CropSettings(512, 288, zoom=1.04),  # of the files' 532x299 px
+        deployed_size=None,
+        description="mannequin (two views and key points), trained on MannequinChallenge",
+        terms="Trained on MannequinChallenge (CC BY 4.0, Li et al. 2019).",
+        settings={"inputs": "keypoints"},
+        supervision=DepthSupervision("up_to_scale", names),
+        steps=200_000,
+        batch_size=16,
+        learning_rate=4e-4,
+        validate_every=5000,
+    )

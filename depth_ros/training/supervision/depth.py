@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -23,22 +23,39 @@ from depth_ros.training.depth_validation import validate_depth
 class DepthSupervision:
     """Learn depth from images with ground truth. scale: "metric" or "up_to_scale", see `card.SCALES`.
 
-    Depth up to scale is validated with median scaling.
+    Depth up to scale is validated with median scaling. extra_inputs: names of what the network takes beside the image,
+    in its order; images without one of them are left out.
     """
 
     scale: str = "metric"
+    extra_inputs: tuple[str, ...] = ()
     frames: ClassVar[int] = 1
     evaluation_task: ClassVar[str] = "depth"
 
     def load_training_data(
         self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
     ) -> Items[Example]:
-        return Converted(load_examples(sources, folders), with_depth)
+        examples = Converted(load_examples(self._with_inputs(sources), folders), with_depth)
+        return Converted(examples, self._ordered) if self.extra_inputs else examples
 
     def load_held_out_data(
         self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
     ) -> dict[str, EvenSelection[Sample]]:
-        return held_out_samples(sources, folders)
+        return held_out_samples(self._with_inputs(sources), folders)
+
+    def _with_inputs(self, sources: Sequence[Source]) -> list[Source]:
+        return [replace(source, extra_inputs=self.extra_inputs) for source in sources]
+
+    def _ordered(self, example: Example) -> Example:
+        """The example with the inputs of the network in its order. Raises UnusableItem if one is missing."""
+        known = example.extra_inputs
+        missing = [name for name in self.extra_inputs if name not in known]
+        if missing:
+            raise UnusableItem(
+                f"an image without {', '.join(missing)}: people need masks (--masks), keypoints need images of joints "
+                "(--keypoints), all others poses (--poses) and a moving camera"
+            )
+        return replace(example, extra_inputs={name: known[name] for name in self.extra_inputs})
 
     def crop_item(self, item: Example, crop: CropSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return crop_example(item, crop, rng)[0]
