@@ -14,6 +14,7 @@ from depth_ros.card import Card
 from depth_ros.datatypes import Depth, Disparity
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.report.plots import depth_image, depth_range
+from depth_ros.evaluation.two_view import prepared_for
 from depth_ros.geometry import back_project
 from depth_ros.playback.kinds import ReplayKind
 from depth_ros.playback.output import ResultFolder
@@ -56,6 +57,7 @@ def predict(
     `depth` (H, W) float32 m and `K`. colour/: image and depth side by side. points/: coloured point clouds, PLY.
     side_by_side.mp4: of recordings with more than one consecutive frame. Raises DepthRosError if no frame can be read.
     """
+    recording = prepared_for(estimator.card, recording, limit=limit)
     folder, damaged = ResultFolder(out), list[str]()
     count = min(limit or len(recording), len(recording))
     frames = 0

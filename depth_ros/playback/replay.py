@@ -17,6 +17,7 @@ import numpy as np
 from depth_ros.card import Card
 from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
+from depth_ros.evaluation.two_view import prepared_for
 from depth_ros.playback.bag_output import SUFFIXES, ResultBag
 from depth_ros.playback.kinds import ReplayKind, Result
 from depth_ros.playback.output import ResultFolder
@@ -85,7 +86,7 @@ def replay(
 
     Raises DepthRosError if `options.out` is not empty, no frame can be read, or a stereo model finds no pairs.
     """
-    frames = _Frames(recording, options.limit)
+    frames = _Frames(prepared_for(estimator.card, recording, limit=options.limit), options.limit)
 
     def results() -> Iterator[TimedResult]:
         for sample in frames:
