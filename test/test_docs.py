@@ -92,6 +92,7 @@ def reports(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         "odometry": ["odometry", "--data", str(clip)],
         "object_motion": ["object_motion", "--data", str(clip)],
         "planes": ["planes", "--model", str(small_model), "--data", str(room)],
+        "joint": ["depth", "--model", str(small_model), "--data", str(clip), str(room)],
     }
     made = {name: folder / f"{name}.html" for name in tasks}
     for name, arguments in tasks.items():

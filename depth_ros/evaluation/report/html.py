@@ -49,7 +49,7 @@ th, td { text-align: right; padding: 5px 16px 5px 0; border-bottom: 1px solid va
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 th:first-child, .text, .facts td { text-align: left; }
 th { font-weight: 500; } thead th { color: var(--soft); font-size: 13px; }
-td b { color: var(--strong); }
+td b, a { color: var(--strong); } .scroll { overflow-x: auto; }
 .text { color: var(--soft); font-size: 13px; white-space: normal; padding: 5px 0 5px 16px; }
 .facts th { color: var(--soft); vertical-align: top; } .facts td { white-space: normal; width: 100%;
   overflow-wrap: anywhere; }
