@@ -211,6 +211,22 @@ def model_traits(card: Card) -> ModelTraits:
     return ModelTraits(multiple, bool(getattr(model, "int8", False)))
 
 
+def with_post_processing(card: Card) -> Card:
+    """The card of the model with post-processing. Raises DepthRosError if it has none."""
+    from depth_ros.networks import families, family
+
+    def supports(name: str) -> bool:
+        return any(each.name == "post_process" for each in dataclasses.fields(family(name).Settings))
+
+    if card.task != "depth" or not supports(card.family):
+        names = ", ".join(name for name in families() if supports(name))
+        raise DepthRosError(
+            f"model '{card.name}' of family '{card.family}' and task '{card.task}' has no post-processing; families "
+            f"whose depth models have it: {names}. Leave out 'post_process'"
+        )
+    return dataclasses.replace(card, settings={**card.settings, "post_process": True})
+
+
 def deployed_model(card: Card, device: str = "cpu") -> torch.nn.Module:
     """The eager float32 module that estimators use: as `load_model`, but also for images of another size than that of
     the training where the network takes no other.

@@ -10,7 +10,7 @@ from torch import nn
 from depth_ros.checkpoint_import.released_model import ReleasedModel, Variables
 from depth_ros.networks.blocks.fit import WHOLE
 from depth_ros.networks.mannequin import INPUTS
-from depth_ros.networks.monodepth import LICENCE_NOTE, NETWORKS
+from depth_ros.networks.monodepth import ENCODERS, LICENCE_NOTE, Network
 
 MONODEPTH_NOTE = (
     "metric for the stereo rig of the training: 0.54 m of KITTI, or 0.22 m with --trained-on cityscapes; "
@@ -32,20 +32,23 @@ def monodepth(variables: Variables) -> list[ReleasedModel]:
     if first not in variables:
         return []
     encoder = "resnet50" if "model/encoder/Conv_64/weights" in variables else "vgg"
-    stereo = variables[first].shape[2] == 6
+    channels = variables[first].shape[2]
+    stereo = channels == 6
+    upconv = "transposed" if "model/decoder/Conv2d_transpose/weights" in variables else "nearest"
     with torch.device("meta"):
-        network = NETWORKS["vgg_stereo" if stereo else encoder]()
+        network = Network(*ENCODERS[encoder](channels, 1), upconv)
     scopes: dict[str, str] = {}
     for side in ("encoder", "decoder"):
-        modules = network.named_modules()  # in the order of the graph
-        convolutions = [name for name, m in modules if name.startswith(side) and isinstance(m, nn.Conv2d)]
-        scopes |= {name: f"model/{side}/Conv" + (f"_{i}" if i else "") for i, name in enumerate(convolutions)}
+        for kind, scope in ((nn.Conv2d, "Conv"), (nn.ConvTranspose2d, "Conv2d_transpose")):
+            modules = network.named_modules()  # in the order of the graph
+            names = [name for name, m in modules if name.startswith(side) and isinstance(m, kind)]
+            scopes |= {name: f"model/{side}/{scope}" + (f"_{i}" if i else "") for i, name in enumerate(names)}
 
     def variable_name(key: str) -> str:
         path, leaf = key.removeprefix("network.").rsplit(".", 1)
         return f"{scopes[path]}/{_SLIM[leaf]}"
 
-    settings = {"encoder": encoder, "stereo": stereo}
+    settings = {"encoder": encoder, "stereo": stereo, "upconv": upconv}
     task = "stereo_depth" if stereo else "depth"
     return [
         ReleasedModel(

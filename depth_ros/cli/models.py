@@ -112,12 +112,13 @@ def run_compile(arguments: argparse.Namespace) -> None:
         return check_compilers(arguments.model, arguments.backend)
     if not arguments.model:
         raise DepthRosError("which model? `depth_ros models` lists them; only --check-only does without one")
-    from depth_ros.card import find_card
+    from depth_ros.card import find_card, with_post_processing
     from depth_ros.engine import engine_size, open_engine
 
     card = find_card(arguments.model)
     width, height = arguments.width or card.width, arguments.height or card.height
     settings = engine_settings(arguments)
+    card = with_post_processing(card) if settings.post_process else card
     engine = open_engine(card, *engine_size(card, width, height), settings)
     if settings.backend not in ("auto", engine.backend):
         raise DepthRosError(

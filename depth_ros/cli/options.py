@@ -31,7 +31,7 @@ def add_command(
 
 
 def add_engine_options(command: argparse.ArgumentParser) -> None:
-    """--backend, --precision and --device."""
+    """--backend, --precision, --device and --post-process."""
     command.add_argument(
         "--backend", choices=("auto", *BACKENDS), default="auto", help="compiler of the network"
     )
@@ -42,13 +42,17 @@ def add_engine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs"
     )
+    command.add_argument(
+        "--post-process", action="store_true",
+        help="monodepth: average with the depth of the mirrored image, as published",
+    )  # fmt: skip
 
 
 def engine_settings(arguments: argparse.Namespace) -> EngineSettings:
     """The settings of `add_engine_options`."""
     from depth_ros.engine import EngineSettings
 
-    return EngineSettings(arguments.backend, arguments.precision, arguments.device)
+    return EngineSettings(arguments.backend, arguments.precision, arguments.device, arguments.post_process)
 
 
 def add_recording_options(command: argparse.ArgumentParser) -> None:

@@ -142,7 +142,7 @@ def _replay_through_node(
     from depth_ros.playback.replay import replay_through
 
     parameters: dict[str, object] = {
-        key: getattr(arguments, key) for key in ("backend", "precision", "device")
+        key: getattr(arguments, key) for key in ("backend", "precision", "device", "post_process")
     }
     node, scale = DEPTH_NODE, find_card(arguments.model).scale if kind is not STEREO else "metric"
     if kind is STEREO:  # measured at full density, as without ROS

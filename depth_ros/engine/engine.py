@@ -14,7 +14,7 @@ from depth_ros.engine.image_path import ImagePath, Pixels, image_path
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Which engine to use."""
+    """Which engine to use, and with which options of the model."""
 
     backend: str = setting(
         "auto",
@@ -30,6 +30,11 @@ class EngineSettings:
         "auto",
         "Device that runs the network. auto takes the GPU where there is one.",
         choices=("auto", "cpu", "cuda"),
+    )
+    post_process: bool = setting(
+        False,
+        "Average depth with that of the mirrored image, which improves the borders and takes twice the time. For "
+        "models that support it (family monodepth).",
     )
 
 

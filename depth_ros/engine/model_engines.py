@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 
-from depth_ros.card import Card, model_traits
+from depth_ros.card import Card, model_traits, with_post_processing
 from depth_ros.engine.compiler_folders import select_folder
 from depth_ros.engine.engine import Engine, EngineSettings, EngineStatus
 from depth_ros.engine.pool import EngineProvider, building_of, open_engine
 
 
 class ModelEngines:
-    """The engines of one model for whatever image size comes. provider: `open_engine` or `serve_engine`."""
+    """The engines of one model for whatever image size comes. provider: `open_engine` or `serve_engine`.
+
+    Raises DepthRosError if post-processing is requested and the model has none.
+    """
 
     def __init__(self, card: Card, settings: EngineSettings, provider: EngineProvider = open_engine) -> None:
         select_folder()
+        card = with_post_processing(card) if settings.post_process else card
         self.card, self._settings, self._provider = card, settings, provider
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._engine: Engine | None = None

@@ -31,6 +31,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.networks.blocks.convolution import upsample_nearest
 from depth_ros.networks.blocks.photometric import appearance, smoothness
 from depth_ros.networks.blocks.sampling import sample_horizontal
+from depth_ros.networks.blocks.video_layers import UpConv
 
 TASK = "depth"  # "stereo_depth" with Settings.stereo
 
@@ -52,9 +53,10 @@ def conv(channels: int, width: int, kernel: int, stride: int = 1) -> nn.Sequenti
     return nn.Sequential(nn.Conv2d(channels, width, kernel, stride, (kernel - 1) // 2), nn.ELU())
 
 
-def vgg_stages(channels: int) -> tuple[list[nn.Module], list[int]]:
+def vgg_stages(channels: int, width_divisor: int = 1) -> tuple[list[nn.Module], list[int]]:
     """Seven stages, each with stride 2 in its second convolution, and their numbers of output channels."""
-    widths, kernels = [32, 64, 128, 256, 512, 512, 512], [7, 5, 3, 3, 3, 3, 3]
+    widths = [width // width_divisor for width in (32, 64, 128, 256, 512, 512, 512)]
+    kernels = [7, 5, 3, 3, 3, 3, 3]
     stages: list[nn.Module] = []
     for width, kernel in zip(widths, kernels):
         stages.append(nn.Sequential(conv(channels, width, kernel), conv(width, width, kernel, stride=2)))
@@ -74,7 +76,9 @@ class Unit(nn.Module):
         return F.elu(self.residual(x) + self.shortcut(x))
 
 
-def resnet50_stages(channels: int, lean: bool = False) -> tuple[list[nn.Module], list[int]]:
+def resnet50_stages(
+    channels: int, width_divisor: int = 1, lean: bool = False
+) -> tuple[list[nn.Module], list[int]]:
     """Six stages of a ResNet-50 as published, and their numbers of output channels.
 
     The last unit of a stage has the stride, and every shortcut has a projection. lean: project only the shortcuts of
@@ -84,9 +88,10 @@ def resnet50_stages(channels: int, lean: bool = False) -> tuple[list[nn.Module],
     pool = nn.Sequential(
         nn.ZeroPad2d(1), nn.MaxPool2d(3, 2)
     )  # padding can be the maximum: ELU has negative values
-    stages: list[nn.Module] = [conv(channels, 64, 7, stride=2), pool]
-    channels = 64
-    for n, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+    stages: list[nn.Module] = [conv(channels, 64 // width_divisor, 7, stride=2), pool]
+    channels = 64 // width_divisor
+    for published, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        n = published // width_divisor
         units = []
         for i in range(count):
             stride = 2 if i == count - 1 else 1
@@ -94,22 +99,42 @@ def resnet50_stages(channels: int, lean: bool = False) -> tuple[list[nn.Module],
             units.append(Unit(channels, n, stride, project=changes_shape or not lean))
             channels = 4 * n
         stages.append(nn.Sequential(*units))
-    return stages, [64, 64, 256, 512, 1024, 2048]
+    return stages, [width // width_divisor for width in (64, 64, 256, 512, 1024, 2048)]
+
+
+class Enlarging(nn.Sequential):
+    """The layers, applied at twice the size of the input, to which nearest neighbours enlarge it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(upsample_nearest(x))
+
+
+UPCONVS: dict[str, Callable[[int, int], nn.Module]] = {
+    "nearest": lambda channels, width: Enlarging(*conv(channels, width, 3)),
+    "transposed": lambda channels, width: nn.Sequential(UpConv(channels, width), nn.ELU()),
+}
+"""Layers that double the size, by name: as published, and the option of the released code, a transposed convolution of
+stride 2, padded as by TensorFlow's SAME."""
 
 
 class Network(nn.Module):
-    """Encoder of the given stages, and a decoder to full size with skip connections from all of them."""
+    """Encoder of the given stages, and a decoder to full size with skip connections from all of them.
 
-    def __init__(self, stages: list[nn.Module], widths: list[int]) -> None:
+    upconv: key of UPCONVS. width_divisor: that of the stages.
+    """
+
+    def __init__(
+        self, stages: list[nn.Module], widths: list[int], upconv: str = "nearest", width_divisor: int = 1
+    ) -> None:
         super().__init__()
         self.encoder = nn.ModuleList(stages)
         self.decoder = nn.ModuleDict()
         channels = widths[-1]
         for level in range(len(stages), 0, -1):
-            width = (16, 32, 64, 128, 256, 512, 512)[level - 1]
+            width = (16, 32, 64, 128, 256, 512, 512)[level - 1] // width_divisor
             skip = widths[level - 2] if level > 1 else 0
             coarser = 2 if level < SCALES else 0
-            self.decoder[f"upconv{level}"] = conv(channels, width, 3)
+            self.decoder[f"upconv{level}"] = UPCONVS[upconv](channels, width)
             self.decoder[f"iconv{level}"] = conv(width + skip + coarser, width, 3)
             if level <= SCALES:
                 self.decoder[f"disp{level}"] = nn.Conv2d(width, 2, 3, padding=1)
@@ -124,7 +149,7 @@ class Network(nn.Module):
             skips.append(x)
         disparities: list[torch.Tensor] = []
         for level in range(len(skips), 0, -1):
-            parts = [self.decoder[f"upconv{level}"](upsample_nearest(x))]
+            parts = [self.decoder[f"upconv{level}"](x)]
             if level > 1:
                 parts.append(skips[level - 2])
             if level < SCALES:
@@ -136,7 +161,7 @@ class Network(nn.Module):
         return disparities[::-1]
 
 
-ENCODERS: dict[str, Callable[[int], tuple[list[nn.Module], list[int]]]] = {
+ENCODERS: dict[str, Callable[[int, int], tuple[list[nn.Module], list[int]]]] = {
     "vgg": vgg_stages,
     "resnet50": resnet50_stages,
     "resnet50_lean": functools.partial(resnet50_stages, lean=True),
@@ -158,6 +183,12 @@ class Settings:
         "Encoder; resnet50_lean projects shortcuts only where shapes change.",
         choices=tuple(ENCODERS),
     )
+    upconv: str = setting(
+        "nearest",
+        "How the decoder doubles the size: nearest neighbours and a convolution, or a transposed convolution.",
+        choices=tuple(UPCONVS),
+    )
+    width_divisor: int = setting(1, "Divisor of all numbers of channels; 1 = as published.", "", 1, 16)
     stereo: bool = setting(False, "Take both images of a pair, for task stereo_depth.")
     baseline: float = setting(0.54, "Baseline of the training rig.", "m", minimum=0.001)
     max_depth: float = setting(
@@ -181,7 +212,8 @@ class Model(nn.Module):
             raise DepthRosError("monodepth: 'post_process' needs a single image: disable it or 'stereo'")
         self.settings = settings
         self.task = "stereo_depth" if settings.stereo else "depth"
-        self.network = Network(*ENCODERS[settings.encoder](6 if settings.stereo else 3))
+        stages, widths = ENCODERS[settings.encoder](6 if settings.stereo else 3, settings.width_divisor)
+        self.network = Network(stages, widths, settings.upconv, settings.width_divisor)
         self.size_multiple = 2 ** len(self.network.encoder)
 
     def disparities(self, left: torch.Tensor, right: torch.Tensor | None = None) -> list[torch.Tensor]:
@@ -315,7 +347,7 @@ def augment(batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[
 def initialise(model: Model) -> None:
     """The published initialisation: Xavier-uniform kernels, zero bias. Nothing is pretrained."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

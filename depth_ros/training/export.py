@@ -52,6 +52,7 @@ def _export_task(
         family=recipe.family,
         width=width,
         height=height,
+        fit=recipe.fit,
         scale=recipe.supervision.scale,
         licence=licence(recipe),
         sha256="",

@@ -114,6 +114,24 @@ def monodepth_resnet50() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from monodepth(encoder, {6: 1536, 5: 768, 4: 384, 3: 130, 2: 98, 1: 18}, 2048)
 
 
+def monodepth_transposed() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The VGG network with transposed convolutions, which slim numbers separately."""
+    convolutions, count = dict(monodepth_vgg()), {"Conv": 0, "Conv2d_transpose": 0}
+    for number in range(18):
+        name = "model/decoder/Conv" + (f"_{number}" if number else "")
+        k, _, i, o = convolutions.pop(f"{name}/weights")
+        biases = convolutions.pop(f"{name}/biases")
+        is_upconv = number in (0, 2, 4, 6, 9, 12, 15)
+        kind = "Conv2d_transpose" if is_upconv else "Conv"
+        new = f"model/decoder/{kind}" + (f"_{count[kind]}" if count[kind] else "")
+        count[kind] += 1
+        yield from (
+            (f"{new}/weights", (k, k, o, i) if is_upconv else (k, k, i, o)),
+            (f"{new}/biases", biases),
+        )
+    yield from convolutions.items()
+
+
 def monodepth(encoder, joined: dict[int, int], i: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Layers numbered by slim. joined: input channels of iconv by level. i: output channels of the encoder."""
     widths, decoder = {7: 512, 6: 512, 5: 256, 4: 128, 3: 64, 2: 32, 1: 16}, []
@@ -140,6 +158,7 @@ CHECKPOINTS: dict[str, tuple[str, Shapes, list[str]]] = {
     ),
     "monodepth": ("monodepth", dict(monodepth_vgg()), ["depth"]),
     "monodepth resnet50": ("monodepth", dict(monodepth_resnet50()), ["depth"]),
+    "monodepth transposed": ("monodepth", dict(monodepth_transposed()), ["depth"]),
     "monodepth stereo": ("monodepth", dict(monodepth_vgg(6)), ["stereo_depth"]),
 }  # fmt: skip
 
@@ -318,6 +337,7 @@ def test_crop_and_baseline_of_cityscapes_are_known():
     ("struct2depth", 17_508_780 + 7_808 + 1),  # and statistics, global_scale_var
     ("monodepth", 31_600_072),
     ("monodepth resnet50", 58_452_008),
+    ("monodepth transposed", 31_600_072),
     ("monodepth stereo", 31_604_776),
 ])  # fmt: skip
 def test_synthetic_checkpoints_have_the_published_number_of_values(which, count):

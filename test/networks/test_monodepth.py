@@ -224,6 +224,44 @@ def test_invalid_settings_are_rejected():
 
 
 @pytest.mark.parametrize("settings", [{}, {"encoder": "resnet50", "post_process": True}, {"stereo": True}])
+@pytest.mark.parametrize("encoder", ["vgg", "resnet50"])
+def test_transposed_convolutions_double_the_size_with_as_many_parameters(encoder):
+    """Their kernels have the shapes of the convolutions that they replace, with inputs and outputs exchanged."""
+    with torch.device("meta"):
+        plain, transposed = (
+            Model(Settings(encoder=encoder, upconv=name)) for name in ("nearest", "transposed")
+        )
+        image = torch.empty(1, 128, 256, 3, dtype=torch.uint8)
+        sizes = [tuple(d.shape) for d in transposed.disparities(image)]
+    assert sizes == [(1, 2, 128 >> s, 256 >> s) for s in range(4)]
+    shapes = [{key: tuple(value.shape) for key, value in m.state_dict().items()} for m in (plain, transposed)]
+    assert shapes[0].keys() == shapes[1].keys()
+    changed = {key for key in shapes[0] if shapes[0][key] != shapes[1][key]}
+    assert changed and all("upconv" in key and key.endswith("weight") for key in changed)
+    assert all(shapes[1][key] == tuple(shapes[0][key][i] for i in (1, 0, 2, 3)) for key in changed)
+
+
+def test_transposed_convolutions_use_their_input_once():
+    """An input pixel reaches the 3x3 outputs that start at twice its position; the last row and column are cut."""
+    layer = monodepth.UPCONVS["transposed"](1, 1)
+    with torch.no_grad():
+        layer[0].weight.fill_(1.0)
+        layer[0].bias.zero_()
+        x = torch.zeros(1, 1, 3, 3)
+        x[0, 0, 1, 1] = 1.0
+        expected = torch.zeros(6, 6)
+        expected[2:5, 2:5] = 1.0
+        torch.testing.assert_close(layer(x)[0, 0], expected)
+
+
+def test_narrow_networks_have_fewer_channels():
+    with torch.device("meta"):
+        for encoder in ("vgg", "resnet50"):
+            full, narrow = (Model(Settings(encoder=encoder, width_divisor=d)) for d in (1, 8))
+            counts = [sum(p.numel() for p in m.parameters()) for m in (full, narrow)]
+            assert 50 < counts[0] / counts[1] < 64
+
+
 def test_exported_model_gives_the_same_values(settings):
     model, image = built(**settings), images(1, 128, 128)
     arguments = (image, images(1, 128, 128, seed=1) if model.settings.stereo else intrinsics(75.0))

@@ -27,7 +27,7 @@ DEFAULT_DISPARITY_RANGE = 192
 """px; the disparity range of semi-global matching where none is set."""
 
 
-Match = tuple[np.ndarray, np.ndarray, np.ndarray]
+Match = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class StereoSettings:
 
 
 class _Matcher(Protocol):
-    """Disparity and its standard deviation, (height, width) float32 px, of a pair matched at width x height px, and the
-    rectified left image at the size of the camera. step: px, the resolution of the disparity."""
+    """Disparity and its standard deviation, if it is known, (height, width) float32 px, of a pair matched at width x
+    height px, and the rectified left image at the size of the camera. disparity_range, step: see `StereoEstimator`."""
 
     disparity_range: int
     step: float
@@ -89,7 +89,7 @@ class StereoEstimator:
 
     @property
     def disparity_range(self) -> int:
-        """px of the matched image; disparities are smaller."""
+        """px of the matched image; disparities are smaller. 0 = they are limited by the width of the image only."""
         return self._matcher.disparity_range
 
     @property
@@ -109,10 +109,8 @@ class StereoEstimator:
         size = (round(width * self.stereo.scale), round(height * self.stereo.scale))
         disparity, std, image = self._matcher.match(frame, *size)
         if size != (width, height):
-            disparity, std = (
-                resized_disparity(disparity, width, height),
-                resized_disparity(std, width, height),
-            )
+            disparity = resized_disparity(disparity, width, height)
+            std = None if std is None else resized_disparity(std, width, height)
         return Disparity(
             frame.left.stamp, frame.left.frame_id, disparity, camera, image, frame.baseline,
             camera.cx - frame.right.camera.rectified().cx, std,
@@ -152,7 +150,7 @@ class _Network:
 
     def __init__(self, card: Card, settings: EngineSettings, provider: EngineProvider) -> None:
         load_model(card)  # a damaged model fails here, not at the first image
-        self.disparity_range = int(card.settings["disparity_range"])
+        self.disparity_range = int(card.settings.get("disparity_range", 0))
         self._engines = ModelEngines(card, settings, provider)
         self._multiple = model_traits(card).size_multiple
 
@@ -170,8 +168,9 @@ class _Network:
         left, right = (path.rectified(frame) for frame in (pair.left, pair.right))
         matched = (_resized(path, image, camera, width, height) for image in (left, right))
         padded = (path.padded(image, engine.width, engine.height) for image in matched)
-        disparity, std, left_image = engine.results(*padded, images=[left])
-        return disparity[:height, :width], std[:height, :width], left_image
+        *results, left_image = engine.results(*padded, images=[left])
+        disparity, *stds = (result[:height, :width] for result in results)
+        return disparity, stds[0] if stds else None, left_image
 
 
 def _resized(
@@ -203,4 +202,8 @@ def stereo_card(model: str, disparity_range: int = 0) -> Card:
         )
     if not disparity_range:
         return card
+    if "disparity_range" not in card.settings:
+        raise DepthRosError(
+            f"model '{model}' of family '{card.family}' has no disparity range to set: leave 'disparity_range' at 0"
+        )
     return dataclasses.replace(card, settings={**card.settings, "disparity_range": disparity_range})

@@ -125,7 +125,10 @@ def validate_pairs(model: nn.Module, samples: Iterable[Sample]) -> dict[str, flo
         for image in (sample.left.image, sample.right.image):
             padded = cv2.copyMakeBorder(image, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
             pair.append(torch.from_numpy(padded)[None].to(device))
-        disparity, std = (x[0, :height, :width].cpu().numpy() for x in model(*pair))
-        rows.append(disparity_metrics(disparity, ground_truth, std))
+        found = model(*pair)
+        results = (found,) if isinstance(found, torch.Tensor) else found
+        disparity, *stds = (x[0, :height, :width].cpu().numpy() for x in results)
+        rows.append(disparity_metrics(disparity, ground_truth, *stds))
     means = mean_metrics(rows)
-    return {key: value for key in ("epe", "d1_all", "bad_1", "coverage") if (value := means[key]) is not None}
+    keys = ("epe", "d1_all", "bad_1", "coverage")
+    return {key: value for key in keys if (value := means.get(key)) is not None}

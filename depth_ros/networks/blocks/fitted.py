@@ -129,6 +129,7 @@ class Fitted(nn.Module):
     def __init__(self, model: nn.Module, task: str, fit: Fit) -> None:
         super().__init__()
         self.model, self.task, self.fit = model, task, fit
+        self.size_multiple = 1
         self.deviations = getattr(model, "deviations", ())
 
     def forward(self, *inputs: Tensor) -> Any:

@@ -23,7 +23,7 @@ DISPARITY_TOPICS = (
 class DisparityOutput:
     """Fills and publishes those messages that have subscribers. They are reused: publishing copies them.
 
-    disparity_range, step: px, of the matcher.
+    disparity_range, step: px, of the matcher; see `StereoEstimator`.
     """
 
     def __init__(self, publishers: Publishers, disparity_range: int, step: float) -> None:
@@ -35,7 +35,7 @@ class DisparityOutput:
         for message in (self._disparity, self._confidence):
             fill_header(message.header, disparity.stamp, disparity.frame_id)
         if self._publishers.has_subscribers("disparity"):
-            fill_disparity(self._disparity, kept, self._range, self._step)
+            fill_disparity(self._disparity, kept, self._range or kept.disparity.shape[1], self._step)
             self._publishers.publish("disparity", self._disparity)
         if self._publishers.has_subscribers("depth/confidence"):
             fill_depth(self._confidence, confidence_image(disparity))

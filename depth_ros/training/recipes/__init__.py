@@ -13,7 +13,8 @@ __all__ = ["CropSettings", "Recipe", "Source", "find_recipe", "recipe_names"]
 _RECIPES = (
     depth.mono_driving_start, depth.mono_driving, depth.mono_indoor,
     planes.planes_indoor, planes.planes_room,
-    stereo.monodepth_kitti, stereo.stereo_start, stereo.stereo,
+    stereo.monodepth_kitti, stereo.monodepth_resnet50_kitti, stereo.monodepth_stereo_kitti, stereo.stereo_start,
+    stereo.stereo,
     video.sfmlearner_street_start, video.sfmlearner_street, video.sfmlearner_kitti,
     video.vid2depth_street, video.vid2depth_street_unaligned, video.vid2depth_street_narrow, video.vid2depth_kitti,
     video.struct2depth_street_start, video.struct2depth_street,

@@ -25,7 +25,8 @@ class Recipe:
     data that the model is validated on, no part of the training data. command: what the user typed, for the card; empty
     for the recipe by its name. deployed_size: width and height, px, of the images that the model is meant for, where
     the crops are smaller: a whole image at the size of the crops has a smaller scale than any crop. None for the size
-    of the crops.
+    of the crops. fit: how the images of a camera become inputs of the model, see
+    `Card`.
     settings, loss_settings: what differs from the defaults of the family's `Settings` and `LossSettings`.
     average_decay: decay of the moving average of the weights. validate_every: steps between validations.
 
@@ -48,6 +49,7 @@ class Recipe:
     command: str = ""
     supervision: Supervision = field(default_factory=DepthSupervision)
     deployed_size: tuple[int, int] | None = None
+    fit: str = "aspect"
     settings: Mapping[str, Value] = field(default_factory=dict)
     loss_settings: Mapping[str, Value] = field(default_factory=dict)
     start_recipe: str = ""

@@ -17,6 +17,7 @@ def monodepth_kitti() -> Recipe:
         name="monodepth_kitti",
         family="monodepth",
         crop=CropSettings(512, 256),
+        fit="stretch",
         sources=(Source("kitti2015_stereo"), Source("kitti_odometry_06", part="all")),
         validation=(held_out("kitti2015_stereo"),),
         description="monodepth (VGG encoder), learned from stereo pairs without ground-truth depth",
@@ -25,6 +26,26 @@ def monodepth_kitti() -> Recipe:
         supervision=StereoPairSupervision(),
         learning_rate=1e-4,
         weight_decay=0.0,
+    )
+
+
+def monodepth_resnet50_kitti() -> Recipe:
+    """The same with the published ResNet-50 encoder."""
+    return replace(
+        monodepth_kitti(),
+        name="monodepth_resnet50_kitti",
+        description="monodepth (ResNet-50 encoder), learned from stereo pairs without ground-truth depth",
+        settings={"encoder": "resnet50"},
+    )
+
+
+def monodepth_stereo_kitti() -> Recipe:
+    """The published variant that takes both images: disparity from pairs, learned without ground truth."""
+    return replace(
+        monodepth_kitti(),
+        name="monodepth_stereo_kitti",
+        description="monodepth for stereo pairs (VGG encoder of both images), learned without ground-truth depth",
+        settings={"stereo": True},
     )
 
 

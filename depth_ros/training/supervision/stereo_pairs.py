@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from torch import nn
 
+from depth_ros.evaluation.metrics.stereo import validate_pairs
+from depth_ros.networks.blocks.fit import Fit
+from depth_ros.networks.blocks.fitted import fitted
 from depth_ros.recordings import Recording, Sample
 from depth_ros.recordings.split import Part, part_of, sequence_part
 from depth_ros.training.crop import CropSettings
@@ -22,7 +25,7 @@ from depth_ros.training.depth_validation import validate_depth
 
 @dataclass(frozen=True)
 class StereoPairSupervision:
-    """Learn metric depth from the photometric consistency of rectified pairs.
+    """Learn metric depth, from one image or from both, from the photometric consistency of rectified pairs.
 
     Pairs are resized as a whole; the `augment` of the family varies them.
     """
@@ -47,7 +50,15 @@ class StereoPairSupervision:
     def validate(
         self, model: nn.Module, held_out: dict[str, EvenSelection[Sample]], crop: CropSettings
     ) -> dict[str, float]:
-        return validate_depth(model, held_out, crop, self.scale)
+        if getattr(model, "task", "depth") == "depth":
+            return validate_depth(model, held_out, crop, self.scale)
+        model.eval()
+        whole = fitted(model, "stereo_depth", Fit("stretch", *crop.size))
+        return {
+            f"{name} {key}": value
+            for name, samples in held_out.items()
+            for key, value in validate_pairs(whole, samples).items()
+        }
 
     def mean_inverse_depth(self, items: Items[Example]) -> np.ndarray | None:
         return mean_inverse_depth(items)
