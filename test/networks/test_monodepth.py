@@ -223,7 +223,6 @@ def test_invalid_settings_are_rejected():
         Model(Settings(stereo=True, post_process=True))
 
 
-@pytest.mark.parametrize("settings", [{}, {"encoder": "resnet50", "post_process": True}, {"stereo": True}])
 @pytest.mark.parametrize("encoder", ["vgg", "resnet50"])
 def test_transposed_convolutions_double_the_size_with_as_many_parameters(encoder):
     """Their kernels have the shapes of the convolutions that they replace, with inputs and outputs exchanged."""
@@ -262,6 +261,10 @@ def test_narrow_networks_have_fewer_channels():
             assert 50 < counts[0] / counts[1] < 64
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"encoder": "resnet50", "post_process": True}, {"stereo": True}, {"upconv": "transposed", "width_divisor": 8}],
+)
 def test_exported_model_gives_the_same_values(settings):
     model, image = built(**settings), images(1, 128, 128)
     arguments = (image, images(1, 128, 128, seed=1) if model.settings.stereo else intrinsics(75.0))
