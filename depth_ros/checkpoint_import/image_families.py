@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from depth_ros.checkpoint_import.released_model import ReleasedModel, Variables
-from depth_ros.networks.blocks.fit import WHOLE
 from depth_ros.networks.mannequin import INPUTS
 from depth_ros.networks.monodepth import ENCODERS, LICENCE_NOTE, Network
 
@@ -20,8 +19,6 @@ FCRN_NOTE = (
     "the focal length of the Make3D images is not known; "
     "if you know a better value, change `focal` in the card"
 )
-NYU_REGION = (8 / 320, 6 / 240, 312 / 320, 234 / 240)
-"""Images of 640x480 px were halved, then 304x228 px of their centre were used."""
 _SLIM = {"weight": "weights", "bias": "biases"}
 _FCRN_NORM = {"weight": "scale", "bias": "offset", "running_mean": "mean", "running_var": "variance"}
 
@@ -68,7 +65,8 @@ def fcrn(variables: Variables) -> list[ReleasedModel]:
 
     The NYU weights were trained interleaved, so that the four kernels have different biases; the Make3D weights were
     converted from 5x5 kernels and share one. A .mat file states on which side of a map the odd row or column of zeros
-    is.
+    is. Images of NYU were halved, and 304x228 of 320x240 px used (protocol nyu_fcrn); here the largest part with this
+    aspect ratio is, and the focal length accounts for its scale.
     """
     if "layer2x_br1_ConvA/weights" not in variables:
         return []
@@ -82,12 +80,11 @@ def fcrn(variables: Variables) -> list[ReleasedModel]:
         "stretched": True,
         "focal": 259.0 if interleaved else 300.0,  # NYU: 518 px at a width of 640 px, halved
     }
-    size, region = ((304, 228), NYU_REGION) if interleaved else ((172, 230), WHOLE)
+    size = (304, 228) if interleaved else (172, 230)
     notes = [] if interleaved else [FCRN_NOTE]
     return [
         ReleasedModel(
-            "depth", settings, fcrn_name, size, "crop", region, scale="metric", notes=notes,
-            settings_variables=pads,
+            "depth", settings, fcrn_name, size, "crop", scale="metric", notes=notes, settings_variables=pads
         )
     ]  # fmt: skip
 

@@ -263,7 +263,12 @@ def test_narrow_networks_have_fewer_channels():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"encoder": "resnet50", "post_process": True}, {"stereo": True}, {"upconv": "transposed", "width_divisor": 8}],
+    [
+        {},
+        {"encoder": "resnet50", "post_process": True},
+        {"stereo": True},
+        {"upconv": "transposed", "width_divisor": 8},
+    ],
 )
 def test_exported_model_gives_the_same_values(settings):
     model, image = built(**settings), images(1, 128, 128)
