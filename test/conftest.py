@@ -35,6 +35,36 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(compact.Model(compact.Settings()), recipe, tmp_path_factory.mktemp("models") / "small")
 
 
+def monodepth_model(folder: Path, **settings) -> Path:
+    """Write a model of family monodepth at 256x128, stretched, with an eighth of the channels and random weights."""
+    import torch
+
+    from depth_ros.card import Card
+    from depth_ros.networks import monodepth
+    from depth_ros.training.export import save_model
+
+    torch.manual_seed(0)
+    settings |= {"width_divisor": 8}
+    model = monodepth.Model(monodepth.Settings(**settings)).eval()
+    monodepth.initialise(model)
+    card = Card(folder.name, model.task, "monodepth", 256, 128, "metric", "", "", fit="stretch", settings=settings,
+                path=folder)  # fmt: skip
+    save_model(model, card)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def monodepth_single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small monodepth model for single images. Read-only."""
+    return monodepth_model(tmp_path_factory.mktemp("models") / "single")
+
+
+@pytest.fixture(scope="session")
+def monodepth_stereo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small monodepth model for pairs. Read-only."""
+    return monodepth_model(tmp_path_factory.mktemp("models") / "stereo", stereo=True)
+
+
 @pytest.fixture()
 def engine_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of the engine cache, empty at the start of each test."""

@@ -42,23 +42,26 @@ def test_replay_offline_and_through_the_node_agree(bag, small_model, engine_cach
     assert len(other) == over_dds.frames
 
 
-def test_stereo_replay_offline_and_through_the_node_agree(tmp_path):
-    """Semi-global matching, without the filter of flying pixels."""
+@pytest.mark.parametrize("name", ["semi_global", "monodepth_stereo"])
+def test_stereo_replay_offline_and_through_the_node_agree(name, request, tmp_path):
+    """Semi-global matching and a network without disparity range; without the filter of flying pixels."""
+    model = str(request.getfixturevalue(name)) if name == "monodepth_stereo" else name
     settings = WorldSettings(kind="street", frames=6, width=256, height=128, rate=2.0)
     write_bag(World(settings), tmp_path / "bag")
 
     def through(views):
-        return play(STEREO_NODE, views, "semi_global", parameters={"flying_pixels": 0.0})
+        return play(STEREO_NODE, views, model, parameters={**EAGER, "flying_pixels": 0.0})
 
     with BagRecording(tmp_path / "bag") as reader:
-        estimator = StereoEstimator("semi_global")
+        estimator = StereoEstimator(model, EngineSettings(**EAGER))
         direct = replay(reader, estimator, STEREO, ReplayOptions(tmp_path / "direct", progress=False))
     with BagRecording(tmp_path / "bag") as reader:
         over_dds = replay_through(
             reader, through, STEREO, "metric", ReplayOptions(tmp_path / "over_dds", progress=False)
         )
     assert direct.frames == 6 and over_dds.frames >= 3
-    assert direct.metrics["epe"] < 2 and direct.metrics["coverage"] > 0.5
+    if model == "semi_global":  # the weights of the network are random
+        assert direct.metrics["epe"] < 2 and direct.metrics["coverage"] > 0.5
     one, other = open_recording(tmp_path / "direct"), open_recording(tmp_path / "over_dds")
     depths = {sample.name: sample.depth for sample in (one[i] for i in range(len(one)))}
     for sample in (other[i] for i in range(len(other))):
