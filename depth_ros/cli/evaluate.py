@@ -65,6 +65,8 @@ def add_commands(commands: Commands) -> None:
     _add_depth_options(evaluate)
     evaluate.add_argument("--trajectories", type=Path, metavar="FOLDER",
                           help="odometry: write estimate.txt and ground_truth.txt, TUM format")  # fmt: skip
+    evaluate.add_argument("--imu", action="store_true",
+                          help="odometry: begin each alignment with the rotation of the recorded IMU")  # fmt: skip
     evaluate.add_argument("--instances", action="store_true",
                           help="object_motion: use the masks of --masks or the folder's moving_objects")  # fmt: skip
     evaluate.add_argument("--depth-model", default="", metavar="MODEL",
@@ -232,7 +234,7 @@ def _odometry(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.evaluation.odometry import evaluate_odometry
 
     folder = arguments.trajectories / name if arguments.trajectories else None
-    return functools.partial(evaluate_odometry, arguments.model, trajectories=folder)
+    return functools.partial(evaluate_odometry, arguments.model, trajectories=folder, use_imu=arguments.imu)
 
 
 def _odometry_lines(result: dict[str, Any]) -> list[str]:

@@ -69,6 +69,7 @@ def add_recording_options(command: argparse.ArgumentParser) -> None:
         ("right", "right images"),
         ("camera-info", "calibration of the images"),
         ("depth", "measured depth, of the same camera or aligned to it"),
+        ("imu", "IMU, if there are several,"),
     ):
         group.add_argument(f"--{name}-topic", default="", metavar="TOPIC", help=f"{text} of a bag")
     group.add_argument("--masks", default="", metavar="FOLDER",
@@ -88,7 +89,7 @@ def recording_options(arguments: argparse.Namespace) -> RecordingOptions:
     return RecordingOptions(
         tuple(arguments.cameras), arguments.fov, arguments.image_topic, arguments.right_topic,
         arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance,
-        masks=arguments.masks, poses=arguments.poses, keypoints=arguments.keypoints,
+        masks=arguments.masks, poses=arguments.poses, keypoints=arguments.keypoints, imu_topic=arguments.imu_topic,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry.base_frame import BaseFramePose
 from depth_ros.estimators.odometry.estimator import OdometryEstimator
+from depth_ros.estimators.odometry.imu_rotation import integrate_rotation
 from depth_ros.estimators.odometry.pose_network import PoseNetwork
 from depth_ros.estimators.odometry.settings import OdometrySettings, without_camera_noise
 from depth_ros.estimators.stereo.semi_global import SEMI_GLOBAL
@@ -32,6 +33,7 @@ from depth_ros.evaluation.metrics.trajectory import (
 from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
 from depth_ros.evaluation.report.odometry import TrajectoryReport, write_trajectory_report
 from depth_ros.recordings import Recording, Sample, open_recording, readable
+from depth_ros.recordings.imu import Imu, imu_of
 
 
 class OdometrySource(Protocol):
@@ -64,10 +66,11 @@ class DepthOdometry:
 
     window = None
 
-    def __init__(self, source: DepthSource, settings: OdometrySettings) -> None:
+    def __init__(self, source: DepthSource, settings: OdometrySettings, imu: Imu | None = None) -> None:
         self._source, self._estimator = source, OdometryEstimator(settings)
+        self._imu, self._stamp = imu, 0  # of the last sample
         self.name, self.scale = source.name, source.scale
-        self.method = f"key-frame alignment with depth '{source.name}'"
+        self.method = f"key-frame alignment with depth '{source.name}'" + " and IMU" * bool(imu)
         self.milliseconds: dict[str, list[float]] = {"depth": [], "odometry": []}
 
     @property
@@ -80,10 +83,20 @@ class DepthOdometry:
         start = time.perf_counter()
         depth = self._source.estimate(sample)
         depth_done = time.perf_counter()
-        odometry = self._estimator.estimate(depth)
+        odometry = self._estimator.estimate(depth, self._imu_rotation(depth.stamp))
         self.milliseconds["depth"].append(1000 * (depth_done - start))
         self.milliseconds["odometry"].append(1000 * (time.perf_counter() - depth_done))
         return odometry
+
+    def _imu_rotation(self, stamp: int) -> np.ndarray | None:
+        """(3, 3) R_old_new of the camera since the last sample."""
+        old, self._stamp = self._stamp, stamp
+        if self._imu is None or not old:
+            return None
+        assert self._imu.T_camera_imu is not None
+        R_old_new = integrate_rotation(self._imu.stamps, self._imu.angular_velocity, old, stamp)
+        R_camera_imu = self._imu.T_camera_imu[:3, :3]
+        return None if R_old_new is None else R_camera_imu @ R_old_new @ R_camera_imu.T
 
 
 class NetworkOdometry:
@@ -134,12 +147,14 @@ def evaluate_odometry(
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008
     settings: OdometrySettings | None = None,
     trajectories: Path | None = None,
+    use_imu: bool = False,
 ) -> dict[str, Any]:
     """Evaluate odometry on a folder; returns the content of `depth_ros evaluate odometry --json`.
 
     model: its depth is used, `semi_global`, `recorded`, or "" for the default of the folder; a model of
     task ego_motion is a pose network. settings: None = `default_settings`. trajectories: folder for estimate.txt and
-    ground_truth.txt in TUM format. Raises DepthRosError if the folder has no poses.
+    ground_truth.txt in TUM format. use_imu: the rotation of the recorded IMU is where alignment begins.
+    Raises DepthRosError if the folder has no poses.
     """
     folder = open_recording(data, options.recording)
     source: OdometrySource
@@ -147,7 +162,8 @@ def evaluate_odometry(
     if model not in ("", RECORDED, SEMI_GLOBAL) and find_card(model).task == "ego_motion":
         source = NetworkOdometry(model, options.engine)
     else:
-        source = DepthOdometry(open_source(model, folder, options.engine), settings)
+        imu = _located_imu(folder, data) if use_imu else None
+        source = DepthOdometry(open_source(model, folder, options.engine), settings, imu)
     run = run_odometry(source, folder, settings, options.limit, options.progress)
     if not np.isfinite(run.ground_truth).all(axis=(1, 2)).any():
         raise DepthRosError(f"{data} has no poses to compare with; poses.txt or groundtruth.txt is needed")
@@ -160,6 +176,18 @@ def evaluate_odometry(
         report = TrajectoryReport(result, run.poses, run.ground_truth, run.latencies)
         write_trajectory_report(options.report, report)
     return result
+
+
+def _located_imu(folder: Recording, data: Path) -> Imu:
+    """The IMU of a recording. Raises DepthRosError if it has none, or its rotation to the camera is not known."""
+    imu = imu_of(folder)
+    if imu is None:
+        raise DepthRosError(f"{data} has no IMU; of a bag with several, choose one with --imu-topic")
+    if imu.T_camera_imu is None:
+        raise DepthRosError(
+            f"{data}: no transform from the IMU '{imu.frame_id}' to the camera: record /tf_static, too"
+        )
+    return imu
 
 
 def default_settings(folder: Recording) -> OdometrySettings:

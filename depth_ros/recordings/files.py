@@ -148,7 +148,7 @@ def table_lines(file: Path) -> list[tuple[int, list[str]]]:
     return [(number, row) for number, row in words if row and not row[0].startswith("#")]
 
 
-def _stamped_rows(file: Path, columns: int, stamp_of: Callable[[str], int]) -> list[tuple[int, np.ndarray]]:
+def stamped_rows(file: Path, columns: int, stamp_of: Callable[[str], int]) -> list[tuple[int, np.ndarray]]:
     """Stamp and the other numbers of each row. Raises DepthRosError, with the line, unless the stamps increase."""
     rows: list[tuple[int, np.ndarray]] = []
     for number, words in table_lines(file):
@@ -241,13 +241,13 @@ class Trajectory:
     @staticmethod
     def read_tum(file: Path) -> Trajectory:
         """The TUM format: rows of `seconds tx ty tz qx qy qz qw`."""
-        rows = _stamped_rows(file, 8, stamp_from_seconds)
+        rows = stamped_rows(file, 8, stamp_from_seconds)
         return Trajectory(*zip(*((stamp, pose_from(v[:3], v[3:7])) for stamp, v in rows), strict=True))
 
     @staticmethod
     def read_euroc(file: Path) -> Trajectory:
         """The ground truth of EuRoC: rows of `nanoseconds,px,py,pz,qw,qx,qy,qz` and more."""
-        rows = _stamped_rows(file, 8, int)
+        rows = stamped_rows(file, 8, int)
         return Trajectory(
             *zip(*((stamp, pose_from(v[:3], v[[4, 5, 6, 3]])) for stamp, v in rows), strict=True)
         )

@@ -14,6 +14,7 @@ class RecordingOptions:
     They replace the recording's own. fov: horizontal field of view, degrees, of a camera without calibration; 0: none
     given. image_topic, right_topic, camera_info_topic, depth_topic: topics of a bag; empty: found by their names.
     masks: a folder of instance masks (see `recordings.instances`) or, of a bag, the topic of label images; empty: none.
+    imu_topic: of a bag with several IMUs; empty: the only one.
     sync_tolerance: largest difference of the stamps of images that belong together, s. image_list: a split file that
     lists the images of raw KITTI to use, such as the Eigen split. lidar_x: depth of raw KITTI is the distance along
     the x axis of the lidar, and that of Make3D the one along the ray, as in published results, instead of that along
@@ -35,6 +36,7 @@ class RecordingOptions:
     masks: str = ""
     poses: Path | None = None
     keypoints: Path | None = None
+    imu_topic: str = ""
 
 
 DEFAULTS = RecordingOptions()

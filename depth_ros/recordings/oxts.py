@@ -29,6 +29,17 @@ def imu_pose(drive: Path, name: str) -> np.ndarray | None:
     return T
 
 
+def imu_measurements(drive: Path, stamps: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps (N,), ns, and angular velocity, rad/s, and acceleration, m/s^2, (N, 6), of a drive.
+
+    stamps: of the images, ns, by name, which are those of the synchronised measurements.
+    """
+    files = [(stamp, drive / f"oxts/data/{name}.txt") for name, stamp in stamps.items()]
+    found = [(stamp, read_rows(file, (30,))[0]) for stamp, file in files if file.is_file()]
+    values = np.array([np.concatenate([row[17:20], row[11:14]]) for _, row in found]).reshape(-1, 6)
+    return np.array([stamp for stamp, _ in found], np.int64), values
+
+
 def _rotation(axis: int, angle: float) -> np.ndarray:
     """(3, 3) rotation by `angle` (rad) about coordinate axis 0, 1 or 2."""
     a, b = (axis + 1) % 3, (axis + 2) % 3

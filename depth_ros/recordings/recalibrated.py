@@ -7,6 +7,7 @@ from dataclasses import replace
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
+from depth_ros.recordings.imu import Imu, imu_of
 from depth_ros.recordings.options import RecordingOptions
 from depth_ros.recordings.sample import Contents, Recording, Sample
 
@@ -26,6 +27,9 @@ class Recalibrated:
     def contents(self) -> Contents:
         contents = self._recording.contents
         return replace(contents, pairs=contents.pairs and len(self._cameras) == 2)
+
+    def imu(self) -> Imu | None:
+        return imu_of(self._recording)
 
     def __len__(self) -> int:
         return len(self._recording)

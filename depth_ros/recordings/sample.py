@@ -83,8 +83,8 @@ class Contents:
     which must not be taken for ground truth. consecutive: frames of a moving camera in time order, not independent
     images. exact: rendered images, with exact poses and without errors of a lens, a shutter or a clock. instances:
     masks of objects that may move. metric: depth and poses are in metres; otherwise they have an unknown scale, as
-    those of structure from motion. test_split: indices of the published test images, which training leaves out; empty
-    if there is no published split.
+    those of structure from motion. imu: measurements of an IMU, see `recordings.imu`. test_split: indices of the
+    published test images, which training leaves out; empty if there is no published split.
     """
 
     pairs: bool = False
@@ -95,6 +95,7 @@ class Contents:
     consecutive: bool = True
     exact: bool = False
     instances: bool = False
+    imu: bool = False
     planes: bool = False
     metric: bool = True
     test_split: tuple[int, ...] = ()

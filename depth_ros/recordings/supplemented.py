@@ -13,6 +13,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify_labels
 from depth_ros.parallax import keypoints_input
 from depth_ros.recordings.files import Trajectory, images_in
+from depth_ros.recordings.imu import Imu, imu_of
 from depth_ros.recordings.options import RecordingOptions
 from depth_ros.recordings.sample import Contents, Recording, Sample
 
@@ -38,6 +39,9 @@ class Supplemented:
     def contents(self) -> Contents:
         own = self._recording.contents
         return replace(own, poses=own.poses or self._trajectory is not None)
+
+    def imu(self) -> Imu | None:
+        return imu_of(self._recording)
 
     def __len__(self) -> int:
         return len(self._recording)

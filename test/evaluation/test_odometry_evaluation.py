@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,9 +17,10 @@ from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.evaluation.depth_source import RecordedSource
 from depth_ros.evaluation.metrics.trajectory import read_tum, trajectory_metrics
 from depth_ros.evaluation.odometry import DepthOdometry, default_settings, run_odometry
-from depth_ros.geometry import inverse
+from depth_ros.geometry import T_BODY_OPTICAL, inverse
 from depth_ros.networks import sfmlearner
 from depth_ros.recordings import Sample, open_recording
+from depth_ros.recordings.imu import Imu
 from depth_ros.training.export import save_model
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -189,3 +191,20 @@ def test_folder_without_poses_is_rejected(clip, model, tmp_path, capsys, engine_
     command = ["evaluate", "odometry", "--data", str(tmp_path), "--model", str(model), "--backend", "eager"]
     assert main(command) == 1
     assert "has no poses to compare with" in capsys.readouterr().err
+
+
+def test_rotation_of_the_imu_is_that_of_the_camera_since_the_last_sample(clip):
+    """An IMU with the axes of a body turns to the left, which is negative about the camera's y axis, down."""
+    stamps = 10**9 + 10**7 * np.arange(50)
+    velocity = np.tile([0.0, 0.0, 0.5], (50, 1))
+    imu = Imu(stamps, velocity, np.zeros((50, 3)), "imu", inverse(T_BODY_OPTICAL))
+    odometry = DepthOdometry(RecordedSource(), SETTINGS, imu)
+    assert odometry._imu_rotation(10**9) is None
+    R = odometry._imu_rotation(10**9 + 2 * 10**8)
+    assert np.allclose(cv2.Rodrigues(R)[0].ravel(), [0, -0.1, 0])
+    assert odometry._imu_rotation(10**10) is None  # no measurements
+
+
+def test_recording_without_an_imu_is_refused(clip, capsys):
+    assert main(["evaluate", "odometry", "--data", str(clip), "--imu"]) == 1
+    assert "has no IMU; of a bag with several, choose one with --imu-topic" in capsys.readouterr().err

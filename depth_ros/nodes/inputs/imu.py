@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.node import Node
@@ -15,14 +14,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Imu
 
+from depth_ros.estimators.odometry.imu_rotation import integrate_rotation
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.nodes.inputs.stamps import missing_stamp_text
 
 SAMPLES_KEPT = 4000
 """10 s at 400 Hz."""
-MAX_LAG = 50_000_000
-"""ns; the last angular velocity is held for at most this long where the IMU lags behind the image."""
-
 Sample = tuple[int, np.ndarray]
 """Stamp, ns, and vector (3,)."""
 
@@ -95,7 +92,9 @@ class ImuInput(ManagedEntity):
 
         Discards the samples before `old`.
         """
-        return integrate_rotation(self._since(self._angular_velocities, old), old, new)
+        samples = self._since(self._angular_velocities, old)
+        stamps = np.array([stamp for stamp, _ in samples], np.int64)
+        return integrate_rotation(stamps, np.array([velocity for _, velocity in samples]), old, new)
 
     def accelerations(self, old: int) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (N,), ns, and accelerations (N, 3), m/s^2, from the last sample before `old` on.
@@ -112,22 +111,3 @@ class ImuInput(ManagedEntity):
             while len(samples) > 1 and samples[1][0] <= old:
                 samples.popleft()
             return list(samples)
-
-
-def integrate_rotation(samples: list[Sample], old: int, new: int) -> np.ndarray | None:
-    """(3, 3) R_old_new from angular velocities, rad/s, in the body frame, interpolated linearly between the samples.
-
-    old, new: ns. None if the samples start after `old` or end more than MAX_LAG before `new`.
-    """
-    if not samples or samples[0][0] > old or samples[-1][0] < new - MAX_LAG:
-        return None
-    stamps = np.array([stamp for stamp, _ in samples])
-    velocities = np.array([velocity for _, velocity in samples])
-    times = np.concatenate([[old], stamps[(stamps > old) & (stamps < new)], [new]])
-    at_times = np.stack(
-        [np.interp(times - old, stamps - old, velocities[:, axis]) for axis in range(3)], axis=1
-    )
-    R = np.eye(3)
-    for seconds, velocity in zip(1e-9 * np.diff(times), (at_times[1:] + at_times[:-1]) / 2):
-        R = R @ cv2.Rodrigues(velocity * seconds)[0]
-    return R

@@ -18,6 +18,7 @@ from depth_ros.geometry import T_BODY_OPTICAL, pose_from
 from depth_ros.messages.calibration import Calibration, calibration_from
 from depth_ros.messages.decode import depth_from, labels_from
 from depth_ros.messages.frames import frame_from
+from depth_ros.recordings.bags.imu import choose_imu, read_imu
 from depth_ros.recordings.bags.parts import Bag, Message
 from depth_ros.recordings.bags.topics import BagTopics, choose_topics
 from depth_ros.recordings.bags.tracks import Deserialize, Track
@@ -25,8 +26,9 @@ from depth_ros.recordings.bags.video_frames import frames_of, track_for
 from depth_ros.recordings.bags.video_packets import FOXGLOVE, register
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
 from depth_ros.recordings.files import NS
+from depth_ros.recordings.imu import Imu
 from depth_ros.recordings.options import DEFAULTS, RecordingOptions
-from depth_ros.recordings.sample import Contents, DamagedFrame, Sample
+from depth_ros.recordings.sample import Contents, DamagedFrame, Sample, readable
 
 log = logging.getLogger("depth_ros.recordings")
 
@@ -47,6 +49,7 @@ class BagRecording:
         try:
             self.topics: BagTopics = choose_topics(path, self._bag.topics, options)
             self._given = read_cameras(options.cameras) if options.cameras else ()
+            self.imu_topic = choose_imu(path, self._bag.topics, options.imu_topic)
             self._deserialize = _deserializer(self._bag.ros1)
             self._read_index()
             if self.damage:  # an index may hide intact messages behind damaged ones
@@ -124,6 +127,7 @@ class BagRecording:
             depth="depth" in known,
             poses="odometry" in known,
             instances="masks" in known,
+            imu=bool(self.imu_topic),
         )
 
     def _add_camera(self, role: str, message: Message, stamp: int) -> None:
@@ -177,6 +181,18 @@ class BagRecording:
         if (partner := self._partner("masks", index)) is not None:
             instances = self._masks(partner, left)
         return Sample(self.names[index], left, right, depth, T, instances=instances)
+
+    def imu(self) -> Imu | None:
+        """The measurements of the IMU; the calibration of the first image is that of its extrinsics."""
+        if not self.imu_topic:
+            return None
+        first = next(sample.left for _, sample in readable(self))
+        imu = read_imu(self._bag, self.imu_topic, self._deserialize, first.frame_id)
+        if imu.T_camera_imu is None or first.camera.is_rectified:
+            return imu
+        T_rectified_camera = np.eye(4)
+        T_rectified_camera[:3, :3] = first.camera.R
+        return replace(imu, T_camera_imu=T_rectified_camera @ imu.T_camera_imu)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -1,7 +1,8 @@
 """EuRoC MAV and what is published like it: grey images, not rectified, of one or two cameras, and poses of the body.
 
     mav0/cam0/data/NS.png, mav0/cam0/sensor.yaml, mav0/state_groundtruth_estimate0/data.csv     as published (ASL)
-    cam0/NS.jpg, cam0.yaml, groundtruth.txt                                                     the same, repackaged
+    mav0/imu0/data.csv, mav0/imu0/sensor.yaml                                                   IMU, optional
+    cam0/NS.jpg, cam0.yaml, groundtruth.txt, imu0.csv, imu0.yaml                                the same, repackaged
 
 The folder may be mav0 itself. Images are not rectified; their cameras hold the distortion and the rectification R and P
 of the pair, as the CameraInfo of a calibrated driver does. Poses are converted to those of the rectified left camera.
@@ -12,11 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from depth_ros.datatypes import Frame
 from depth_ros.errors import DepthRosError
+from depth_ros.geometry import inverse
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.calibration import Intrinsics, read_euroc_sensor, stereo_cameras
 from depth_ros.recordings.files import Trajectory, frame_stamps, images_in, read_image, read_yaml
+from depth_ros.recordings.imu import Imu, read_euroc_imu
 from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "mav0/cam0/sensor.yaml and mav0/cam0/data/, or cam0.yaml and cam0/"
@@ -29,6 +34,8 @@ class Files:
     sensors: tuple[Path, ...]
     images: tuple[dict[str, Path], ...]
     ground_truth: Path | None
+    imu: tuple[Path, Path] | None
+    """Measurements and sensor file."""
 
 
 def files_in(path: Path) -> Files | None:
@@ -43,8 +50,15 @@ def files_in(path: Path) -> Files | None:
             if cameras[0] in found:
                 truths = (root / "state_groundtruth_estimate0/data.csv", root / "groundtruth.txt")
                 truth = next((file for file in truths if file.is_file()), None)
-                return Files(tuple(file for file, _ in found), tuple(stored for _, stored in found), truth)
+                return Files(
+                    tuple(file for file, _ in found), tuple(stored for _, stored in found), truth, _imu(root)
+                )
     return None
+
+
+def _imu(root: Path) -> tuple[Path, Path] | None:
+    pairs = ((root / "imu0/data.csv", root / "imu0/sensor.yaml"), (root / "imu0.csv", root / "imu0.yaml"))
+    return next((pair for pair in pairs if all(file.is_file() for file in pair)), None)
 
 
 def matches(path: Path) -> bool:
@@ -93,7 +107,19 @@ class Recording:
         self.stamps = frame_stamps(self.names, self.rate)
         self.camera_source = " and ".join(str(file.relative_to(path)) for file in files.sensors)
         self._trajectory = _trajectory(files.ground_truth)
-        self.contents = Contents(pairs=pair, poses=self._trajectory is not None)
+        self._imu_files = files.imu
+        self.contents = Contents(pairs=pair, poses=self._trajectory is not None, imu=files.imu is not None)
+
+    def imu(self) -> Imu | None:
+        """The measurements of imu0."""
+        if self._imu_files is None:
+            return None
+        measurements, sensor = self._imu_files
+        try:
+            T_body_imu = np.array(read_yaml(sensor)["T_BS"]["data"], float).reshape(4, 4)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DepthRosError(f"{sensor} has no T_BS of 16 numbers") from error
+        return read_euroc_imu(measurements, "imu0", inverse(self._T_body_rectified) @ T_body_imu)
 
     def __len__(self) -> int:
         return len(self.names)

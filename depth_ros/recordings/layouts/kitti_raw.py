@@ -22,9 +22,10 @@ from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
 from depth_ros.recordings import Contents, Sample
 from depth_ros.recordings.files import NS, frame_stamps, images_in, read_depth, read_image
+from depth_ros.recordings.imu import Imu
 from depth_ros.recordings.layouts.kitti_depth import UNITS_PER_METRE, improved_depth
 from depth_ros.recordings.options import RecordingOptions
-from depth_ros.recordings.oxts import imu_pose
+from depth_ros.recordings.oxts import imu_measurements, imu_pose
 
 REQUIRED = "DATE/calib_cam_to_cam.txt and DATE/DRIVE_sync/image_02/data/"
 PUBLISHED_DEPTH = True
@@ -147,10 +148,23 @@ class Recording:
             pairs=any((drive / "image_03/data").is_dir() for drive in drives),
             depth=bool(self._improved) or any((drive / "velodyne_points/data").is_dir() for drive in drives),
             poses=any((drive / "oxts/data").is_dir() for drive in drives),
+            imu=len(drives) == 1 and (next(iter(drives)) / "oxts/data").is_dir(),
         )
         self.note = "g is the distance along the x axis of the lidar" if lidar_x else ""
         if self._improved:
             self.note = "g is the improved ground truth (Uhrig et al., 3DV 2017)"
+
+    def imu(self) -> Imu | None:
+        """The IMU of the only drive; drives have no common frame of time."""
+        if not self.contents.imu:
+            return None
+        drive, camera = self._images[0].drive, self._images[0].camera
+        calibration = _calibration(drive.parent)
+        stamps, values = imu_measurements(drive, _stamps(drive, camera))
+        T_camera_rectified = inverse(calibration.T_rectified_camera(camera))
+        return Imu(
+            stamps, values[:, :3], values[:, 3:], "imu", T_camera_rectified @ calibration.T_rectified_imu
+        )
 
     def __len__(self) -> int:
         return len(self._images)

@@ -9,22 +9,10 @@ import pytest
 from rclpy.lifecycle import LifecycleState
 from sensor_msgs.msg import Imu
 
-from depth_ros.geometry import matrix_from_quaternion
 from depth_ros.messages.fill import fill_header
-from depth_ros.nodes.inputs.imu import ImuInput, integrate_rotation
+from depth_ros.nodes.inputs.imu import ImuInput
 
 STATE = LifecycleState("", 0)
-
-
-def test_angular_velocities_are_integrated_between_two_stamps():
-    """A velocity that grows by 0.5 rad/s^2 about z, over 0.3 s that begin and end between two samples."""
-    samples = [(i * 7_000_000, np.array([0.0, 0.0, 0.5 * i * 0.007])) for i in range(100)]
-    R = integrate_rotation(samples, 100_000_000, 400_000_000)
-    yaw = 0.25 * (0.4**2 - 0.1**2)
-    expected = matrix_from_quaternion(np.array([0, 0, np.sin(yaw / 2), np.cos(yaw / 2)]))
-    assert pytest.approx(expected, abs=1e-9) == R
-    assert integrate_rotation(samples, -1, 400_000_000) is None
-    assert integrate_rotation(samples, 0, 900_000_000) is None
 
 
 def imu_message(stamp: int, yaw_rate: float) -> Imu:

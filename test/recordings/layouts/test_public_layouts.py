@@ -12,6 +12,7 @@ import pytest
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
 from depth_ros.recordings import RecordingOptions, open_recording
+from depth_ros.recordings.imu import imu_of
 from depth_ros.recordings.layouts.kitti_raw import lidar_depth
 
 WIDTH, HEIGHT = 40, 24
@@ -45,10 +46,21 @@ def make_raw(root: Path, frames: int = 3) -> Path:
     for index in range(frames):  # 1 m per frame to the east, heading east
         row = np.zeros(30)
         row[:3] = 0.0, np.degrees(index / 6378137.0), 5.0
+        row[11:14], row[17:20] = (0.1, 0.2, 9.81), (0.01, 0.02, 0.3 * index)  # ax ay az, wx wy wz
         file = drive / f"oxts/data/{index:010d}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(" ".join(map(repr, row.tolist())))
     return root
+
+
+def test_imu_of_kitti_raw(tmp_path):
+    recording = open_recording(make_raw(tmp_path))
+    imu = imu_of(recording)
+    assert recording.contents.imu and imu.stamps.tolist() == list(recording.stamps)
+    assert np.allclose(imu.angular_velocity, [[0.01, 0.02, 0.3 * index] for index in range(3)])
+    assert np.allclose(imu.linear_acceleration, [0.1, 0.2, 9.81])
+    forward = imu.T_camera_imu[:3, :3] @ [1, 0, 0]
+    assert np.allclose(forward, [0, 0, 1], atol=0.05)
 
 
 def test_kitti_raw(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import RecordingOptions, open_recording, readable
+from depth_ros.recordings.imu import imu_of
 
 SENSOR = """%YAML:1.0
 sensor_type: camera
@@ -59,6 +60,27 @@ def test_euroc_asl(tmp_path, inside):
     assert sample.right.camera.baseline == pytest.approx(0.11)
     assert np.allclose(sample.T_world_camera[:3, 3], [2, 0, 0])
     assert "cam0/sensor.yaml" in recording.camera_source
+
+
+def test_imu_of_euroc_asl(tmp_path):
+    path = make_euroc(tmp_path)
+    assert not open_recording(path).contents.imu and imu_of(open_recording(path)) is None
+    (path / "mav0/imu0").mkdir()
+    rows = (f"{NS + index * 5_000_000},0.1,0.2,{index},9.8,-0.5,0.6\n" for index in range(20))
+    (path / "mav0/imu0/data.csv").write_text("#timestamp [ns],w_RS_S_x [rad s^-1], ...\n" + "".join(rows))
+    turned = (
+        "T_BS:\n  data: [0.0, -1.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]\n"
+    )
+    (path / "mav0/imu0/sensor.yaml").write_text(turned)
+    recording = open_recording(path)
+    imu = imu_of(recording)
+    assert recording.contents.imu and imu.frame_id == "imu0"
+    assert imu.stamps.tolist() == [NS + index * 5_000_000 for index in range(20)]
+    assert np.array_equal(imu.angular_velocity[7], [0.1, 0.2, 7])
+    assert np.array_equal(imu.linear_acceleration[7], [9.8, -0.5, 0.6])
+    assert np.allclose(imu.T_camera_imu @ [1, 0, 0, 1], [0.3, 1, 0, 1])
+    calibrated = open_recording(path, RecordingOptions(fov=70))
+    assert calibrated.contents.imu and len(imu_of(calibrated).stamps) == 20
 
 
 def test_euroc_asl_of_one_camera(tmp_path):
