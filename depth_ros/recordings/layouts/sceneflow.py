@@ -79,7 +79,7 @@ class Recording:
             self._poses = read_camera_data(camera_data)
         self.contents = Contents(
             pairs=True, depth=(frames.parent / "disparity").is_dir(), poses=bool(self._poses),
-            consecutive=len(sequences) == 1, exact="cleanpass" in frames.name,
+            consecutive=len(sequences) == 1, exact="cleanpass" in frames.name, metric=False,
         )  # fmt: skip
 
     def __len__(self) -> int:

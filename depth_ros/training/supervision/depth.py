@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
+from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Sample
 from depth_ros.training.augmentation import crop_example
 from depth_ros.training.crop import CropSettings
@@ -35,6 +36,8 @@ class DepthSupervision:
     def load_training_data(
         self, sources: Sequence[Source], crop: CropSettings, folders: DataFolders
     ) -> Items[Example]:
+        if self.scale == "metric":
+            _require_metres(sources, folders)
         examples = Converted(load_examples(self._with_inputs(sources), folders), with_depth)
         return Converted(examples, self._ordered) if self.extra_inputs else examples
 
@@ -67,6 +70,16 @@ class DepthSupervision:
 
     def mean_inverse_depth(self, items: Items[Example]) -> np.ndarray | None:
         return mean_inverse_depth(items)
+
+
+def _require_metres(sources: Sequence[Source], folders: DataFolders) -> None:
+    """Raise DepthRosError if the depth of a recording has an unknown scale."""
+    for source in sources:
+        if not source.is_rendered and not source.open(folders).contents.metric:
+            raise DepthRosError(
+                f"{source.folder} has depth of unknown scale, from which metric depth cannot be learned: use a "
+                "recipe that learns disparity, or depth up to scale"
+            )
 
 
 def with_depth(example: Example) -> Example:

@@ -81,7 +81,7 @@ def test_sceneflow_sequences_are_independent_pairs(tmp_path):
         assert (
             recording.contents.depth and not recording.contents.consecutive and not recording.contents.poses
         )
-        assert recording[3].T_world_camera is None
+        assert recording[3].T_world_camera is None and not recording.contents.metric
 
 
 @pytest.mark.parametrize(("sequence", "focal"), [
