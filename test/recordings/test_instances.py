@@ -45,6 +45,16 @@ def test_of_two_candidates_the_larger_overlap_wins_and_a_mask_is_used_once():
     np.testing.assert_array_equal(found.labels[1] > 0, second == 6)
 
 
+def test_two_masks_that_merge_are_one_object():
+    """Both overlap with the merged mask by more than 0.3, 8 / 19 and 9 / 18: the lower id takes it."""
+    apart, merged = box(10, 10, 1) + box(20, 10, 2), box(12, 17, 5)
+    found = align_instances([apart, merged, merged])
+    np.testing.assert_array_equal(found.labels, [apart == 1, merged > 0, merged > 0])
+    tracker = InstanceIds()
+    tracker.update(apart)
+    np.testing.assert_array_equal(tracker.update(merged), merged > 0)
+
+
 def test_no_instances_give_background_only():
     frames = [np.zeros((4, 6), np.int32)] * 3
     assert not align_instances(frames).labels.any()
