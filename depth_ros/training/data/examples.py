@@ -20,7 +20,7 @@ from depth_ros.training.data.rendered import RenderedExamples
 from depth_ros.training.data.rendered_two_views import RenderedTwoViews
 from depth_ros.training.data.source import DataFolders, Source
 
-MAX_HELD_OUT = 200
+MAX_HELD_OUT = 60
 """Maximum number of validation samples of a recording."""
 MAX_AVERAGED = 100
 """Maximum number of examples that the mean inverse depth is computed from."""
