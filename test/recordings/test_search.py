@@ -39,3 +39,20 @@ def test_an_error_lists_the_first_ten_of_several(tmp_path):
         DepthRosError, match=r"12 sequences: give one of them: seq0, seq1, .*, seq9 and 2 more$"
     ):
         only_one(tmp_path, found, "sequences")
+
+
+def test_a_folder_is_listed_once_however_many_layouts_search_it(tmp_path, monkeypatch):
+    (tmp_path / "scene/image").mkdir(parents=True)
+    scandir, listed = os.scandir, []
+
+    def counting(path):
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counting)
+    for child in ("image", "left", "rgb"):
+        list(folders_with(tmp_path, (child,), levels=1))
+    assert listed == [tmp_path]
+    (tmp_path / "other/left").mkdir(parents=True)
+    os.utime(tmp_path, ns=(1, 1))  # clocks of file systems are coarse
+    assert list(folders_with(tmp_path, ("left",), levels=1)) == [tmp_path / "other"]

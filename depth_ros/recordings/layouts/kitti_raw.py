@@ -33,10 +33,12 @@ PUBLISHED_DEPTH = True
 RATE = 10.0  # Hz
 log = logging.getLogger("depth_ros.recordings")
 SPLIT_LINE = re.compile(
-    r"(?P<drive>\d{4}_\d\d_\d\d/\d{4}_\d\d_\d\d_drive_\d{4}_sync)"
-    r"(?:/image_(?P<camera>0[23])/data/(?P<name>\d+)\.\w+|\s+(?P<number>\d+)(?:\s+(?P<side>[lr]))?)"
+    r"(?:\d{4}_\d\d_\d\d/)?(?P<drive>(?P<date>\d{4}_\d\d_\d\d)_drive_\d{4}_sync)"
+    r"(?:/image_(?P<camera>0[23])/data/(?P<name>\d+)\.\w+"
+    r"|(?:_(?P<folder>0[23]))?\s+(?P<number>\d+)(?:\s+(?P<side>[lr]))?)"
 )
-"""A line of a split file: an image path, or `DATE/DRIVE_sync FRAME l`. The rest of the line is ignored."""
+"""A line of a split file: one or two image paths (monodepth), `DATE/DRIVE_sync FRAME l` (monodepth2), or
+`DRIVE_sync_02 FRAME` (SfMLearner). The rest of the line is ignored."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,11 @@ def images_of_split(path: Path, file: Path) -> list[ImageId]:
         if match is None:
             raise DepthRosError(
                 f"{file}: '{line}' is not an image of raw KITTI; each line must be "
-                "DATE/DRIVE_sync/image_02/data/FRAME.png or DATE/DRIVE_sync FRAME l"
+                "DATE/DRIVE_sync/image_02/data/FRAME.png, DATE/DRIVE_sync FRAME l or DRIVE_sync_02 FRAME"
             )
         name = match["name"] or match["number"].zfill(10)
-        camera = match["camera"] or ("03" if match["side"] == "r" else "02")
-        found.append(ImageId(path / match["drive"], name, camera))
+        camera = match["camera"] or match["folder"] or ("03" if match["side"] == "r" else "02")
+        found.append(ImageId(path / match["date"] / match["drive"], name, camera))
     missing = [image for image in found if image.name not in _images(image.drive, image.camera)]
     if missing or not found:
         raise DepthRosError(_split_problem(path, file, missing, len(found)))
@@ -177,6 +179,16 @@ class Recording:
             right = self._frame(index, "03", calibration)
         depth, T = self._depth(image, calibration), _pose(image, calibration)
         return Sample(self.names[index], left, right, depth, T)
+
+    def with_neighbours(self) -> tuple[Recording, list[int]]:
+        """All images of the same drives and cameras, in time order, and which of them these are: the frames that a
+        split file lists are the middle ones of clips."""
+        sequences = dict.fromkeys((image.drive, image.camera) for image in self._images)
+        images = [
+            ImageId(drive, name, camera) for drive, camera in sequences for name in _images(drive, camera)
+        ]
+        number = {image: index for index, image in enumerate(images)}
+        return Recording(images, self._lidar_x), [number[image] for image in self._images]
 
     def _frame(self, index: int, number: str, calibration: RigCalibration) -> Frame:
         image, camera = self._images[index], calibration.camera(number)

@@ -6,10 +6,14 @@ is found out when a clip is drawn.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import Recording
+from depth_ros.recordings.layouts import kitti_raw
 from depth_ros.recordings.split import continuous_parts, sequence_part
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.clip import Clip, ClipSettings, is_moving, recorded_clip
@@ -35,7 +39,7 @@ class RecordedClips:
         return len(self.starts)
 
     def __getitem__(self, index: int, /) -> Clip:
-        recording, start = self.source.open(self.folders), self.starts[index]
+        (recording, _), start = open_sequence(self.source, self.folders), self.starts[index]
         frames = range(start, start + self.frames)
         clip = recorded_clip([recording[frame] for frame in frames], self.crop)
         if any(frame.image.shape != clip[0].image.shape for frame in clip):
@@ -94,11 +98,30 @@ def clips_of(source: Source, crop: CropSettings, settings: ClipSettings, folders
 
 
 def clip_starts(source: Source, frames: int, folders: DataFolders) -> list[int]:
-    """Index of the first frame of every clip: those of which all frames belong to the part and follow each other."""
-    recording = source.open(folders)
+    """Index of the first frame of every clip: those of which all frames belong to the part and follow each other, or
+    those around the frames that a split file lists."""
+    recording, listed = open_sequence(source, folders)
     part = sequence_part(recording, source.part)
     starts: list[int] = []
     for run in continuous_parts(recording):
         first, stop = max(run.start, part.start), min(run.stop, part.stop)
         starts += range(first, stop - frames + 1)
-    return starts
+    if listed is None:
+        return starts
+    possible = set(starts)
+    return [middle - frames // 2 for middle in listed if middle - frames // 2 in possible]
+
+
+def open_sequence(source: Source, folders: DataFolders) -> tuple[Recording, list[int] | None]:
+    """The recording, and the frames that a split file lists, or None: the recording then has their neighbours, too."""
+    return _opened_sequence(source, folders, os.getpid())
+
+
+@functools.cache
+def _opened_sequence(
+    source: Source, folders: DataFolders, process: int
+) -> tuple[Recording, list[int] | None]:
+    recording = source.open(folders)
+    if source.options.image_list and isinstance(recording, kitti_raw.Recording):
+        return recording.with_neighbours()
+    return recording, None

@@ -101,6 +101,7 @@ def test_lidar_depth_keeps_the_nearest_point_and_none_behind_the_lidar():
     f"{DRIVE}/image_02/data/0000000002.png",
     f"{DRIVE}/image_02/data/0000000002.jpg {DRIVE}/image_03/data/0000000002.jpg",
     f"{DRIVE} 2 l",
+    f"{DRIVE.partition('/')[2]}_02 0000000002",
 ])  # fmt: skip
 def test_split_files_select_images(tmp_path, line):
     make_raw(tmp_path)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings import RecordingOptions
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data import clips
 from depth_ros.training.data.clip import ClipSettings, median_image_motion, recorded_frame
@@ -53,6 +54,15 @@ def test_clips_do_not_cross_drives(tmp_path):
     assert clip_starts(source, 3, folders) == [0, 1, 4, 5, 6]
     names = [source.open(folders).names[start].partition("/")[0][-9:-5] for start in (1, 4)]
     assert names == ["0001", "0002"]
+
+
+def test_clips_are_around_the_frames_that_a_split_file_lists(tmp_path):
+    made_drive(tmp_path, "2011_09_26_drive_0001_sync", frames=6)
+    split = tmp_path / "train_files.txt"
+    drive = "2011_09_26/2011_09_26_drive_0001_sync"
+    split.write_text(f"{drive} 4 l\n{drive} 5 l\n{drive} 1 l\n{drive} 0 l\n")
+    source = Source("kitti", "all", options=RecordingOptions(image_list=split))
+    assert clip_starts(source, 3, DataFolders(tmp_path)) == [3, 0]  # 0 and 5 lack a neighbour
 
 
 def made_drive(root, name, frames) -> None:
@@ -104,7 +114,7 @@ def test_validation_clips_are_limited_in_number(monkeypatch):
     assert frame_bytes(limited) == frame_bytes([all_clips[0], all_clips[3]])
 
 
-def test_images_of_another_size_within_a_clip_make_it_unusable(data, tmp_path):
+def test_images_of_another_size_within_a_clip_make_it_unusable(data, tmp_path, monkeypatch):
     copied(data, tmp_path / "plain", {0: 0, 1: 1, 2: 2})
     found = clips.RecordedClips(Source("plain", "all"), DataFolders(tmp_path), CROP, 3, [0])
     recording = found.source.open(found.folders)
@@ -115,8 +125,6 @@ def test_images_of_another_size_within_a_clip_make_it_unusable(data, tmp_path):
         def __getitem__(self, index):
             return sample if index == 2 else recording[index]
 
-    object.__setattr__(
-        found, "source", type("Mixed", (), {"folder": "mixed", "open": lambda self, _: Mixed()})()
-    )
-    with pytest.raises(UnusableItem, match="mixed: the size of the images changes"):
+    monkeypatch.setattr(clips, "open_sequence", lambda source, folders: (Mixed(), None))
+    with pytest.raises(UnusableItem, match="plain: the size of the images changes"):
         found[0]

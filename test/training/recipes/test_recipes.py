@@ -11,7 +11,7 @@ from depth_ros.card import SCALES, TASKS, find_card
 from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import families, family
-from depth_ros.training import loop
+from depth_ros.training import export, loop
 from depth_ros.training.data.source import DataFolders, held_out
 from depth_ros.training.dataset import CropDataset
 from depth_ros.training.objective import Objective
@@ -149,3 +149,23 @@ def test_fine_tuning_replaces_the_other_initial_weights():
 def test_fewer_steps_validate_at_least_once():
     recipe = find_recipe("mono_indoor").with_steps(20)
     assert recipe.steps == recipe.validate_every == 20
+
+
+def test_the_card_of_a_recipe_on_other_recordings_names_these_alone():
+    recipe = find_recipe("mono_indoor").on_recordings([Source("bags/robot.mcap")], [])
+    assert recipe.description == "Metric depth from one camera in rooms, trained on robot.mcap"
+    assert "hololens" not in recipe.terms and "robot.mcap" in recipe.terms
+    assert recipe.licence == "as the recordings that it was trained on"
+
+
+def test_terms_of_initial_weights_are_kept():
+    recipe = find_recipe("mono_driving").on_recordings([Source("hall")], [])
+    assert "Non-commercial" in recipe.terms and "hall" in recipe.terms and "CC BY-NC-SA" in recipe.licence
+
+
+def test_a_fine_tuned_model_inherits_licence_and_terms():
+    own = find_recipe("mono_indoor").fine_tuning("mono_driving").on_recordings([Source("hall")], [])
+    assert export.licence(own) == find_card("mono_driving").licence
+    assert export.terms(own).startswith(find_card("mono_driving").terms) and "hall" in export.terms(own)
+    recipe = find_recipe("mono_indoor").fine_tuning("mono_driving")
+    assert export.licence(recipe) == f"{find_card('mono_driving').licence}; Apache-2.0"
