@@ -48,6 +48,6 @@ def released_models(family: str, variables: Variables) -> list[ReleasedModel]:
 
 def is_optimizer_slot(name: str) -> bool:
     """Whether a variable belongs to the optimiser or is a counter, so that no model needs it."""
-    return name.rsplit("/", 1)[-1] in _OPTIMIZER_SLOTS or name.startswith(
+    return name.replace(".", "/").rsplit("/", 1)[-1] in _OPTIMIZER_SLOTS or name.startswith(
         ("train_op/beta", "beta1_power", "beta2_power")
     )

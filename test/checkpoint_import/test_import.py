@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from depth_ros.card import load_model, read_card
 from depth_ros.checkpoint_import import constant_depth_notes, import_checkpoint, load_variables
 from depth_ros.checkpoint_import.image_families import fcrn_name
-from depth_ros.checkpoint_import.names import released_models
+from depth_ros.checkpoint_import.names import is_optimizer_slot, released_models
 from depth_ros.checkpoint_import.npy import read_npy
 from depth_ros.checkpoint_import.tensorflow import Checkpoint
 from depth_ros.checkpoint_import.training_data import trained_on
@@ -254,6 +254,7 @@ def test_variants_of_mannequin_are_distinguished_by_their_input_channels():
             model = model_class("mannequin", "depth")(family("mannequin").Settings(**released.settings))
         used = load_variables(model, released, state)
         assert used == {key for key in state if "num_batches" not in key}
+        assert used == {key for key in state if not is_optimizer_slot(key)}  # nothing is left unexplained
     assert released_models("mannequin", {"seq.0.weight": torch.zeros(8, 4, 7, 7)}) == []
 
 

@@ -120,6 +120,15 @@ def test_images_are_padded_and_stacked_as_by_opencv(rendered, path):
     np.testing.assert_array_equal(path.stacked(found).cpu().numpy(), host.stacked(expected))
 
 
+def test_inputs_beside_the_image_are_uploaded_anew_for_every_frame(path):
+    image = np.zeros((4, 6, 3), np.uint8)
+    for value in (0.25, -3.5):
+        maps = np.full((2, 4, 6), value)
+        (found,) = path.run(lambda _, given: [2 * given], [image, maps])
+        assert found.dtype == np.float32 and found.shape == (2, 4, 6) and (found == 2 * value).all()
+    assert path._constant.cache_info().currsize == 0  # which keeps intrinsics only
+
+
 def test_an_unsupported_lens_is_an_error_on_a_gpu_too(path):
     camera = Camera(256, 128, K, P, np.eye(3), (0.1, 0.0), "thin_prism")
     with pytest.raises(DepthRosError, match="distortion_model 'thin_prism' of camera_info is not supported"):
