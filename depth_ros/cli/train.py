@@ -96,7 +96,7 @@ def next_steps(recipe: Recipe, path: Path, data: Path) -> str:
     return (
         f"evaluate it: depth_ros evaluate {task} --model {path} --data {where} --split {split}\n"
         f"build its engine: depth_ros compile {path}\n"
-        f"give it to a running node: ros2 param set /depth_node model {path.resolve()}"
+        f"give it to a running node: ros2 param set /camera/depth_ros/depth_node model {path.resolve()}"
     )
 
 

@@ -61,4 +61,6 @@ def test_the_next_steps_name_the_recording_and_the_node(tmp_path):
     )
     text = command.next_steps(recipe, Path("runs/model"), tmp_path)
     assert f"evaluate depth --model runs/model --data {tmp_path}/robot --split held_out" in text
-    assert "depth_ros compile runs/model" in text and "ros2 param set /depth_node model" in text
+    assert (
+        "depth_ros compile runs/model" in text and "ros2 param set /camera/depth_ros/depth_node model" in text
+    )
