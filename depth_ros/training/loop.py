@@ -26,7 +26,7 @@ from depth_ros.training.data.source import DataFolders
 from depth_ros.training.dataset import CropDataset, load_batches
 from depth_ros.training.export import export
 from depth_ros.training.objective import Batch, Objective
-from depth_ros.training.optimiser import AdamW, keep_freed_memory
+from depth_ros.training.optimiser import build_optimiser, keep_freed_memory
 from depth_ros.training.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from depth_ros.training.recipes import Recipe
 from depth_ros.training.table import CURVES, TrainingTable
@@ -60,12 +60,13 @@ def _train(recipe: Recipe, folders: DataFolders, out: Path, group: ProcessGroup,
     load_initial_weights(model, module, recipe, out)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average_decay), use_buffers=True)
-    optimiser = AdamW(model.parameters(), recipe.learning_rate, recipe.weight_decay)
+    optimiser = build_optimiser(
+        recipe.optimiser, model.parameters(), recipe.learning_rate, recipe.weight_decay
+    )
     parts = {"model": model, "average": average, "optimiser": optimiser}
     step = resume(out / FILE_NAME, recipe, parts, device)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(  # follows --steps, even if changed since the checkpoint
-        optimiser, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, last_epoch=step - 1
-    )
+    # follows --steps, even if changed since the checkpoint
+    schedule = recipe.schedule.build(optimiser, recipe.learning_rate, recipe.steps, step)
     objective = group.distributed(Objective(module, model, loss_settings(module, recipe)))
     table = TrainingTable(out, supervision, held_out, recipe.crop)
     if group.is_main and step == 0 and recipe.base_model:
@@ -145,7 +146,7 @@ def train_step(
     device = next(iter(batch.values())).device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=is_bfloat16_faster(device)):
         terms = objective(batch, step * group.size + group.rank)
-    optimiser.zero_grad(set_to_none=True)
+    objective.zero_grad(set_to_none=True)
     terms["loss"].backward()
     norm = nn.utils.clip_grad_norm_(objective.parameters(), MAX_GRADIENT_NORM)
     if not torch.isfinite(norm):

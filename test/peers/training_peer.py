@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from depth_ros.networks import sfmlearner
 from depth_ros.training.loop import moving_average, train_step
 from depth_ros.training.objective import Objective
-from depth_ros.training.optimiser import AdamW, keep_freed_memory
+from depth_ros.training.optimiser import build_optimiser, keep_freed_memory
 from depth_ros.training.recipes import find_recipe
 
 
@@ -34,7 +34,7 @@ def ours(batch: dict[str, Tensor]) -> Callable[[], None]:
     settings = dataclasses.replace(sfmlearner.Settings(), explain=True)
     model = sfmlearner.build_training_model(settings).to(memory_format=torch.channels_last)
     sfmlearner.initialise(model)
-    optimiser = AdamW(model.parameters(), plan.learning_rate, plan.weight_decay)
+    optimiser = build_optimiser(plan.optimiser, model.parameters(), plan.learning_rate, plan.weight_decay)
     average = AveragedModel(model, multi_avg_fn=moving_average(plan.average_decay), use_buffers=True)
     objective = Objective(sfmlearner, model)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import Source
+from depth_ros.training.optimiser import AdamW, OptimiserSettings
+from depth_ros.training.schedule import OneCycle, Schedule
 from depth_ros.training.supervision import Supervision
 from depth_ros.training.supervision.depth import DepthSupervision
 
@@ -28,6 +30,7 @@ class Recipe:
     of the crops. fit: how the images of a camera become inputs of the model, see
     `Card`.
     settings, loss_settings: what differs from the defaults of the family's `Settings` and `LossSettings`.
+    learning_rate: the highest of the schedule.
     average_decay: decay of the moving average of the weights. validate_every: steps between validations.
 
     Initial weights are the family's own, with at most one of
@@ -60,6 +63,8 @@ class Recipe:
     batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    optimiser: OptimiserSettings = field(default_factory=AdamW)
+    schedule: Schedule = field(default_factory=OneCycle)
     average_decay: float = 0.995
     validate_every: int = 250
     seed: int = 0
