@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 from depth_ros.card import Card
 from depth_ros.cli import main
+from depth_ros.datatypes import Camera, Frame
 from depth_ros.estimators.refinement import PUBLISHED, ClipRefiner
+from depth_ros.evaluation.refined_depth import Clips
 from depth_ros.networks import family
-from depth_ros.recordings import open_recording
+from depth_ros.recordings import Contents, Sample, open_recording
 from depth_ros.training.export import save_model
 from depth_ros.world import World, WorldSettings, write_folder
 
@@ -93,3 +96,34 @@ def test_the_table_of_the_paper_has_a_model_without_masks_beside(clip, model, ca
     assert "depth of the newest one" in result["protocol"] and "change of at most 0.3" in result["protocol"]
     by_name = {row["row"]: row["metrics"]["abs_rel"] for row in result["rows"]}
     assert by_name["none"] == by_name["M"]
+
+
+class Drives:
+    """Two drives of three frames each, without a gap in time between them."""
+
+    names = ("a/0", "a/1", "a/2", "b/0", "b/1", "b/2")
+    contents = Contents()
+    stamps = tuple(range(0, 600_000_000, 100_000_000))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        camera = Camera.pinhole(8, 4, 5.0, 5.0, 3.5, 1.5)
+        image = np.full((4, 8, 3), index, np.uint8)
+        return Sample(self.names[index], Frame(self.stamps[index], "camera", image, camera))
+
+
+@pytest.mark.parametrize(
+    ("target", "found"), [(1, {1: [0, 1, 2], 4: [3, 4, 5]}), (2, {2: [0, 1, 2], 5: [3, 4, 5]})]
+)
+def test_clips_are_the_neighbours_within_a_drive(target, found):
+    """Also of samples of another selection of the images, by their names; of the right camera there are none."""
+    recording, clips = Drives(), Clips(Drives(), 3, target)
+    for index in range(6):
+        of_index = [each.name for each in clips.of(recording[index])]
+        assert of_index == [recording.names[i] for i in found.get(index, [])]
+    sample = recording[target]
+    other = dataclasses.replace(sample.left, camera=Camera.pinhole(8, 4, 6, 5, 3.5, 1.5))
+    right = dataclasses.replace(sample, left=other)
+    assert clips.of(right) == [] and clips.of(dataclasses.replace(sample, name="c/1")) == []
