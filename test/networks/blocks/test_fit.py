@@ -153,3 +153,31 @@ def test_an_image_of_the_trained_size_is_not_changed():
     found = fitted(network, "depth", Fit("stretch", 96, 48, WHOLE))(image, K)
     assert torch.equal(found, network.results[0])
     assert torch.equal(network.inputs[0], image.float()) and torch.equal(network.inputs[1], K)
+
+
+class Filter(nn.Module):
+    """A convolution of the image, at the size 96x48, as depth or disparity."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, image, other):
+        assert image.shape[1:3] == (48, 96)
+        return 5 + self.conv(image.permute(0, 3, 1, 2) / 255)[:, 0]
+
+
+@pytest.mark.parametrize("task", ["depth", "stereo_depth"])
+@pytest.mark.parametrize("fit", [Fit("stretch", 96, 48), Fit("crop", 96, 48, (0.0, 0.25, 1.0, 1.0))])
+def test_network_and_geometry_are_exported_as_one_program(task, fit):
+    """Strictly, so that every compiler gets all of it; the images are converted before anything else."""
+    image = torch.randint(0, 256, (1, 70, 110, 3), dtype=torch.uint8)
+    other = image.flip(2) if task == "stereo_depth" else torch.eye(3)[None]
+    model = fitted(Filter(), task, fit).eval()
+    with torch.no_grad():
+        program = torch.export.export(model, (image, other), strict=True)
+        torch.testing.assert_close(program.module()(image, other), model(image, other), equal_nan=True)
+    inputs = [n for n in program.graph.nodes if n.op == "placeholder" and n.meta["val"].dtype == torch.uint8]
+    targets = {str(user.target) for node in inputs for user in node.users}
+    assert inputs and targets <= {"aten.to.dtype", "aten._assert_tensor_metadata.default"}
