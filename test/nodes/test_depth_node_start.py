@@ -75,3 +75,22 @@ def test_relative_models_are_refused_and_unknown_parameters_warned_about():
     result = subprocess.run([sys.executable, "-c", RELATIVE], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "unknown parameters modle; known are model, " in result.stderr
+
+
+TWO_VIEWS = """
+from types import SimpleNamespace
+import rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
+from depth_ros.nodes.depth_node import DepthNode
+from depth_ros.nodes.worker import Worker
+rclpy.init()
+card = SimpleNamespace(scale="up_to_scale", extra_inputs=["people", "parallax"])
+node = DepthNode(lambda *_: SimpleNamespace(card=card), Worker())
+assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+"""
+
+
+def test_models_that_take_more_than_the_image_are_warned_about():
+    result = subprocess.run([sys.executable, "-c", TWO_VIEWS], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert "takes people, parallax beside the image, which the node does not make" in result.stderr
