@@ -87,5 +87,5 @@ class DepthEstimator:
         return channels
 
     def _missing_text(self) -> str:
-        names = ", ".join(f"{name} ({count})" for name, count in self.missing.items())
-        return f"inputs missing, zeros instead, in frames of {self._count}: {names}"
+        counts = (f"{name} in {count} of {self._count} frames" for name, count in self.missing.items())
+        return f"missing inputs, zeros in their place: {', '.join(counts)}"

@@ -130,9 +130,9 @@ def test_extra_inputs_reach_the_network_and_missing_ones_are_reported(two_view_m
     estimator.estimate(frame(128, 64))
     assert np.median(np.abs(changed / expected - 1)) > 0.003
     assert estimator.missing == {"parallax": 2, "people": 1}
-    text = "inputs missing, zeros instead, in frames of"
-    assert [m for m in caplog.messages if text in m] == [f"two: {text} 2: parallax (1)"]
-    assert estimator.engine_status.reason.endswith(f"{text} 3: parallax (2), people (1)")
+    text = "missing inputs, zeros in their place: parallax in"
+    assert [m for m in caplog.messages if text in m] == [f"two: {text} 1 of 2 frames"]
+    assert estimator.engine_status.reason.endswith(f"{text} 2 of 3 frames, people in 1 of 3 frames")
 
 
 def test_card_must_name_the_extra_inputs(two_view_model, tmp_path):
