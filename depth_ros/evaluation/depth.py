@@ -31,7 +31,8 @@ from depth_ros.evaluation.setup import (
     select,
 )
 from depth_ros.evaluation.two_view import prepared_for
-from depth_ros.recordings import Recording, open_recording
+from depth_ros.recordings import Recording, Sample, open_recording
+from depth_ros.recordings.instances import movable_objects
 
 
 class DepthPredictor(Protocol):
@@ -120,7 +121,7 @@ def compare(
         latencies.append(1000 * (time.perf_counter() - start))
         g = setup.ground_truth.depth(sample)
         if g is not None:
-            people = None if sample.moving_objects is None else sample.moving_objects > 0
+            people = _people(sample)
             metrics = predicted.add(depth.depth, g, sample.fx_baseline, people)
             guess = setup.baseline.predict(g)
             if guess is not None:
@@ -131,6 +132,12 @@ def compare(
     return DepthComparison(
         predicted.compute(), baseline.compute(), len(predicted), tuple(latencies), tuple(sorted(ranking))
     )
+
+
+def _people(sample: Sample) -> np.ndarray | None:
+    """(H, W) bool, people and other objects that move or may move, of the rectified image; None if they are unknown."""
+    objects = movable_objects(sample)
+    return None if objects is None else geometry.rectify_labels(objects, sample.left.camera) > 0
 
 
 def model_input(frame: Frame, protocol: DepthProtocol) -> Frame:

@@ -17,7 +17,7 @@ from depth_ros.geometry import inverse
 from depth_ros.playback.kinds import MONO
 from depth_ros.playback.predict import predict
 from depth_ros.playback.replay import ReplayOptions, replay
-from depth_ros.recordings import open_recording
+from depth_ros.recordings import RecordingOptions, open_recording
 from depth_ros.world import World, WorldSettings, write_folder
 
 EAGER = EngineSettings(backend="eager", precision="float32", device="cpu")
@@ -84,10 +84,14 @@ def test_evaluation_counts_the_inputs_that_are_missing(folder, tmp_path, engine_
     poses.write_text("\n".join("1 0 0 0 0 1 0 0 0 0 1 0" for _ in text.splitlines()))  # no baseline
     try:
         blind = evaluate_depth(path, folder, options, depth)
+        reading = RecordingOptions(masks=str(folder / "ignored"))
+        masked = evaluate_depth(path, folder, dataclasses.replace(options, recording=reading), depth)
     finally:
         poses.write_text(text)
         (folder / "ignored").rename(folder / "moving_objects")
     assert blind["missing_inputs"] == dict.fromkeys(("people", "keypoints", "parallax", "confidence"), 3)
+    assert blind["metrics"]["si_hum"] is None and masked["metrics"]["si_hum"] > 0
+    assert masked["missing_inputs"] == dict.fromkeys(("keypoints", "parallax", "confidence"), 3)
     assert whole["metrics"]["si_full"] != pytest.approx(blind["metrics"]["si_full"], rel=0.01)
 
 
