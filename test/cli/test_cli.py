@@ -129,10 +129,13 @@ def test_bench_times_the_forms_of_a_family(capsys, monkeypatch):
         return {"plain": plain, "fast": fast}, torch.rand(1, 8, 4, 6)
 
     monkeypatch.setattr(fcrn, "forms", forms)
+    monkeypatch.setattr(fcrn, "ablations", lambda: {"other": fcrn.Deconvolution(8, 4)})
     assert main(["bench", "--family", "fcrn", "--rounds", "2", "--json", "-"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert [row["form"] for row in result["forms"]] == ["plain", "fast"] and result["size"] == "6x4"
+    assert [row["form"] for row in result["forms"]] == ["plain", "fast", "other"]
+    assert result["size"] == "6x4" and result["forms"][2]["parameters"] == 8 * 4 * 2 * 2 + 2 * 4
     assert result["forms"][0]["speedup"] == 1.0 and result["forms"][1]["difference"] < 1e-5
+    assert result["forms"][2]["difference"] is None
     assert main(["bench", "--family", "fcrn", "--rounds", "1"]) == 0
     assert "times the first" in capsys.readouterr().out
     assert main(["bench", "--family", "compact"]) == 1
