@@ -105,6 +105,11 @@ def test_readme_has_at_most_120_lines():
 
 
 @texts
+def test_no_marker_of_a_merge_conflict_is_left(text: Path):
+    assert not re.findall(r"^(?:<{7}|={7}|>{7})(?: |$)", text.read_text(), re.MULTILINE)
+
+
+@texts
 def test_commands_of_depth_ros_parse(text: Path):
     for words in command_lines(text.read_text()):
         if Path(words[0]).name == "depth_ros":
