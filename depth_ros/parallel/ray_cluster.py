@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 
 from depth_ros.errors import DepthRosError
@@ -39,9 +40,15 @@ class RayCluster:
                 try:
                     outcomes[item.name] = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    outcomes[item.name] = Outcome(None, f"Ray: {str(error).strip().splitlines()[0]}")
+                    outcomes[item.name] = Outcome(None, f"Ray: {_cause(error)}")
                 done()
         return outcomes
+
+
+def _cause(error: Exception) -> str:
+    """The last line of Ray's message, which names the exception at the end of its traceback, without colours."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _run(item: WorkItem, level: int, folder: str) -> Outcome:
