@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from depth_ros.datatypes import Planes
+from depth_ros.training.colours import COLOURS
 from depth_ros.training.crop import CropSettings, Window, centre_window, random_window
 from depth_ros.training.data.clip import Clip
 from depth_ros.training.data.example import Example
@@ -44,7 +45,7 @@ def crop_example(
         K[0, 2] = crop.width - 1 - K[0, 2]
         if planes is not None:
             planes = Planes(planes.labels[:, ::-1], planes.equations * [-1, 1, 1, 1])
-    image = jitter_colours(image, rng) if crop.colour_jitter else image
+    image = COLOURS[crop.colours](image, rng)
     item = {"image": image, "depth": depth, "weight": weight, "intrinsics": K}
     if example.extra_inputs:
         item["extra"] = cut_inputs(example.extra_inputs, window, crop, mirror)
@@ -63,10 +64,9 @@ def random_clip_crop(clip: Clip, crop: CropSettings, rng: np.random.Generator) -
     if crop.mirror and rng.random() < 0.5:
         item["images"], item["labels"] = (item[key][:, :, ::-1] for key in ("images", "labels"))
         item["intrinsics"][0, 2] = crop.width - 1 - item["intrinsics"][0, 2]
-    if crop.colour_jitter:
-        images = item["images"]
-        column = images.reshape(-1, *images.shape[2:])  # frames below each other get the same colours
-        item["images"] = jitter_colours(column, rng).reshape(images.shape)
+    images = item["images"]
+    column = images.reshape(-1, *images.shape[2:])  # frames below each other get the same colours
+    item["images"] = COLOURS[crop.colours](column, rng).reshape(images.shape)
     return item
 
 
@@ -108,18 +108,3 @@ def roll_example(example: Example, degrees: float) -> Example:
         planes = Planes(labels.astype(np.int32), equations)
     inputs = rolled_inputs(example.extra_inputs, rotation)
     return replace(example, image=image, depth=depth, weight=weight, planes=planes, extra_inputs=inputs)
-
-
-def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random gamma, brightness, contrast, white balance and saturation; sometimes greyscale, sometimes blurred."""
-    levels = np.linspace(0, 1, 256)[None] ** rng.uniform(0.75, 1.3)
-    levels = levels * rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, (3, 1))
-    levels = (levels - 0.45) * rng.uniform(0.8, 1.25) + 0.45
-    table = (levels.clip(0, 1) * 255).astype(np.uint8)
-    image = cv2.LUT(np.ascontiguousarray(image), table.T.reshape(1, 256, 3))
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    saturation = 0.0 if rng.random() < 0.08 else rng.uniform(0.6, 1.3)
-    image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
-    if rng.random() < 0.15:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.2))
-    return image

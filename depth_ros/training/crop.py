@@ -7,14 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depth_ros.networks.blocks.fit import WHOLE
+
 
 @dataclass(frozen=True)
 class CropSettings:
     """Size of the training crops, px, and how they are varied.
 
     zoom: ratio of the widest to the narrowest crop. max_roll: largest rotation about the optical axis, degrees.
-    mirror: flip half of the crops horizontally. colour_jitter: vary gamma, brightness, contrast, white balance,
-    saturation and sharpness.
+    mirror: flip half of the crops horizontally. colours: how colours are varied, one of `colours.COLOURS`.
+    fit: "aspect" for crops with the aspect ratio of width x height; "stretch" for crops whose sides are a part of the
+    sides of the image, up to 1 / zoom each, stretched to width x height. The model's card says the same: networks
+    that were trained with stretched images get stretched ones. region: see `card.Card`; the crops are within it.
     """
 
     width: int
@@ -22,7 +26,9 @@ class CropSettings:
     zoom: float = 1.6
     max_roll: float = 0.0
     mirror: bool = True
-    colour_jitter: bool = True
+    colours: str = "strong"
+    fit: str = "aspect"
+    region: tuple[float, float, float, float] = WHOLE
 
     @property
     def size(self) -> tuple[int, int]:
@@ -32,7 +38,8 @@ class CropSettings:
     @property
     def source_size(self) -> tuple[float, float]:
         """Width and height of an image whose narrowest crop has the size of the crop: more pixels would be wasted."""
-        return self.width * self.zoom, self.height * self.zoom
+        left, top, right, bottom = self.region
+        return self.width * self.zoom / (right - left), self.height * self.zoom / (bottom - top)
 
 
 class Window(NamedTuple):
@@ -50,18 +57,31 @@ class Window(NamedTuple):
 
 
 def random_window(width: int, height: int, crop: CropSettings, rng: np.random.Generator) -> Window:
-    """A random window of a width x height image with the aspect ratio of the crop, up to `zoom` times narrowed."""
-    w, h = _window_size(width, height, crop, rng.uniform(1.0, crop.zoom))
-    return Window(int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1)), w, h)
+    """A random window of a width x height image, up to `zoom` times narrower than the widest."""
+    region = _region(width, height, crop)
+    across = rng.uniform(1.0, crop.zoom)
+    down = rng.uniform(1.0, crop.zoom) if crop.fit == "stretch" else across
+    w, h = _window_size(region, crop, across, down)
+    left = region.left + int(rng.integers(0, region.width - w + 1))
+    return Window(left, region.top + int(rng.integers(0, region.height - h + 1)), w, h)
 
 
 def centre_window(width: int, height: int, crop: CropSettings) -> Window:
-    """The widest window with the aspect ratio of the crop, in the centre of a width x height image."""
-    w, h = _window_size(width, height, crop, 1.0)
-    return Window((width - w) // 2, (height - h) // 2, w, h)
+    """The widest window, in the centre of the region of a width x height image."""
+    region = _region(width, height, crop)
+    w, h = _window_size(region, crop, 1.0, 1.0)
+    return Window(region.left + (region.width - w) // 2, region.top + (region.height - h) // 2, w, h)
 
 
-def _window_size(width: int, height: int, crop: CropSettings, narrowing: float) -> tuple[int, int]:
+def _region(width: int, height: int, crop: CropSettings) -> Window:
+    left, right = (round(crop.region[i] * width) for i in (0, 2))
+    top, bottom = (round(crop.region[i] * height) for i in (1, 3))
+    return Window(left, top, right - left, bottom - top)
+
+
+def _window_size(region: Window, crop: CropSettings, across: float, down: float) -> tuple[int, int]:
+    if crop.fit == "stretch":
+        return round(region.width / across), round(region.height / down)
     aspect = crop.width / crop.height
-    window_width = min(width, height * aspect) / narrowing
-    return round(window_width), min(round(window_width / aspect), height)
+    window_width = min(region.width, region.height * aspect) / across
+    return round(window_width), min(round(window_width / aspect), region.height)

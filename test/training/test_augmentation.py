@@ -10,15 +10,15 @@ from depth_ros.geometry import back_project
 from depth_ros.training.augmentation import (
     centre_clip_crop,
     crop_example,
-    jitter_colours,
     random_clip_crop,
     roll_example,
 )
+from depth_ros.training.colours import COLOURS, jitter_colours
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.clip import ClipFrame
 from depth_ros.training.data.example import Example
 
-CLIP_CROP = CropSettings(64, 32, zoom=1.3, colour_jitter=False)
+CLIP_CROP = CropSettings(64, 32, zoom=1.3, colours="none")
 
 
 def wall_example(camera: Camera, distance: float = 7.0) -> Example:
@@ -93,10 +93,10 @@ def test_intrinsics_of_a_clip_crop_give_every_pixel_its_direction(seed):
 
 def test_all_frames_of_a_clip_get_the_same_colours():
     camera = Camera.pinhole(101, 47, 90.0, 88.0, 47.0, 25.0)
-    crop = dataclasses.replace(CLIP_CROP, colour_jitter=True, mirror=False)
+    crop = dataclasses.replace(CLIP_CROP, colours="strong", mirror=False)
     clip = (ray_frame(camera),) * 3
     images = random_clip_crop(clip, crop, np.random.default_rng(0))["images"]
-    plain = random_clip_crop(clip, dataclasses.replace(crop, colour_jitter=False), np.random.default_rng(0))
+    plain = random_clip_crop(clip, dataclasses.replace(crop, colours="none"), np.random.default_rng(0))
     assert (images[0, 2:-2] == images[1, 2:-2]).all() and (images != plain["images"]).any()
 
 

@@ -38,7 +38,7 @@ def smooth_example() -> Example:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_inputs_are_cropped_rolled_and_mirrored_as_the_image(seed):
-    crop = CropSettings(64, 48, zoom=1.5, max_roll=10.0, colour_jitter=False)
+    crop = CropSettings(64, 48, zoom=1.5, max_roll=10.0, colours="none")
     item, _ = crop_example(smooth_example(), crop, np.random.default_rng(seed))
     a, b = item["extra"]
     inside = item["weight"] > 0

@@ -52,7 +52,7 @@ def planes_room() -> Recipe:
     return replace(
         planes_indoor(),
         name="planes_room",
-        crop=CropSettings(256, 192, zoom=1.1, mirror=False, colour_jitter=False),
+        crop=CropSettings(256, 192, zoom=1.1, mirror=False, colours="none"),
         deployed_size=None,
         sources=(Source("hololens_office"),),
         validation=(held_out("hololens_office"),),

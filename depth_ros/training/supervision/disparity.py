@@ -13,7 +13,7 @@ from torch import nn
 from depth_ros.evaluation.metrics.stereo import validate_pairs
 from depth_ros.geometry import rectify
 from depth_ros.recordings import Sample
-from depth_ros.training.augmentation import jitter_colours
+from depth_ros.training.colours import jitter_colours
 from depth_ros.training.crop import CropSettings, Window
 from depth_ros.training.data.example import Example, right_view_example
 from depth_ros.training.data.examples import held_out_samples, load_examples

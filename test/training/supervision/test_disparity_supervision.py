@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from depth_ros.recordings import open_recording
-from depth_ros.training.augmentation import jitter_colours
+from depth_ros.training.colours import jitter_colours
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import DataFolders
 from depth_ros.training.recipes import Source
