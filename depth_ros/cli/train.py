@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """train."""
     train = add_command(commands, "train", run_train, "train a recipe; an interrupted run is resumed")
-    train.add_argument("recipe")
+    train.add_argument("recipe", help="name of a recipe, or a recipe file of your own: .yaml or .py")
     train.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="FOLDER",
                        help="folder that holds the recipe's data; default: %(default)s")  # fmt: skip
     train.add_argument("--out", type=Path, metavar="FOLDER", help="working folder; default: runs/RECIPE")
     train.add_argument("--steps", type=int, default=0, help="number of steps instead of the recipe's")
-    train.add_argument("--start", default="", metavar="MODEL", help="fine-tune this model with the recipe")
+    train.add_argument("--start", default="", metavar="MODEL",
+                       help="fine-tune this trained or imported model, or those in this folder")  # fmt: skip
+    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
+                       help="change the recipe: learning_rate=1e-4, settings.NAME=VALUE, ...")  # fmt: skip
     train.add_argument("--encoder-weights", type=Path, metavar="FILE",
                        help="ImageNet weights of the encoder: torchvision's .pth, or Caffe's as .npy")  # fmt: skip
     train.add_argument("--workers", type=int, metavar="N",
@@ -45,16 +48,22 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_train(arguments: argparse.Namespace) -> None:
+    from depth_ros.training.base_model import fine_tuning
     from depth_ros.training.loop import train
     from depth_ros.training.recipes import find_recipe
+    from depth_ros.training.recipes.changes import changed, from_arguments
+    from depth_ros.training.recipes.recipe import own_name
     from depth_ros.training.table import change_lines
 
     recipe = find_recipe(arguments.recipe)
     if arguments.start:
-        recipe = recipe.fine_tuning(arguments.start)
+        recipe = fine_tuning(recipe, arguments.start)
+    if arguments.changes:
+        recipe = replace(recipe, name=own_name(recipe.name))
+        recipe = changed(recipe, from_arguments(arguments.changes), "--set")
     if arguments.on:
         recipe = recipe.on_recordings(training_sources(arguments), validation_sources(arguments))
-    if arguments.start or arguments.on:
+    if arguments.start or arguments.on or arguments.changes or Path(arguments.recipe).suffix:
         recipe = replace(recipe, command=command_line())
     if arguments.steps:
         recipe = recipe.with_steps(arguments.steps)

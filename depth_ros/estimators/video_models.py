@@ -52,7 +52,7 @@ def cards_by_task(card: Card, module: Family) -> dict[str, Card]:
     folder, name = card.path.parent, card.path.name
     cards = {"depth": card}
     for task in module.MODELS:
-        names = dict.fromkeys((f"{name}_{task}", f"{name.removesuffix('_depth')}_{task}"))
+        names = names_beside(card, task)
         found = [read_card(folder / each) for each in names if (folder / each / "card.yaml").is_file()]
         if found and (found[0].family, found[0].task) == (card.family, task):
             cards[task] = found[0]
@@ -62,3 +62,11 @@ def cards_by_task(card: Card, module: Family) -> dict[str, Card]:
             f"({name.removesuffix('_depth')}_ego_motion): import or train both into the same folder"
         )
     return cards
+
+
+def names_beside(card: Card, task: str) -> list[str]:
+    """The names that the model of a task may have that was trained or imported together with that of a card."""
+    name = card.path.name
+    stem = name.removesuffix(f"_{card.task}")
+    names = [f"{name}_{task}", f"{stem}_{task}", *([stem] if task == "depth" else [])]
+    return list(dict.fromkeys(names))

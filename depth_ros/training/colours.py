@@ -35,8 +35,8 @@ def change_exposure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def change_some(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness by up to 0.1, contrast and saturation 0.85 to 1.15 and hue by up to 0.1 of a turn, each of them in half
-    of the images, as in the released code of struct2depth."""
+    """Brightness by up to 0.1, contrast and saturation 0.85 to 1.15 and hue by up to 0.1 of a turn, each in half of the
+    images, as in the released code of struct2depth."""
     chosen = rng.random(4) < 0.5
     brightness, contrast = rng.uniform(-0.1, 0.1) * chosen[0], rng.uniform(0.85, 1.15) if chosen[1] else 1.0
     saturation, hue = rng.uniform(0.85, 1.15) if chosen[2] else 1.0, rng.uniform(-0.1, 0.1) * chosen[3]

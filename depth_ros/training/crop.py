@@ -16,9 +16,9 @@ class CropSettings:
 
     zoom: ratio of the widest to the narrowest crop. max_roll: largest rotation about the optical axis, degrees.
     mirror: flip half of the crops horizontally. colours: how colours are varied, one of `colours.COLOURS`.
-    fit: "aspect" for crops with the aspect ratio of width x height; "stretch" for crops whose sides are a part of the
-    sides of the image, up to 1 / zoom each, stretched to width x height. The model's card says the same: networks
-    that were trained with stretched images get stretched ones. region: see `card.Card`; the crops are within it.
+    fit, region: as the card of the model states them, see `card.Card`; crops are within the region. With "aspect" and
+    "crop" they have the aspect ratio of width x height; with "stretch" each of their sides is that of the region, or
+    up to 1 / zoom of it, independently of the other.
     """
 
     width: int

@@ -6,7 +6,6 @@ After a kill at any moment the same command resumes from the last checkpoint, wi
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from depth_ros.card import find_card, load_model, read_card
+from depth_ros.card import read_card
 from depth_ros.config import settings_from
 from depth_ros.errors import DepthRosError
 from depth_ros.networks import Family, family
+from depth_ros.training.base_model import load_base_model
 from depth_ros.training.checkpoint import FILE_NAME, load_initial_weights, resume, save_checkpoint
 from depth_ros.training.data.cache import ArrayCache
-from depth_ros.training.data.source import DataFolders
+from depth_ros.training.data.source import DataFolders, each_recording
 from depth_ros.training.dataset import CropDataset, load_batches
 from depth_ros.training.export import export
 from depth_ros.training.objective import Batch, Objective
@@ -53,8 +53,10 @@ def _train(recipe: Recipe, folders: DataFolders, out: Path, group: ProcessGroup,
     out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     module, device, supervision = family(recipe.family), group.device, recipe.supervision
-    items = supervision.load_training_data(recipe.sources, recipe.crop, folders)
-    held_out = supervision.load_held_out_data(recipe.validation, recipe.crop, folders)
+    items = supervision.load_training_data(each_recording(recipe.sources, folders), recipe.crop, folders)
+    held_out = supervision.load_held_out_data(
+        each_recording(recipe.validation, folders), recipe.crop, folders
+    )
     torch.manual_seed(recipe.seed)
     model = build_model(module, recipe)
     load_initial_weights(model, module, recipe, out)
@@ -98,13 +100,7 @@ def build_model(module: Family, recipe: Recipe) -> nn.Module:
     """The module to train: the model that the recipe fine-tunes, with its weights; else a new model of the family, or
     all its models by task where it has `build_training_model`."""
     if recipe.base_model:
-        card = find_card(recipe.base_model)
-        if card.family != recipe.family or hasattr(module, "build_training_model"):
-            raise DepthRosError(
-                f"recipe '{recipe.name}' trains family '{recipe.family}' and cannot start from model '{card.name}' of "
-                f"family '{card.family}': use a model of the same family, and a family that trains one model at a time"
-            )
-        return load_model(dataclasses.replace(card, settings={**card.settings, **recipe.settings}))
+        return load_base_model(module, recipe)
     settings = settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}")
     return getattr(module, "build_training_model", module.Model)(settings)
 

@@ -13,7 +13,7 @@ from depth_ros.training.augmentation import (
     random_clip_crop,
     roll_example,
 )
-from depth_ros.training.colours import COLOURS, jitter_colours
+from depth_ros.training.colours import jitter_colours
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.clip import ClipFrame
 from depth_ros.training.data.example import Example

@@ -50,7 +50,7 @@ class ClipSettings:
 
 def is_moving(clip: Clip, min_image_motion: float) -> bool:
     """Whether the image moves by so many pixels between all frames of a clip."""
-    return all(
+    return min_image_motion <= 0 or all(
         median_image_motion(older.image, newer.image) >= min_image_motion
         for older, newer in itertools.pairwise(clip)
     )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Recording
+from depth_ros.recordings.instances import Masked
 from depth_ros.recordings.layouts import kitti_raw
 from depth_ros.recordings.split import continuous_parts, sequence_part
 from depth_ros.training.crop import CropSettings
@@ -107,7 +109,7 @@ def clip_starts(source: Source, frames: int, folders: DataFolders) -> list[int]:
         first, stop = max(run.start, part.start), min(run.stop, part.stop)
         starts += range(first, stop - frames + 1)
     if listed is None:
-        return starts
+        return starts[:: source.every]
     possible = set(starts)
     return [middle - frames // 2 for middle in listed if middle - frames // 2 in possible]
 
@@ -121,7 +123,10 @@ def open_sequence(source: Source, folders: DataFolders) -> tuple[Recording, list
 def _opened_sequence(
     source: Source, folders: DataFolders, process: int
 ) -> tuple[Recording, list[int] | None]:
-    recording = source.open(folders)
-    if source.options.image_list and isinstance(recording, kitti_raw.Recording):
-        return recording.with_neighbours()
-    return recording, None
+    options = source.below(folders.recordings)
+    if options.image_list:
+        listed = replace(source, options=replace(options, masks="")).open(folders)
+        if isinstance(listed, kitti_raw.Recording):
+            recording, middle = listed.with_neighbours()
+            return Masked(recording, Path(options.masks)) if options.masks else recording, middle
+    return source.open(folders), None

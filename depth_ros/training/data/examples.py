@@ -83,7 +83,7 @@ def training_indices(source: Source, folders: DataFolders, split: Split) -> Sequ
     recording = source.open(folders)
     indices = split(recording, source.part)
     if len(indices):
-        return indices
+        return indices[:: source.every]
     if recording.contents.depth:
         problem = f"has {len(recording)} frames, too few to learn from"
     else:

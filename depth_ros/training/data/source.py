@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from depth_ros.errors import DepthRosError
@@ -33,14 +34,15 @@ class DataFolders:
 class Source:
     """One source of training or validation data.
 
-    folder: a recording below the data folder, or anywhere; "world:street" or "world:room" for `count` rendered scenes;
-    or "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
+    folder: a recording below the data folder, or anywhere; a pattern such as "scans/*", or a .txt file with the names
+    of recordings, one a line, relative to its folder, for all of these; "world:street" or "world:room" for `count`
+    rendered scenes; or "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
     part: "training" leaves out the held-out samples (see `recordings.split`), "held_out" uses these alone, "all" uses
     every sample. options: how the recording is read. extra_inputs: names of inputs that a network takes beside the
     image; if there are any, those of a recording are made, as far as they can be.
     right_view: also learn from the right image. stereo_weight: loss weight of depth from semi-global matching where
     there is no ground truth; 0 disables it. frames: length of a rendered clip. rate: frame rate of a rendered clip,
-    Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch.
+    Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch. every: use every n-th sample.
     """
 
     folder: str
@@ -51,6 +53,7 @@ class Source:
     frames: int = 5
     rate: float = 0.0
     repeat: int = 1
+    every: int = 1
     options: RecordingOptions = DEFAULTS
     extra_inputs: tuple[str, ...] = ()
 
@@ -86,12 +89,23 @@ class Source:
             parts.append(
                 f"semi-global stereo matches, weight {self.stereo_weight}, where there is no ground truth"
             )
+        if self.every > 1:
+            parts.append(f"one in {self.every}")
         return f"{self.folder}: {', '.join(parts)}"
 
     def path(self, recordings: Path) -> Path:
         """The path of the recording: below the data folder, or else as it is."""
         below = recordings / self.folder
         return below if below.exists() else Path(self.folder)
+
+    def below(self, recordings: Path) -> RecordingOptions:
+        """The options, with the split file and the masks below the data folder, or else as they are."""
+        images, masks = self.options.image_list, self.options.masks
+        if images and (recordings / images).exists():
+            images = recordings / images
+        if masks and (recordings / masks).exists():
+            masks = str(recordings / masks)
+        return replace(self.options, image_list=images, masks=masks)
 
     def open(self, folders: DataFolders) -> Recording:
         """The recording, opened once in every process: files that are open cannot be used by two."""
@@ -101,12 +115,47 @@ class Source:
                 f"no recording '{self.folder}', neither here nor below {folders.recordings}: give its path to --on, or "
                 "the folder that holds it to --data"
             )
-        recording = (_opened_two_views if self.extra_inputs else _opened)(path, self.options, os.getpid())
+        opened = _opened_two_views if self.extra_inputs else _opened
+        recording = opened(path, self.below(folders.recordings), os.getpid())
         if recording.contents.predicted_depth:
             raise DepthRosError(
                 f"{self.folder} holds depth that a model predicted: it is no ground truth; train on measured depth"
             )
         return recording
+
+
+def each_recording(sources: Iterable[Source], folders: DataFolders) -> tuple[Source, ...]:
+    """The sources, with one for each recording in place of a pattern or a list of them.
+
+    Raises DepthRosError if there is none, or one that a file lists is missing.
+    """
+    found: list[Source] = []
+    for source in sources:
+        path = source.path(folders.recordings)
+        if source.is_rendered or not (path.suffix == ".txt" or "*" in source.folder):
+            found.append(source)
+            continue
+        is_pattern = "*" in source.folder
+        paths = sorted(folders.recordings.glob(source.folder)) if is_pattern else _listed(path)
+        if not paths:
+            raise DepthRosError(f"no recording '{source.folder}' below {folders.recordings}")
+        found += [replace(source, folder=str(each)) for each in paths]
+    return tuple(found)
+
+
+def _listed(file: Path) -> list[Path]:
+    """The recordings that a file lists. Raises DepthRosError if one of them does not exist."""
+    if not file.is_file():
+        raise DepthRosError(
+            f"no file '{file}' with the names of recordings: each line names one, relative to it"
+        )
+    paths = [file.parent / line.strip() for line in file.read_text().splitlines() if line.strip()]
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise DepthRosError(
+            f"{file} lists {missing[0].name}, which is not beside it ({len(missing)} of {len(paths)} are missing)"
+        )
+    return paths
 
 
 def held_out(folder: str) -> Source:

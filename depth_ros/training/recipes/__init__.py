@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from depth_ros.errors import DepthRosError
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import Source
-from depth_ros.training.recipes import depth, planes, stereo, video
+from depth_ros.training.recipes import depth, planes, published, stereo, video
+from depth_ros.training.recipes.changes import recipe_from_file
 from depth_ros.training.recipes.recipe import Recipe
 
 __all__ = ["CropSettings", "Recipe", "Source", "find_recipe", "recipe_names"]
 
 _RECIPES = (
     depth.mono_driving_start, depth.mono_driving, depth.mono_indoor,
+    published.fcrn_nyu_published, published.sfmlearner_kitti_published, published.monodepth_kitti_published,
+    published.vid2depth_kitti_published, published.struct2depth_kitti_published,
+    published.struct2depth_cityscapes_published, published.planenet_scannet_published, published.mannequin_published,
     planes.planes_indoor, planes.planes_room,
     stereo.monodepth_kitti, stereo.monodepth_resnet50_kitti, stereo.monodepth_stereo_kitti, stereo.stereo_start,
     stereo.stereo,
@@ -30,7 +36,9 @@ def recipe_names() -> list[str]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name. Raises DepthRosError with the known names."""
+    """The recipe of that name, or of a .yaml or .py file. Raises DepthRosError with the known names."""
+    if Path(name).suffix in (".yaml", ".yml", ".py"):
+        return recipe_from_file(Path(name), find_recipe)
     for build in _RECIPES:
         if build.__name__ == name:
             return build()

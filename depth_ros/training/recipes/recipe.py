@@ -27,8 +27,7 @@ class Recipe:
     data that the model is validated on, no part of the training data. command: what the user typed, for the card; empty
     for the recipe by its name. deployed_size: width and height, px, of the images that the model is meant for, where
     the crops are smaller: a whole image at the size of the crops has a smaller scale than any crop. None for the size
-    of the crops. fit: how the images of a camera become inputs of the model, see
-    `Card`.
+    of the crops.
     settings, loss_settings: what differs from the defaults of the family's `Settings` and `LossSettings`.
     learning_rate: the highest of the schedule.
     average_decay: decay of the moving average of the weights. validate_every: steps between validations.
@@ -52,7 +51,6 @@ class Recipe:
     command: str = ""
     supervision: Supervision = field(default_factory=DepthSupervision)
     deployed_size: tuple[int, int] | None = None
-    fit: str = "aspect"
     settings: Mapping[str, Value] = field(default_factory=dict)
     loss_settings: Mapping[str, Value] = field(default_factory=dict)
     start_recipe: str = ""
@@ -76,7 +74,7 @@ class Recipe:
     def fine_tuning(self, model: str) -> Recipe:
         """The recipe applied to the weights of a model, given by name or folder."""
         return replace(
-            self, name=_own_name(self.name), base_model=model, start_recipe="", matching_weights_from=""
+            self, name=own_name(self.name), base_model=model, start_recipe="", matching_weights_from=""
         )
 
     def on_recordings(self, sources: Sequence[Source], validation: Sequence[Source]) -> Recipe:
@@ -89,7 +87,7 @@ class Recipe:
         inherits = bool(self.start_recipe or self.matching_weights_from)
         return replace(
             self,
-            name=_own_name(self.name),
+            name=own_name(self.name),
             sources=(*sources, *(source for source in self.sources if source.is_rendered)),
             validation=tuple(validation),
             description=f"{self.description.partition(', trained on ')[0]}, trained on {names}",
@@ -98,5 +96,6 @@ class Recipe:
         )
 
 
-def _own_name(name: str) -> str:
+def own_name(name: str) -> str:
+    """The name of a recipe that the user changed."""
     return f"{name.removesuffix('_own')}_own"

@@ -16,8 +16,7 @@ def monodepth_kitti() -> Recipe:
     return Recipe(
         name="monodepth_kitti",
         family="monodepth",
-        crop=CropSettings(512, 256),
-        fit="stretch",
+        crop=CropSettings(512, 256, fit="stretch"),
         sources=(Source("kitti2015_stereo"), Source("kitti_odometry_06", part="all")),
         validation=(held_out("kitti2015_stereo"),),
         description="monodepth (VGG encoder), learned from stereo pairs without ground-truth depth",
