@@ -145,3 +145,22 @@ def test_a_list_or_a_pattern_stands_for_its_recordings(tmp_path):
     for missing in ("scans/test.txt", "rooms/*"):
         with pytest.raises(DepthRosError, match="no "):
             each_recording([Source(missing)], folders)
+
+
+def test_frames_of_a_list_have_neighbours_and_masks(tmp_path):
+    kitti(tmp_path)
+    recipe, folders = find_recipe("struct2depth_kitti_published"), DataFolders(tmp_path, ArrayCache())
+    clips = recipe.supervision.load_training_data(recipe.sources, recipe.crop, folders)
+    (clip,) = (clips[index] for index in range(len(clips)))
+    assert [frame.image[0, 0, 0] for frame in clip] == [0, 10, 20]
+    assert [set(np.unique(frame.labels)) for frame in clip] == [{0, 1}] * 3
+
+
+def test_every_nth_sample_is_used(tmp_path):
+    make_scannet(tmp_path / "scene")
+    recipe, folders = find_recipe("planenet_scannet_published"), DataFolders(tmp_path, ArrayCache())
+    for every, count in ((1, 3), (2, 2), (50, 1)):
+        items = recipe.supervision.load_training_data(
+            [Source("scene", "all", every=every)], recipe.crop, folders
+        )
+        assert len(items) == count
