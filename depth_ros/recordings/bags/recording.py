@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import logging
 import struct
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from depth_ros.recordings.bags.imu import choose_imu, read_imu
 from depth_ros.recordings.bags.parts import Bag, Message
 from depth_ros.recordings.bags.topics import BagTopics, choose_topics
 from depth_ros.recordings.bags.tracks import Deserialize, Track
+from depth_ros.recordings.bags.transforms import StaticTransforms, static_transforms
 from depth_ros.recordings.bags.video_frames import frames_of, track_for
 from depth_ros.recordings.bags.video_packets import FOXGLOVE, register
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
@@ -253,7 +255,12 @@ class BagRecording:
         cameras = self._infos.get("depth_info")
         if not cameras or self.topics.depth_info == self.topics.camera_info:
             return depth
-        return registered(depth, cameras[0][1].camera, str(message.header.frame_id), left)
+        frame_id = str(message.header.frame_id).lstrip("/")
+        return registered(depth, cameras[0][1].camera, frame_id, left, self._transforms)
+
+    @functools.cached_property
+    def _transforms(self) -> StaticTransforms:
+        return static_transforms(self._bag, self._deserialize)
 
 
 def _deserializer(ros1: bool) -> Deserialize:

@@ -179,7 +179,53 @@ def test_measured_depth_is_resampled_to_the_colour_camera(tmp_path):
     assert open_recording(tmp_path / "bag", RecordingOptions(image_topic="/c/image_raw"))[0].depth is None
 
 
-def test_depth_of_another_frame_is_refused(tmp_path):
+def static_transform(parent: str, child: str, x: float):
+    """/tf_static: the child is x m to the right of the parent."""
+    made, transform = (
+        default_message(JAZZY, kind)
+        for kind in ("tf2_msgs/msg/TFMessage", "geometry_msgs/msg/TransformStamped")
+    )
+    fill_header(transform.header, START, parent)
+    transform.child_frame_id = child
+    transform.transform.translation.x, transform.transform.rotation.w = x, 1.0
+    made.transforms = [transform]
+    return made
+
+
+def test_depth_of_another_frame_is_projected_by_the_static_transforms(tmp_path):
+    """A depth camera 0.12 m to the right: points at 1 m appear 6 px, those at 2 m 3 px farther right."""
+    seen = depth(2.0, START, "depth_frame")
+    half = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+    half[:, :20], half[0] = 1.0, np.nan
+    fill_depth(seen, half, "32FC1")
+    content = [
+        ("/tf_static", static_transform("base", "cam", 0.5)),
+        ("/tf_static", static_transform("base", "depth_frame", 0.62)),
+        ("/c/image_raw", image(0)), ("/c/camera_info", info()),
+        ("/d/image", seen), ("/d/camera_info", info(frame_id="depth_frame")),
+    ]  # fmt: skip
+    write(tmp_path / "bag", content)
+    options = RecordingOptions(image_topic="/c/image_raw", depth_topic="/d/image")
+    found = open_recording(tmp_path / "bag", options)[0].depth
+    assert np.isnan(found[:, :6]).all() and np.isnan(found[0]).all()
+    assert (found[1:, 6:26] == 1).all(), "nearer points cover farther ones"
+    assert (found[1:, 26:] == 2).all()
+
+
+def test_enlarged_depth_of_another_frame_has_no_holes(tmp_path):
+    small = Camera.pinhole(16, 12, 20.0, 20.0, 7.5, 5.5)
+    content = [
+        ("/tf_static", static_transform("cam", "depth_frame", 0.0)),
+        ("/c/image_raw", image(0)), ("/c/camera_info", info()),
+        ("/d/image", depth(3.0, START, "depth_frame", (16, 12))),
+        ("/d/camera_info", info(frame_id="depth_frame", camera=small)),
+    ]  # fmt: skip
+    write(tmp_path / "bag", content)
+    options = RecordingOptions(image_topic="/c/image_raw", depth_topic="/d/image")
+    assert (open_recording(tmp_path / "bag", options)[0].depth == 3).all()
+
+
+def test_depth_of_another_frame_without_a_transform_is_refused(tmp_path):
     content = [
         ("/c/image_raw", image(0)), ("/c/camera_info", info()),
         ("/d/image", depth(1.0, START, "depth_frame")), ("/d/camera_info", info(frame_id="depth_frame")),
