@@ -13,7 +13,7 @@ SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c "import rclpy; print('distrib
 ROS := $(if $(JAZZY),jazzy,$(or $(SOURCED),kilted))
 READY := $(VENV)/.ready-$(ROS)
 
-.PHONY: setup demo docs test test-nodes test-others check-tensorrt lint clean
+.PHONY: setup demo docs test test-nodes test-engines test-others check-tensorrt lint clean
 
 setup: $(READY)
 	@:
@@ -29,22 +29,25 @@ docs: setup
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo build/docs/index.html
 
-# Two halves side by side, in separate processes: most tests with nodes wait, the others compute. Training has a process
-# of its own: after all compilers in one process, Python 3.11 crashed in it. A random domain isolates the tests from
-# robots and other runs.
+# Three parts side by side, in separate processes: most tests with nodes and engines wait, the others compute. Training has
+# a process of its own: after all compilers in one process, Python 3.11 crashed in it. A random domain isolates the tests
+# from robots and other runs.
 test: export ROS_DOMAIN_ID := $(shell echo $$(($$$$ % 100 + 1)))
 test: export ROS_LOG_DIR := $(CURDIR)/build/ros_log
 test: export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_large_images.xml
 test: export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_large_images.xml
 test: setup
-	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync test-nodes test-others)
+	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(MAKE) --no-print-directory -j3 --output-sync test-nodes test-engines test-others)
 
 test-nodes:
 	@$(BIN)/python -m pytest test/nodes test/playback
 
-test-others: export OMP_NUM_THREADS := 1
+test-engines test-others: export OMP_NUM_THREADS := 1
+test-engines:
+	@$(BIN)/python -m pytest test/engine test/cli test/checkpoint_import
+
 test-others:
-	@$(BIN)/python -m pytest --ignore=test/training --ignore=test/nodes --ignore=test/playback
+	@$(BIN)/python -m pytest $(addprefix --ignore=test/,training nodes playback engine cli checkpoint_import)
 	@$(BIN)/python -m pytest test/training
 
 check-tensorrt: setup
