@@ -79,7 +79,7 @@ def add_commands(commands: Commands) -> None:
 def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
     depth = evaluate.add_argument_group("evaluation of depth", "each replaces the value of the protocol")
     depth.add_argument("--protocol", default="auto")
-    depth.add_argument("--crop", choices=("none", "garg", "eigen", "cityscapes"))
+    depth.add_argument("--crop", choices=("none", "garg", "eigen", "cityscapes", "make3d_strip"))
     depth.add_argument("--scaling", choices=("none", "median", "least_squares", "affine_inverse"))
     depth.add_argument("--resize", choices=("inverse_depth", "depth"), help="quantity that is interpolated")
     depth.add_argument("--cap", type=float, help="maximum depth, m")
