@@ -60,6 +60,7 @@ def load(folder: Path, device: str) -> Callable:
             "INFERENCE_PRECISION_HINT": hint,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "ENABLE_CPU_PINNING": False,  # processes side by side would all use the first processor
         },
     )
     request = compiled.create_infer_request()
