@@ -19,7 +19,7 @@ from depth_ros.datatypes import Motion
 from depth_ros.estimators.odometry.base_frame import UNKNOWN_VARIANCE, lever_arm_jacobian
 from depth_ros.geometry import inverse, se3_exp, se3_log
 from depth_ros.messages.decode import stamp_ns
-from depth_ros.nodes.inputs.poses import finite_pose
+from depth_ros.messages.poses import finite_pose
 from depth_ros.nodes.inputs.stamps import missing_stamp_text
 from depth_ros.nodes.inputs.transforms import Transforms
 

@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleState, ManagedEntity, TransitionCallbackRet
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-from depth_ros.nodes.inputs.poses import finite_pose
+from depth_ros.messages.poses import finite_pose
 
 
 class PoseCallback(Protocol):

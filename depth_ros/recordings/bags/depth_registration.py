@@ -10,11 +10,11 @@ import numpy as np
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import back_project, rectify_depth
-from depth_ros.recordings.bags.transforms import StaticTransforms
+from depth_ros.messages.transform_tree import TransformTree
 
 
 def registered(
-    depth: np.ndarray, camera: Camera, frame_id: str, left: Frame, transforms: StaticTransforms
+    depth: np.ndarray, camera: Camera, frame_id: str, left: Frame, transforms: TransformTree
 ) -> np.ndarray:
     """Depth (H, W) m of another image, at the size and with the intrinsics of `left`.
 
@@ -23,8 +23,9 @@ def registered(
     transform is not known.
     """
     target = left.camera
-    if frame_id and left.frame_id and frame_id != left.frame_id:
-        T_left_depth = transforms.between(left.frame_id, frame_id)
+    frame_id, left_frame = frame_id.lstrip("/"), left.frame_id.lstrip("/")
+    if frame_id and left_frame and frame_id != left_frame:
+        T_left_depth = transforms.between(left_frame, frame_id)
         if T_left_depth is None:
             raise DepthRosError(
                 f"the depth images are of '{frame_id}', the colour images of '{left.frame_id}', and /tf_static has no "

@@ -9,9 +9,9 @@ import numpy as np
 
 from depth_ros.errors import DepthRosError
 from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.transform_tree import TF_STATIC, TransformTree
 from depth_ros.recordings.bags.parts import Bag
 from depth_ros.recordings.bags.tracks import Deserialize
-from depth_ros.recordings.bags.transforms import TF_STATIC, StaticTransforms
 from depth_ros.recordings.imu import Imu
 
 IMU = "sensor_msgs/msg/Imu"
@@ -33,11 +33,11 @@ def choose_imu(path: Path, topics: Mapping[str, str], requested: str) -> str:
 def read_imu(bag: Bag, topic: str, deserialize: Deserialize, camera_frame: str) -> Imu:
     """All measurements of a topic; those without a stamp, not after the one before or not finite are left out."""
     rows: list[tuple[int, list[float]]] = []
-    transforms, frame_id = StaticTransforms(), ""
+    transforms, frame_id = TransformTree(), ""
     for _, message in bag.messages([topic, TF_STATIC]):
         content = deserialize(message.data, message.kind)
         if message.topic == TF_STATIC:
-            transforms.add(content)
+            transforms.add(content.transforms)
             continue
         frame_id = frame_id or content.header.frame_id.lstrip("/")
         stamp, w, a = stamp_ns(content.header), content.angular_velocity, content.linear_acceleration

@@ -19,11 +19,11 @@ from depth_ros.geometry import T_BODY_OPTICAL, pose_from
 from depth_ros.messages.calibration import Calibration, calibration_from
 from depth_ros.messages.decode import depth_from, labels_from
 from depth_ros.messages.frames import frame_from
+from depth_ros.messages.transform_tree import TF_STATIC, TransformTree
 from depth_ros.recordings.bags.imu import choose_imu, read_imu
 from depth_ros.recordings.bags.parts import Bag, Message
 from depth_ros.recordings.bags.topics import BagTopics, choose_topics
 from depth_ros.recordings.bags.tracks import Deserialize, Track
-from depth_ros.recordings.bags.transforms import StaticTransforms, static_transforms
 from depth_ros.recordings.bags.video_frames import frames_of, track_for
 from depth_ros.recordings.bags.video_packets import FOXGLOVE, register
 from depth_ros.recordings.calibration import camera_from_fov, read_cameras
@@ -255,12 +255,15 @@ class BagRecording:
         cameras = self._infos.get("depth_info")
         if not cameras or self.topics.depth_info == self.topics.camera_info:
             return depth
-        frame_id = str(message.header.frame_id).lstrip("/")
-        return registered(depth, cameras[0][1].camera, frame_id, left, self._transforms)
+        return registered(depth, cameras[0][1].camera, message.header.frame_id, left, self._transforms)
 
     @functools.cached_property
-    def _transforms(self) -> StaticTransforms:
-        return static_transforms(self._bag, self._deserialize)
+    def _transforms(self) -> TransformTree:
+        tree = TransformTree()
+        for _, message in self._bag.messages([TF_STATIC]):
+            for ignored in tree.add(self._deserialize(message.data, message.kind).transforms):
+                self._warn(f"transform {ignored} on /tf_static ignored: it is not finite, or no rotation")
+        return tree
 
 
 def _deserializer(ros1: bool) -> Deserialize:

@@ -10,9 +10,9 @@ from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
 from depth_ros.messages.fill import fill_header
+from depth_ros.messages.poses import finite_pose
 from depth_ros.nodes.inputs.imu import ImuInput
 from depth_ros.nodes.inputs.odometry import OdometryInput
-from depth_ros.nodes.inputs.poses import finite_pose
 from depth_ros.nodes.inputs.set_pose import SetPose
 from depth_ros.nodes.inputs.static_transforms import StaticTransforms
 

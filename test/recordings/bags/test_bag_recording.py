@@ -212,6 +212,16 @@ def test_depth_of_another_frame_is_projected_by_the_static_transforms(tmp_path):
     assert (found[1:, 26:] == 2).all()
 
 
+def test_frames_that_differ_by_a_leading_slash_are_the_same(tmp_path):
+    content = [
+        ("/c/image_raw", image(0, frame_id="/cam")), ("/c/camera_info", info(frame_id="/cam")),
+        ("/d/image", depth(1.0, START, "/cam")), ("/d/camera_info", info(frame_id="cam")),
+    ]  # fmt: skip
+    write(tmp_path / "bag", content)
+    options = RecordingOptions(image_topic="/c/image_raw", depth_topic="/d/image")
+    assert (open_recording(tmp_path / "bag", options)[0].depth == 1).all()
+
+
 def test_enlarged_depth_of_another_frame_has_no_holes(tmp_path):
     small = Camera.pinhole(16, 12, 20.0, 20.0, 7.5, 5.5)
     content = [
@@ -223,6 +233,19 @@ def test_enlarged_depth_of_another_frame_has_no_holes(tmp_path):
     write(tmp_path / "bag", content)
     options = RecordingOptions(image_topic="/c/image_raw", depth_topic="/d/image")
     assert (open_recording(tmp_path / "bag", options)[0].depth == 3).all()
+
+
+def test_depth_is_not_projected_by_a_transform_that_was_not_filled_in(tmp_path):
+    broken = static_transform("cam", "depth_frame", 0.1)
+    broken.transforms[0].transform.rotation.w = 0.0
+    content = [
+        ("/tf_static", broken), ("/c/image_raw", image(0)), ("/c/camera_info", info()),
+        ("/d/image", depth(1.0, START, "depth_frame")), ("/d/camera_info", info(frame_id="depth_frame")),
+    ]  # fmt: skip
+    write(tmp_path / "bag", content)
+    options = RecordingOptions(image_topic="/c/image_raw", depth_topic="/d/image")
+    with pytest.raises(DepthRosError, match="has no transform between them"):
+        _ = open_recording(tmp_path / "bag", options)[0]
 
 
 def test_depth_of_another_frame_without_a_transform_is_refused(tmp_path):

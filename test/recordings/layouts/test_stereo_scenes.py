@@ -117,7 +117,7 @@ def test_calibration_without_a_baseline_is_rejected(tmp_path):
 
 
 def test_recorded_middlebury_pairs_match_at_their_disparity(data_root):
-    """Pixels of the right image at the disparity of the left ones look alike, less so at 0.9 or 1.1 times it."""
+    """Pixels of the right image at the disparity of the left ones are similar, less so at 0.9 or 1.1 times it."""
     if not (data_root / "middlebury").is_dir():
         pytest.skip(f"{data_root} has no middlebury")
     recording = open_recording(data_root / "middlebury")
