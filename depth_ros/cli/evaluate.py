@@ -211,7 +211,10 @@ def _depth(arguments: argparse.Namespace, name: str) -> Evaluation:
 def _refined_depth(arguments: argparse.Namespace, depth: DepthOptions) -> Evaluation:
     from depth_ros.estimators.refinement import PROTOCOLS
     from depth_ros.evaluation.refined_depth import RefinementOptions, evaluate_refined_depth
+    from depth_ros.playback.estimator import REFINED_WITHOUT_POST_PROCESSING
 
+    if arguments.post_process:
+        raise DepthRosError(REFINED_WITHOUT_POST_PROCESSING)
     settings = PROTOCOLS[arguments.refine]
     if arguments.refine_steps:
         settings = dataclasses.replace(settings, steps=arguments.refine_steps)

@@ -15,6 +15,8 @@ from depth_ros.playback.kinds import MONO, STEREO, ReplayKind
 from depth_ros.playback.replay import Estimator
 from depth_ros.recordings import Recording
 
+REFINED_WITHOUT_POST_PROCESSING = "--refine computes depth without post-processing: leave out --post-process"
+
 
 @dataclass(frozen=True)
 class EstimatorSettings:
@@ -32,13 +34,15 @@ class EstimatorSettings:
 
 
 def open_estimator(settings: EstimatorSettings) -> Estimator:
-    """A new estimator. Raises DepthRosError if the model does not exist, or is a stereo model and to be refined."""
+    """A new estimator. Raises DepthRosError if the model does not exist, or cannot be refined as asked."""
     if settings.kind is STEREO:
         if settings.refine:
             raise DepthRosError("--refine is for depth models; stereo models have no online refinement")
         stereo = settings_from(StereoSettings, {"scale": settings.scale}, "replay")
         return StereoEstimator(settings.model, settings.engine, stereo)
     if settings.refine:
+        if settings.engine.post_process:
+            raise DepthRosError(REFINED_WITHOUT_POST_PROCESSING)
         return RefiningEstimator(settings.model, RefinementSettings(steps=settings.refine))
     return DepthEstimator(settings.model, settings.engine)
 

@@ -127,3 +127,14 @@ def test_clips_are_the_neighbours_within_a_drive(target, found):
     other = dataclasses.replace(sample.left, camera=Camera.pinhole(8, 4, 6, 5, 3.5, 1.5))
     right = dataclasses.replace(sample, left=other)
     assert clips.of(right) == [] and clips.of(dataclasses.replace(sample, name="c/1")) == []
+
+
+@pytest.mark.parametrize("command", [
+    ["evaluate", "depth", "--model", "{model}", "--data", "{clip}", "--refine", "--post-process"],
+    ["replay", "{clip}", "--model", "{model}", "--refine", "2", "--post-process"],
+])  # fmt: skip
+def test_refinement_is_not_combined_with_post_processing(command, small_model, tmp_path, capsys):
+    write_folder(World(WorldSettings(kind="room", frames=3, width=64, height=48)), tmp_path / "clip")
+    words = [word.format(model=small_model, clip=tmp_path / "clip") for word in command]
+    assert main(words) == 1
+    assert "leave out --post-process" in capsys.readouterr().err
