@@ -259,6 +259,6 @@ def _report(
 def reliable_depth(disparity: Disparity) -> Depth:
     """Depth with NaN at flying pixels and where its standard deviation exceeds `MAX_RELATIVE_STD`."""
     std = ASSUMED_STD if disparity.std is None else disparity.std
-    kept = filtered(disparity, FilterSettings())
+    kept = filtered(disparity.depth(), FilterSettings())
     certain = std < MAX_RELATIVE_STD * disparity.disparity
-    return dataclasses.replace(kept, disparity=np.where(certain, kept.disparity, np.nan)).depth()
+    return dataclasses.replace(kept, depth=np.where(certain, kept.depth, np.float32(np.nan)))

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from depth_ros.estimators.filters import no_depth_reason
+from depth_ros.datatypes import Depth
+from depth_ros.estimators.filters import FilterSettings, no_depth_reason
 
 MIN_FRAMES = 5
 """Successive depth images without a valid pixel before a warning."""
@@ -18,8 +19,10 @@ class DepthCheck:
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn, self._frames = warn, 0
 
-    def check(self, estimated: np.ndarray, published: np.ndarray, max_depth: float) -> None:
-        """Check one image (H, W), m, before and after the filters."""
-        self._frames = 0 if np.isfinite(published).any() else self._frames + 1
+    def check(self, estimated: Depth, kept: Depth, settings: FilterSettings) -> None:
+        """Check one image before and after the filters."""
+        if settings.min_confidence and estimated.std is None:
+            self._warn("min_confidence has no effect: the model gives no standard deviations")
+        self._frames = 0 if np.isfinite(kept.depth).any() else self._frames + 1
         if self._frames >= MIN_FRAMES:
-            self._warn(no_depth_reason(estimated, max_depth))
+            self._warn(no_depth_reason(estimated.depth, settings))

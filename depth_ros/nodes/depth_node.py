@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.depth import TASKS
-from depth_ros.estimators.filters import RangeSettings, within_range
+from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
@@ -52,7 +52,7 @@ class DepthNodeSettings:
 
 
 SETTINGS = (
-    DepthNodeSettings, CameraSettings, RangeSettings, DepthOutputSettings, EngineSettings, LifeCycleSettings
+    DepthNodeSettings, CameraSettings, FilterSettings, DepthOutputSettings, EngineSettings, LifeCycleSettings
 )  # fmt: skip
 """The parameters of depth_node are the fields of these."""
 
@@ -104,7 +104,7 @@ class DepthNode(LifecycleNode):
         self.diagnostics = Diagnostics(self, "depth", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
         self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
-        self._output = DepthOutput(self._outputs)
+        self._output = DepthOutput(self._outputs, self.diagnostics.warn)
         self._depth_check = DepthCheck(self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
@@ -165,10 +165,11 @@ class DepthNode(LifecycleNode):
         return self._estimator.estimate(frame)
 
     def _publish(self, depth: Depth, timing: Timing) -> None:
-        max_depth = self.parameters.read(RangeSettings).max_depth
-        in_range = replace(depth, depth=within_range(depth.depth, max_depth))
-        self._depth_check.check(depth.depth, in_range.depth, max_depth)
-        self._output.publish(in_range, self.parameters.read(DepthOutputSettings))
+        if self._outputs.has_subscribers():
+            filters = self.parameters.read(FilterSettings)
+            kept = filtered(depth, filters)
+            self._depth_check.check(depth, kept, filters)
+            self._output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
         self.diagnostics.published(depth.stamp, timing)
 
     def _forward(self, depth: Depth) -> None:

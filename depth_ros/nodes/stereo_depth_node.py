@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
-from depth_ros.estimators.filters import FilterSettings, RangeSettings, filtered, within_range
+from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoSettings
 from depth_ros.estimators.stereo.pair import baseline_doubt, rectified, stereo_pair
 from depth_ros.nodes import life_cycle
@@ -76,7 +76,7 @@ class StereoDepthNodeSettings:
 
 
 SETTINGS = (
-    StereoDepthNodeSettings, CameraSettings, StereoSettings, FilterSettings, RangeSettings, DepthOutputSettings,
+    StereoDepthNodeSettings, CameraSettings, StereoSettings, FilterSettings, DepthOutputSettings,
     EngineSettings, LifeCycleSettings,
 )  # fmt: skip
 """The parameters of stereo_depth_node are the fields of these."""
@@ -135,7 +135,7 @@ class StereoDepthNode(LifecycleNode):
         self.diagnostics = Diagnostics(self, "stereo depth", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
         self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
-        self._depth_output = DepthOutput(self._outputs)
+        self._depth_output = DepthOutput(self._outputs, self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         self._pair_check = PairCheck(self, self.diagnostics.warn)
         self._depth_check = DepthCheck(self.diagnostics.warn)
@@ -203,12 +203,11 @@ class StereoDepthNode(LifecycleNode):
     def _publish(self, result: Result, timing: Timing) -> None:
         disparity, depth = result
         if self._outputs.has_subscribers():
-            kept = filtered(disparity, self.parameters.read(FilterSettings))
-            in_range = within_range(depth.depth, self.parameters.read(RangeSettings).max_depth)
-            valid = np.where(np.isfinite(kept.disparity), in_range, np.float32(np.nan))
-            self._depth_check.check(depth.depth, valid, self.parameters.read(RangeSettings).max_depth)
-            self._disparity_output.publish(disparity, kept)
-            self._depth_output.publish(replace(depth, depth=valid), self.parameters.read(DepthOutputSettings))
+            filters = self.parameters.read(FilterSettings)
+            kept = filtered(depth, filters)
+            self._depth_check.check(depth, kept, filters)
+            self._disparity_output.publish(disparity, np.isfinite(kept.depth))
+            self._depth_output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
         self.diagnostics.published(disparity.stamp, timing)
 
     def _forward(self, result: Result) -> None:

@@ -47,8 +47,9 @@ MAX_DISPARITY = 512
 class ResultBag:
     """Writer of results to a new .mcap or .db3 file. Use it as a context manager; a failed file is deleted.
 
-    Topics: the images and their camera_info as `write_bag` names them; depth/image_rect, depth/camera_info, points; of
-    a stereo pair disparity and depth/confidence; with `odometry` also odom, path and the transform odom -> base_link.
+    Topics: the images and their camera_info as `write_bag` names them; depth/image_rect, depth/camera_info, points,
+    depth/confidence if the model gives standard deviations; of a stereo pair disparity; with `odometry` also odom, path
+    and the transform odom -> base_link.
     Raises DepthRosError if the file exists or has another suffix.
     """
 
@@ -86,6 +87,10 @@ class ResultBag:
             self._write_disparity(result)
         depth = result.depth() if isinstance(result, Disparity) else result
         self._write_depth(depth)
+        if (confidence := confidence_image(depth)) is not None:
+            image = self._messages.message(IMAGE, depth.stamp, depth.frame_id)
+            fill_depth(image, confidence)
+            self._messages.add("/depth/confidence", depth.stamp, image)
         if self._odometry:
             for topic, message in self._odometry.messages(depth, self._messages):
                 self._messages.add(topic, depth.stamp, message)
@@ -115,10 +120,7 @@ class ResultBag:
             "stereo_msgs/msg/DisparityImage", disparity.stamp, disparity.frame_id
         )
         fill_disparity(message, disparity, MAX_DISPARITY, DISPARITY_STEP)
-        confidence = self._messages.message(IMAGE, disparity.stamp, disparity.frame_id)
-        fill_depth(confidence, confidence_image(disparity))
         self._messages.add("/disparity", disparity.stamp, message)
-        self._messages.add("/depth/confidence", disparity.stamp, confidence)
 
 
 class _Odometry:

@@ -36,7 +36,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     log = tmp_path_factory.mktemp("node") / "estimates.txt"
     log.touch()
     script = Path(__file__).parent / "known_depth_node.py"
-    with node_process([str(script), str(log), "--ros-args"]) as (_, namespace):
+    with node_process([str(script), str(log), "--ros-args", "-p", "flying_pixels:=0.0"]) as (_, namespace):
         client = Client(namespace, depth_node, log=log)
         yield client
         client.close()

@@ -51,6 +51,19 @@ def test_encoding_and_max_depth_change_at_run_time(node: Client):
     assert values[1].tolist() == [round(1000 * c) if c <= 8 else 0 for c in COLUMNS]
 
 
+def test_confidence_needs_standard_deviations(node: Client):
+    """This model gives none: instead of an invented confidence there are warnings."""
+    node.subscribe("depth/confidence")
+    assert node.set_parameters(min_confidence=0.5)[0].successful
+    node.wait_for_warning(
+        "the model gives no standard deviations", lambda: node.publish(image_of(SMALL), info_of(SMALL))
+    )
+    assert not node.received["depth/confidence"]
+    (depth,) = node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+    assert node.set_parameters(min_confidence=0.0)[0].successful
+    assert np.isfinite(depth_from(depth)[1:]).all()
+
+
 def test_successive_images_without_a_valid_pixel_are_warned_about_with_the_reason(node: Client):
     node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
     assert node.set_parameters(max_depth=0.5)[0].successful

@@ -39,7 +39,7 @@ def test_results_of_a_pair(node: StereoClient):
     topics = ("disparity", "depth/image_rect", "depth/camera_info", "depth/confidence", "points")
     assert node.set_parameters(flying_pixels=0.0)[0].successful
     disparity, depth, info, confidence, cloud = node.results_of_sent(lambda: node.send(scene()), *topics)
-    assert node.set_parameters(flying_pixels=2.0)[0].successful
+    assert node.set_parameters(flying_pixels=0.15)[0].successful
     headers = [disparity.image.header, depth.header, info.header, confidence.header, cloud.header]
     assert headers == [disparity.header] * 5 and disparity.header.frame_id == "left_optical"
     d = np.frombuffer(disparity.image.data, "<f4").reshape(192, 320)
