@@ -78,8 +78,8 @@ class Card:
 
     @property
     def mean_inverse_depth(self) -> Path:
-        """Mean f / Z of the training images, px/m, per pixel of a small image (.npy): the baseline prediction for data
-        without training images. Not every model has one."""
+        """Mean f / Z of the training images at the width of the card, px/m, per pixel of a small image (.npy): the
+        baseline prediction for data without training images. Not every model has one."""
         return self.path / "mean_inverse_depth.npy"
 
     @property

@@ -69,7 +69,7 @@ def evaluate_depth(
     folder = prepared_for(card, open_recording(data, options.recording), options.engine)
     training_folder = choose_training_folder(depth.baseline_data, folder, options.split)
     selection = select(folder, options.split, options.limit)
-    setup = evaluation_setup(selection, depth, card.scale, card.mean_inverse_depth, training_folder)
+    setup = evaluation_setup(selection, depth, card, training_folder)
     estimator.estimate(selection.first.left)  # builds the engine, which does not count as latency
     comparison = compare(estimator, setup, options.progress)
     result = _result(card.name, data, setup, comparison, estimator.engine_status.name)
@@ -96,7 +96,7 @@ def evaluate_recorded_depth(
     card, estimator = find_card(model), RecordedDepths(matches.values())
     text = f"{len(matches)} of {len(folder)}, those with recorded depth"
     selection = Selection(folder, tuple(matches), text)
-    setup = evaluation_setup(selection, scale=card.scale, mean_inverse_depth=card.mean_inverse_depth)
+    setup = evaluation_setup(selection, card=card)
     latencies = tuple(1000 * each.latency for each in matches.values())
     comparison = dataclasses.replace(compare(estimator, setup), latencies=latencies)
     result = _result(card.name, data, setup, comparison, "depth_node over DDS, image to depth")

@@ -105,7 +105,7 @@ def evaluate_refined_depth(
     selection = select(folder, options.split, options.limit)
     card = find_card(model)
     training_folder = choose_training_folder(depth.baseline_data, folder, options.split)
-    setup = evaluation_setup(selection, depth, card.scale, card.mean_inverse_depth, training_folder)
+    setup = evaluation_setup(selection, depth, card, training_folder)
     if setup.protocol.model_input or setup.protocol.model_rows:
         raise DepthRosError(
             f"protocol '{setup.protocol.name}' is for single images, which cannot be refined online"

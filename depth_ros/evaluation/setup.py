@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from depth_ros.card import Card
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.baselines.mean_inverse_depth import MeanInverseDepth
 from depth_ros.evaluation.baselines.semi_global import stereo_reference_depth
@@ -142,29 +143,24 @@ class EvaluationSetup:
 def evaluation_setup(
     selection: Selection,
     options: DepthOptions = DepthOptions(),  # noqa: B008
-    scale: str = "metric",
-    mean_inverse_depth: Path | None = None,
+    card: Card | None = None,
     training_folder: Recording | None = None,
 ) -> EvaluationSetup:
     """Choose ground truth, protocol and baseline for the selected samples.
 
-    scale, mean_inverse_depth: of the model's card; ground truth of unknown scale is
-    aligned as a model without scale is. The baseline is computed from the training part of
-    `training_folder`; without one, from `mean_inverse_depth`, the average of the model's training images; without that,
-    from the other images of the folder (leave one out).
+    card: of the model, None if it has none and predicts metric depth; ground truth of unknown scale is aligned as a
+    model without scale is. The baseline is computed from the training part of `training_folder`; without one, from the
+    card's `mean_inverse_depth`, the average of the model's training images; without that, from the other images of the
+    folder (leave one out).
     """
     folder, ground_truth = selection.folder, choose_ground_truth(selection)
+    scale = card.scale if card else "metric"
     if scale == "metric" and not folder.contents.metric:
         scale = "up_to_scale"  # of the ground truth
     protocol = choose_protocol(options.protocol, selection.first_with_depth, scale)
     protocol = _with_changes(protocol, options)
-    if (
-        training_folder is None
-        and mean_inverse_depth is not None
-        and mean_inverse_depth.is_file()
-        and len(folder)
-    ):
-        baseline = _model_baseline(mean_inverse_depth, folder)
+    if training_folder is None and card and card.mean_inverse_depth.is_file() and len(folder):
+        baseline = _model_baseline(card, folder)
     else:
         baseline = _folder_baseline(folder, training_folder, ground_truth)
     parts = (
@@ -190,9 +186,9 @@ def _with_changes(protocol: DepthProtocol, options: DepthOptions) -> DepthProtoc
     return dataclasses.replace(protocol, name=f"{protocol.name}, changed", **changes) if changes else protocol
 
 
-def _model_baseline(mean_inverse_depth: Path, folder: Recording) -> Baseline:
-    first = next(sample for _, sample in readable(folder))
-    mean = MeanInverseDepth.from_file(mean_inverse_depth, first.left.camera.rectified().fx)
+def _model_baseline(card: Card, folder: Recording) -> Baseline:
+    camera = next(sample for _, sample in readable(folder)).left.camera.rectified()
+    mean = MeanInverseDepth.from_file(card.mean_inverse_depth, camera.fx * card.width / camera.width)
     return Baseline(
         "per-pixel mean inverse depth of the model's training images", lambda g: mean.predict(*g.shape)
     )

@@ -29,7 +29,8 @@ def export(
     """Write a trained module into the folder `path`. Of several by task, the one for depth is written there and the
     others into `path`_TASK beside it.
 
-    mean_inverse_depth: see `card.Card`. Raises DepthRosError if the written model computes a different result.
+    mean_inverse_depth: mean f / (width Z) of the training images, 1/m. Raises DepthRosError if the written model
+    computes a different result.
     """
     if not isinstance(model, nn.ModuleDict):
         task = getattr(model, "task", family(recipe.family).TASK)
@@ -69,7 +70,7 @@ def _export_task(
     scene_kind = "room" if any(source.folder == "world:room" for source in recipe.sources) else "street"
     save_model(model, card, scene_kind)
     if mean_inverse_depth is not None:
-        np.save(card.mean_inverse_depth, mean_inverse_depth)
+        np.save(card.mean_inverse_depth, (card.width * mean_inverse_depth).astype(np.float16))
 
 
 def save_model(model: nn.Module, card: Card, scene_kind: str = "street") -> None:

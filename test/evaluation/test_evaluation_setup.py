@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from depth_ros.card import Card
 from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.metrics.protocols import PROTOCOLS
 from depth_ros.evaluation.options import DepthOptions
@@ -101,3 +103,13 @@ def test_pairs_without_depth_are_compared_with_stereo_matching_and_the_text_warn
     assert evaluation_setup(selection).text.startswith("NO GROUND TRUTH")
     measured = Selection(open_recording(data_root / "kitti2015_stereo"), (0,), "one")
     assert choose_ground_truth(measured) is MEASURED
+
+
+def test_baseline_of_a_model_follows_the_image_size(clip, tmp_path) -> None:
+    """The same camera at twice the size has the same depth."""
+    np.save(tmp_path / "mean_inverse_depth.npy", np.full((24, 80), 30.0, np.float16))
+    folder = open_recording(clip)
+    camera = folder[0].left.camera
+    card = Card("m", "depth", "compact", 2 * camera.width, 192, "metric", "MIT", "", path=tmp_path)
+    prediction = evaluation_setup(select(folder, "all"), card=card).baseline.predict(folder[0].depth)
+    assert prediction == pytest.approx(np.full(folder[0].depth.shape, 2 * camera.fx / 30))

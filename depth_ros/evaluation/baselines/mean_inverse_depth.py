@@ -36,7 +36,7 @@ class MeanInverseDepth:
 
     @staticmethod
     def from_file(file: Path, focal: float) -> MeanInverseDepth:
-        """The `mean_inverse_depth` of a model's card, for a camera with this focal length (px)."""
+        """The `mean_inverse_depth` of a model's card; focal: px, of the camera at the card's width."""
         mean = np.load(file, allow_pickle=False).astype(np.float64) / focal
         return MeanInverseDepth(mean, np.ones(mean.shape))
 

@@ -120,10 +120,10 @@ def held_out_samples(sources: Iterable[Source], folders: DataFolders) -> dict[st
 
 
 def mean_inverse_depth(examples: Items[Example]) -> np.ndarray | None:
-    """Mean of f / Z, px/m, (24, 80) float16, over the measured pixels of up to `MAX_AVERAGED` evenly spaced examples;
-    None if there are none."""
+    """Mean of f / (width Z), 1/m, (24, 80) float64, over the measured pixels of up to `MAX_AVERAGED` evenly spaced
+    examples, whose sizes may differ; None if there are none."""
     measured = (
-        np.where(example.weight >= 1, example.depth, np.nan) / example.camera.fx
+        np.where(example.weight >= 1, example.depth, np.nan) / (example.camera.fx / example.camera.width)
         for example in EvenSelection(examples, MAX_AVERAGED)
     )
     valid = (depth for depth in measured if np.isfinite(depth).any())
@@ -131,4 +131,4 @@ def mean_inverse_depth(examples: Items[Example]) -> np.ndarray | None:
     if first is None:
         return None
     mean = MeanInverseDepth.from_depths(itertools.chain([first], valid)).predict(24, 80)
-    return None if mean is None else (1 / mean).astype(np.float16)
+    return None if mean is None else 1 / mean.astype(np.float64)

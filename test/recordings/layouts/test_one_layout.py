@@ -7,7 +7,7 @@ import published_stereo as stereo
 import pytest
 from test_independent_images import make_clip, make_diode, make_make3d
 from test_public_layouts import DRIVE, make_raw
-from test_rgbd_scenes import make_scannet, make_seven_scenes
+from test_rgbd_scenes import make_open3d, make_scannet, make_seven_scenes
 from test_sequences_as_published import make_euroc, make_tum
 
 from depth_ros.recordings.opening import known_layouts
@@ -33,6 +33,7 @@ FOLDERS = {
     "virtual kitti": (lambda root: driving.virtual_kitti(root, False), "virtual_kitti"),
     "virtual kitti, separate": (lambda root: driving.virtual_kitti(root, True), "virtual_kitti"),
     "7-Scenes": (make_seven_scenes, "seven_scenes"),
+    "Open3D": (make_open3d, "open3d"),
     "ScanNet": (make_scannet, "scannet"),
     "Make3D": (make_make3d, "make3d"),
     "DIODE": (make_diode, "diode"),

@@ -1,4 +1,4 @@
-"""7-Scenes and exported ScanNet frames, made up."""
+"""7-Scenes, RGB-D frames of Open3D and exported ScanNet frames, made up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings import DamagedFrame, open_recording
+from depth_ros.recordings import DamagedFrame, RecordingOptions, open_recording
 
 POSE = "0 0 1 5\n1 0 0 6\n0 1 0 7\n0 0 0 1\n"
 
@@ -66,6 +66,38 @@ def test_damaged_frames_of_seven_scenes(tmp_path):
     depth.write_bytes(depth.read_bytes()[:100])
     with pytest.raises(DamagedFrame, match=r"depth\.png"):
         _ = recording[1]
+
+
+def make_open3d(root: Path, size: tuple[int, int] = (640, 480)) -> Path:
+    for number in (9, 10):
+        write(root / f"image/{number}.jpg", np.full((*size[::-1], 3), number, np.uint8))
+        depth = np.full(size[::-1], 1500 + number, np.uint16)
+        depth[10, 20], depth[30, 40] = 65535, 0
+        write(root / f"depth/0000{number}.png", depth)
+    return root
+
+
+def test_frames_of_open3d_with_its_default_camera_or_its_intrinsics(tmp_path, caplog):
+    recording = open_recording(make_open3d(tmp_path))
+    assert (recording.layout, recording.names) == ("open3d", ["9", "10"])
+    assert "fx = fy = 525 px" in caplog.text and "default of Open3D" in recording.camera_source
+    depth = recording[1].depth
+    assert depth[0, 0] == np.float32(1.51) and np.isnan(depth[10, 20]) and np.isnan(depth[30, 40])
+    (tmp_path / "camera_intrinsic.json").write_text(
+        '{"width": 640, "height": 480, "intrinsic_matrix": [600, 0, 0, 0, 601, 0, 310, 230, 1]}'
+    )
+    camera = open_recording(tmp_path)[0].left.camera
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (600, 601, 310, 230)
+
+
+def test_frames_of_open3d_of_another_size_need_a_calibration(tmp_path):
+    make_open3d(tmp_path, (320, 240))
+    with pytest.raises(DepthRosError, match=r"320x240.*--camera"):
+        open_recording(tmp_path)
+    assert open_recording(tmp_path, RecordingOptions(fov=90.0))[0].left.camera.fx == pytest.approx(160)
+    (tmp_path / "depth/000010.png").unlink()
+    with pytest.raises(DepthRosError, match="2 colour and 1 depth"):
+        open_recording(tmp_path)
 
 
 COLOUR_SIZE, DEPTH_SIZE = (162, 122), (80, 60)

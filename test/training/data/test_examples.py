@@ -106,11 +106,12 @@ def test_few_evenly_spaced_samples_of_a_recording_validate_it(data, monkeypatch)
     ]
 
 
-def test_the_mean_inverse_depth_is_in_units_of_the_focal_length(data, monkeypatch):
+def test_the_mean_inverse_depth_is_in_units_of_focal_length_over_width(data, monkeypatch):
     found = load_examples((Source("clip"),), DataFolders(data))
     for count in (100, 2):
         monkeypatch.setattr(examples_module, "MAX_AVERAGED", count)
         mean = mean_inverse_depth(found)
         used = [found[i] for i in range(0, 8, 1 if count == 100 else 4)]
-        expected = np.nanmean([example.camera.fx / example.depth for example in used])
+        focal = found[0].camera.fx / found[0].camera.width
+        expected = np.nanmean([focal / example.depth for example in used])
         assert mean.shape == (24, 80) and mean.mean() == pytest.approx(expected, rel=0.02)
