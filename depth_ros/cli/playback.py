@@ -138,13 +138,14 @@ def _replay_through_node(
 ) -> Replay:
     from depth_ros.card import find_card
     from depth_ros.playback.kinds import STEREO
-    from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, play
+    from depth_ros.playback.play import DEPTH_NODE, STEREO_NODE, UP_TO_SCALE_NODE, play
     from depth_ros.playback.replay import replay_through
 
     parameters: dict[str, object] = {
         key: getattr(arguments, key) for key in ("backend", "precision", "device", "post_process")
     }
-    node, scale = DEPTH_NODE, find_card(arguments.model).scale if kind is not STEREO else "metric"
+    scale = find_card(arguments.model).scale if kind is not STEREO else "metric"
+    node = UP_TO_SCALE_NODE if scale == "up_to_scale" else DEPTH_NODE
     if kind is STEREO:  # measured at full density, as without ROS
         node, parameters = STEREO_NODE, {**parameters, "flying_pixels": 0.0, "scale": arguments.scale}
     return replay_through(

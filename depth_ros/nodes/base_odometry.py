@@ -14,14 +14,12 @@ from depth_ros.datatypes import Depth, Odometry
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry.base_frame import BaseFramePose, BaseState
 from depth_ros.estimators.odometry.frame_order import FrameOrder, TimeJump
-from depth_ros.estimators.odometry.scale import Scale, ScaleSettings
+from depth_ros.estimators.odometry.scale import METRIC, Scale, ScaleSettings
 from depth_ros.estimators.odometry.systematic_errors import Gaussian
 from depth_ros.nodes.inputs.imu import ImuInput
 from depth_ros.nodes.inputs.scale import ScaleInput
 from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.odometry_settings import OdometryNodeSettings
-
-METRIC = Scale(1.0, 0.0, "depth")
 
 
 class OdometryEstimatorLike(Protocol):
@@ -77,6 +75,11 @@ class BaseOdometry:
             self._scale = ScaleInput(node, settings, scale_settings, self._imu, self._transforms, warn)
 
     @property
+    def scale(self) -> Scale | None:
+        """Metres per unit of depth, as estimated so far; None while it is unknown."""
+        return self._scale.scale if self._scale else METRIC
+
+    @property
     def inputs(self) -> list[ManagedEntity]:
         """The subscriptions that it reads."""
         return [each for each in (self._transforms, self._imu, self._scale) if each]
@@ -115,9 +118,8 @@ class BaseOdometry:
                 self._stamp = depth.stamp
             odometry = self._scale.in_metres(odometry)
         state = self.pose.update(odometry, T_base_optical)
-        scale = self._scale.scale if self._scale else METRIC
         return BaseOdometryResult(
-            depth, odometry, state, self.pose.is_valid(state.stamp), base_frame, scale,
+            depth, odometry, state, self.pose.is_valid(state.stamp), base_frame, self.scale,
             self._estimator.readout_time, self.starts,
         )  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -18,14 +19,21 @@ from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.depth import TASKS
 from depth_ros.estimators.filters import FilterSettings, filtered
+from depth_ros.estimators.odometry.scale import METRIC, Scale, in_metres
 from depth_ros.nodes import life_cycle
 from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
-from depth_ros.nodes.downstream import Downstream, forward_to, is_needed, restart
+from depth_ros.nodes.downstream import Downstream, ScaleSource, forward_to, is_needed, restart
 from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
 from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
-from depth_ros.nodes.outputs.depth import DEPTH_TOPICS, DepthOutput, DepthOutputSettings
+from depth_ros.nodes.outputs.depth import (
+    DEPTH_TOPICS,
+    UP_TO_SCALE,
+    UP_TO_SCALE_TOPICS,
+    DepthOutput,
+    DepthOutputSettings,
+)
 from depth_ros.nodes.outputs.publishers import Publishers
 from depth_ros.nodes.parameters import Parameters
 from depth_ros.nodes.topics import Topic
@@ -36,6 +44,17 @@ TOPICS = (
     Topic("image/compressed", CompressedImage, "in", "Compressed images.", "image_transport: compressed"),
     Topic("camera_info", CameraInfo, "in", "Calibration of the camera."),
     *DEPTH_TOPICS,
+    *UP_TO_SCALE_TOPICS,
+)
+
+
+_ON_UP_TO_SCALE_TOPICS = (
+    "depth and points are on depth_up_to_scale/image_rect and points_up_to_scale, not in metres"
+)
+SCALE_UNKNOWN = f"the scale of the depth is not known yet: {_ON_UP_TO_SCALE_TOPICS}"
+NO_SCALE_SOURCE = (
+    f"the model has no absolute scale: {_ON_UP_TO_SCALE_TOPICS}; perception_node finds the scale with camera_height, "
+    "use_wheel_odometry or use_imu"
 )
 
 
@@ -77,9 +96,10 @@ class DepthNode(LifecycleNode):
     """Life-cycle node with the topics `TOPICS`.
 
     Results have the stamp and the frame_id of their image, and the size at which the model works. Nothing is computed
-    without a subscriber or a node downstream that needs it. `downstream` receives every Depth. make_estimator:
-    DepthEstimator or a function like it. other_parameters: as in Parameters. Raises DepthRosError if a parameter is
-    started with an invalid value.
+    without a subscriber or a node downstream that needs it. `downstream` receives every Depth. Depth of a model of
+    scale up_to_scale is published in metres while `scale_source` knows the scale, otherwise on `UP_TO_SCALE_TOPICS`.
+    make_estimator: DepthEstimator or a function like it. other_parameters: as in Parameters. Raises DepthRosError if a
+    parameter is started with an invalid value.
     """
 
     def __init__(
@@ -100,11 +120,10 @@ class DepthNode(LifecycleNode):
         self._image_size: tuple[int, int] | None = None
         self._input_rate = Rate()
         self.downstream: list[Downstream[Depth]] = []
+        self.scale_source: ScaleSource | None = None
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
         self.diagnostics = Diagnostics(self, "depth", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
-        self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
-        self._output = DepthOutput(self._outputs, self.diagnostics.warn)
         self._depth_check = DepthCheck(self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
@@ -115,9 +134,12 @@ class DepthNode(LifecycleNode):
         model = self.parameters.read(DepthNodeSettings).model
         self._estimator = self._load(model, serve_engine)
         self._swap.configured(model)
-        self._input = CameraInput(
-            self, self.parameters.read(CameraSettings), self._on_image, self.diagnostics.warn
-        )
+        is_metric, warn = self._estimator.card.scale == "metric", self.diagnostics.warn
+        topics = [topic for topic in TOPICS if not is_metric or topic not in UP_TO_SCALE_TOPICS]
+        self._outputs = Publishers(self, topics, warn)
+        self._output = DepthOutput(self._outputs, warn)
+        self._up_to_scale_output = DepthOutput(self._outputs, warn, UP_TO_SCALE)
+        self._input = CameraInput(self, self.parameters.read(CameraSettings), self._on_image, warn)
         self.get_logger().info(f"depth of '{self._input.topic}' by model {model}")
         return [self._outputs, self._processor, self._input]
 
@@ -132,8 +154,6 @@ class DepthNode(LifecycleNode):
                 f"model '{model}' estimates relative inverse depth (scale affine_inverse), which cannot be converted "
                 f"to metres; choose a metric one: {', '.join(metric)}"
             )
-        if estimator.card.scale == "up_to_scale":
-            self.get_logger().warning(f"model '{model}' has no absolute scale: its depth is not in metres")
         if names := estimator.card.extra_inputs:
             self.get_logger().warning(
                 f"model '{model}' takes {', '.join(names)} beside the image, which the node does not make: its depth "
@@ -164,13 +184,37 @@ class DepthNode(LifecycleNode):
         self._image_size = frame.camera.width, frame.camera.height
         return self._estimator.estimate(frame)
 
+    def is_scale_needed(self) -> bool:
+        """Whether the scale of an up-to-scale model is needed to publish depth."""
+        is_up_to_scale = self._estimator is not None and self._estimator.card.scale != "metric"
+        return is_up_to_scale and self.life_cycle.is_active and self._outputs.has_subscribers()
+
     def _publish(self, depth: Depth, timing: Timing) -> None:
         if self._outputs.has_subscribers():
-            filters = self.parameters.read(FilterSettings)
-            kept = filtered(depth, filters)
-            self._depth_check.check(depth, kept, filters)
-            self._output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
+            if scale := self._scale():
+                self._publish_metric(in_metres(depth, scale))
+            else:
+                self._publish_up_to_scale(depth)
         self.diagnostics.published(depth.stamp, timing)
+
+    def _scale(self) -> Scale | None:
+        """Metres per unit of depth; None while it is unknown."""
+        if self._estimator and self._estimator.card.scale == "metric":
+            return METRIC
+        return self.scale_source.scale if self.scale_source else None
+
+    def _publish_metric(self, depth: Depth) -> None:
+        filters = self.parameters.read(FilterSettings)
+        kept = filtered(depth, filters)
+        self._depth_check.check(depth, kept, filters)
+        self._output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
+
+    def _publish_up_to_scale(self, depth: Depth) -> None:
+        """Publish depth of unknown scale without the filters in metres, never as 16UC1, which means millimetres."""
+        filters = replace(self.parameters.read(FilterSettings), min_depth=0.0, max_depth=math.inf)
+        settings = replace(self.parameters.read(DepthOutputSettings), depth_encoding="32FC1")
+        self._up_to_scale_output.publish(depth, filtered(depth, filters), settings)
+        self.diagnostics.warn(SCALE_UNKNOWN if self.scale_source else NO_SCALE_SOURCE)
 
     def _forward(self, depth: Depth) -> None:
         forward_to(self.downstream, depth)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from depth_ros.datatypes import Depth, Odometry
+from depth_ros.estimators.odometry.scale import Scale
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -26,6 +27,15 @@ class DepthWithOdometry:
 
     depth: Depth
     odometry: Odometry
+
+
+class ScaleSource(Protocol):
+    """A node that estimates the scale of up-to-scale depth."""
+
+    @property
+    def scale(self) -> Scale | None:
+        """Metres per unit of depth; None while it is unknown. Read in the worker thread."""
+        ...
 
 
 class Downstream(Protocol[T_contra]):

@@ -18,7 +18,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry.base_frame import BaseFramePose
-from depth_ros.estimators.odometry.scale import ScaleSettings, in_metres
+from depth_ros.estimators.odometry.scale import Scale, ScaleSettings, in_metres
 from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.nodes import life_cycle
@@ -69,9 +69,9 @@ class OdometryNode(LifecycleNode):
     """Life-cycle node with the topics `TOPICS` and the services `reset_odom`, `pause_odom` and `resume_odom`.
 
     Results have the stamp of the depth image. Nothing is computed without a subscriber or a node downstream that needs
-    it. `downstream` receives depth and odometry of every frame in metres. make_estimator: OdometryEstimator or a
-    function like it. other_parameters: as in Parameters. Raises DepthRosError if a parameter is started with an invalid
-    value.
+    it. `downstream` receives depth and odometry of every frame in metres. is_scale_needed: whether a node upstream
+    needs `scale` now. make_estimator: OdometryEstimator or a function like it. other_parameters: as in Parameters.
+    Raises DepthRosError if a parameter is started with an invalid value.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class OdometryNode(LifecycleNode):
         self._input: RgbdInput | None = None
         self._odometry: BaseOdometry | None = None
         self.downstream: list[Downstream[DepthWithOdometry]] = []
+        self.is_scale_needed: Callable[[], bool] = lambda: False
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
         self.diagnostics = Diagnostics(self, "odometry", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
@@ -159,7 +160,14 @@ class OdometryNode(LifecycleNode):
         always = (
             self._settings.publish_tf or self.parameters.read(OdometryNodeSettings).run_without_subscribers
         )
-        return always or self._outputs.has_subscribers() or is_needed(self.downstream)
+        is_needed_here = always or self._outputs.has_subscribers() or self.is_scale_needed()
+        return is_needed_here or is_needed(self.downstream)
+
+    @property
+    def scale(self) -> Scale | None:
+        """Metres per unit of depth; None while it is unknown, and while no frames are processed."""
+        is_processing = self.life_cycle.is_active and not self._odometry_services.is_paused
+        return self._odometry.scale if is_processing and self._odometry else None
 
     def restart(self) -> None:
         """Begin anew at the last pose: later depth comes from another model."""

@@ -66,7 +66,7 @@ def make_nodes(worker: Worker) -> Nodes:
         other_parameters=parameters,
         parameter_overrides=None if has_scale else [Parameter("depth_scale", value="up_to_scale")],
     )
-    depth.downstream.append(odometry)
+    connect(depth, odometry)
     if not odometry.parameters.read(OdometryNodeSettings).has_metric_scale:  # velocities need metres
         return [depth, odometry]
     objects = ObjectMotionNode(
@@ -77,6 +77,14 @@ def make_nodes(worker: Worker) -> Nodes:
     )
     odometry.downstream.append(objects)
     return [depth, odometry, objects]
+
+
+def connect(depth: DepthNode | StereoDepthNode, odometry: OdometryNode) -> None:
+    """Forward depth to odometry, and the scale that odometry estimates to the depth node of an up-to-scale model."""
+    depth.downstream.append(odometry)
+    if isinstance(depth, DepthNode):
+        depth.scale_source = odometry
+        odometry.is_scale_needed = depth.is_scale_needed
 
 
 def main(args: list[str] | None = None) -> int:

@@ -133,10 +133,15 @@ class PlanesNode(LifecycleNode):
     def _load(self, model: str, provider: EngineProvider) -> PlanesEstimatorLike:
         engine, fit = self.parameters.read(EngineSettings), self.parameters.read(PlaneFitSettings)
         estimator = self._make_estimator(model, engine, fit, provider)
-        if estimator.depth.card.scale == "affine_inverse":
+        scale = estimator.depth.card.scale
+        problem = {
+            "affine_inverse": "relative inverse depth, in which planes are curved",
+            "up_to_scale": "depth in an unknown unit, while planes are published in metres",
+        }.get(scale)
+        if problem:
             raise DepthRosError(
-                f"model '{model}' estimates relative inverse depth (scale affine_inverse), in which planes are curved; "
-                "choose a model of scale metric (depth_ros models)"
+                f"model '{model}' estimates {problem} (scale {scale}); choose a model of scale metric "
+                "(depth_ros models)"
             )
         return estimator
 

@@ -48,12 +48,13 @@ class ResultBag:
     """Writer of results to a new .mcap or .db3 file. Use it as a context manager; a failed file is deleted.
 
     Topics: the images and their camera_info as `write_bag` names them; depth/image_rect, depth/camera_info, points,
-    depth/confidence if the model gives standard deviations; of a stereo pair disparity; with `odometry` also odom, path
-    and the transform odom -> base_link.
+    depth/confidence if the model gives standard deviations; of a stereo pair disparity; of consecutive frames also
+    odom, path and the transform odom -> base_link. Depth of unknown scale has the names that the nodes give it, and no
+    odometry.
     Raises DepthRosError if the file exists or has another suffix.
     """
 
-    def __init__(self, path: Path, odometry: bool) -> None:
+    def __init__(self, path: Path, is_consecutive: bool, is_metric: bool = True) -> None:
         from rosbags.rosbag2 import StoragePlugin, Writer
 
         if path.suffix not in SUFFIXES:
@@ -64,7 +65,8 @@ class ResultBag:
         self._path, self._folder = path, Path(tempfile.mkdtemp(dir=path.parent))
         plugin = StoragePlugin.MCAP if path.suffix == ".mcap" else StoragePlugin.SQLITE3
         self._writer: Writer = Writer(self._folder / path.stem, version=9, storage_plugin=plugin)
-        self._odometry = _Odometry() if odometry else None
+        self._odometry = _Odometry() if is_consecutive and is_metric else None
+        self._suffix = "" if is_metric else "_up_to_scale"
 
     def __enter__(self) -> ResultBag:
         self._writer.open()
@@ -90,7 +92,7 @@ class ResultBag:
         if (confidence := confidence_image(depth)) is not None:
             image = self._messages.message(IMAGE, depth.stamp, depth.frame_id)
             fill_depth(image, confidence)
-            self._messages.add("/depth/confidence", depth.stamp, image)
+            self._messages.add(f"/depth{self._suffix}/confidence", depth.stamp, image)
         if self._odometry:
             for topic, message in self._odometry.messages(depth, self._messages):
                 self._messages.add(topic, depth.stamp, message)
@@ -104,9 +106,9 @@ class ResultBag:
         points.fields = [self._field(name, offset) for name, offset in POINT_FIELDS]
         fill_points(points, depth, POINT_STRIDE)
         for topic, message in (
-            ("/depth/image_rect", image),
-            ("/depth/camera_info", info),
-            ("/points", points),
+            (f"/depth{self._suffix}/image_rect", image),
+            (f"/depth{self._suffix}/camera_info", info),
+            (f"/points{self._suffix}", points),
         ):
             self._messages.add(topic, depth.stamp, message)
 

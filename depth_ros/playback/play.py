@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class NodeInterface:
 
 
 DEPTH_NODE = NodeInterface("depth_ros.nodes.depth_node", ("",), Image, "depth/image_rect", depth_from)
+UP_TO_SCALE_NODE = replace(DEPTH_NODE, result_topic="depth_up_to_scale/image_rect")
+"""depth_node with a model of scale up_to_scale."""
 STEREO_NODE = NodeInterface(
     "depth_ros.nodes.stereo_depth_node", ("left/", "right/"), DisparityImage, "disparity", disparity_from
 )

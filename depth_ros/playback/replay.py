@@ -158,7 +158,7 @@ def _collect(
     from tqdm import tqdm
 
     if options.out:
-        results = _written(results, options.out, frames.recording.contents.consecutive and scale == "metric")
+        results = _written(results, options.out, frames.recording.contents.consecutive, scale == "metric")
     latencies: list[float] = []
     stamps: list[int] = []
     metrics: DepthMetrics | None = None
@@ -192,9 +192,11 @@ def _collect(
     )
 
 
-def _written(results: Iterable[TimedResult], out: Path, odometry: bool) -> Iterator[TimedResult]:
+def _written(
+    results: Iterable[TimedResult], out: Path, is_consecutive: bool, is_metric: bool
+) -> Iterator[TimedResult]:
     """The same results, each written to a folder or bag."""
-    with ResultBag(out, odometry) if out.suffix in SUFFIXES else ResultFolder(out) as output:
+    with ResultBag(out, is_consecutive, is_metric) if out.suffix in SUFFIXES else ResultFolder(out) as output:
         for timed in results:
             output.write(timed[0], timed[1])
             yield timed

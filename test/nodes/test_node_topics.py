@@ -24,7 +24,7 @@ ESTIMATORS = SimpleNamespace(object_motion=lambda *_: ESTIMATOR, odometry=lambda
 COMPRESSED = {"image_transport": "compressed"}
 ALL_SOURCES = {"depth_scale": "up_to_scale", "use_imu": True, "use_wheel_odometry": True, "publish_tf": True}
 CONFIGURATIONS = {
-    "depth_node": ("DepthNode", [{}, COMPRESSED]),
+    "depth_node": ("DepthNode", [{}, COMPRESSED, {"model": "up_to_scale"}]),
     "stereo_depth_node": ("StereoDepthNode", [{}, COMPRESSED]),
     "planes_node": ("PlanesNode", [{}, COMPRESSED]),
     "odometry_node": ("OdometryNode", [{}, COMPRESSED, ALL_SOURCES]),
@@ -34,6 +34,14 @@ CONFIGURATIONS = {
 ON_DEMAND = {("/tf", "in")}
 """Topics that are subscribed to only once a transform is needed that is not static."""
 OF_RCLPY = {"/parameter_events", "/rosout", "/diagnostics"}
+
+
+def make_estimator(model: object, *_: object) -> SimpleNamespace:
+    if model == "up_to_scale":
+        return SimpleNamespace(
+            card=SimpleNamespace(scale="up_to_scale", extra_inputs=()), engine_status=EngineStatus()
+        )
+    return ESTIMATOR
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ def test_node_uses_the_topics_of_its_table_and_no_others(worker, name: str):
     class_name, configurations = CONFIGURATIONS[name]
     table = {(f"/{t.name.lstrip('/')}", t.direction, t.type): t for t in module.TOPICS}
     unused = {topic for topic in table if topic[:2] not in ON_DEMAND}
-    estimators = ESTIMATORS if name == "object_motion_node" else lambda *_: ESTIMATOR
+    estimators = ESTIMATORS if name == "object_motion_node" else make_estimator
     for i, parameters in enumerate(configurations):
         node = getattr(module, class_name)(estimators, worker, f"{name}_{i}")
         node.set_parameters([Parameter(key, value=value) for key, value in parameters.items()])

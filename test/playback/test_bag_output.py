@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.stereo.estimator import StereoEstimator
+from depth_ros.playback.bag_output import ResultBag
 from depth_ros.playback.kinds import STEREO
 from depth_ros.playback.replay import ReplayOptions, replay
 from depth_ros.recordings import RecordingOptions, open_recording
@@ -115,3 +116,16 @@ def test_other_names_and_existing_files_are_refused(street, bag, tmp_path):
     with pytest.raises(DepthRosError, match="no engine"):
         replay(street, Failing("semi_global"), STEREO, ReplayOptions(tmp_path / "x.mcap", progress=False))
     assert not list(tmp_path.iterdir())
+
+
+def test_depth_of_unknown_scale_has_topics_that_say_so(street, tmp_path):
+    estimator = StereoEstimator("semi_global")
+    with ResultBag(tmp_path / "results.mcap", is_consecutive=True, is_metric=False) as bag:
+        bag.write(street[0], estimator.estimate(STEREO.input_of(street[0])).depth())
+    topics = set(messages(tmp_path / "results.mcap"))
+    assert topics >= {
+        "/depth_up_to_scale/image_rect",
+        "/depth_up_to_scale/camera_info",
+        "/points_up_to_scale",
+    }
+    assert not topics & {"/depth/image_rect", "/points", "/odom"}

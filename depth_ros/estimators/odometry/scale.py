@@ -24,6 +24,10 @@ class Scale:
     systematic_std: float = 0.0
 
 
+METRIC = Scale(1.0, 0.0, "depth")
+"""Scale of metric depth."""
+
+
 @dataclass(frozen=True)
 class ScaleSettings:
     """Settings of the metric-scale sources and of their fusion."""

@@ -25,6 +25,16 @@ DEPTH_TOPICS = (
     Topic("points", PointCloud2, "out", "Points in the optical frame with their colours (x, y, z, rgb)."),
 )  # fmt: skip
 
+UP_TO_SCALE = "_up_to_scale"
+_WITHOUT_SCALE = "a model of scale up_to_scale"
+UP_TO_SCALE_TOPICS = (
+    Topic("depth_up_to_scale/image_rect", Image, "out",
+          "Depth in an unknown unit, 32FC1, while the scale is unknown.", _WITHOUT_SCALE),
+    Topic("depth_up_to_scale/camera_info", CameraInfo, "out", "Calibration of the depth image.", _WITHOUT_SCALE),
+    Topic("depth_up_to_scale/confidence", Image, "out", "As depth/confidence.", _WITHOUT_SCALE),
+    Topic("points_up_to_scale", PointCloud2, "out", "Points in the same unit, with their colours.", _WITHOUT_SCALE),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class DepthOutputSettings:
@@ -43,10 +53,14 @@ class DepthOutputSettings:
 
 
 class DepthOutput:
-    """Fills and publishes those messages that have subscribers. They are reused: publishing copies them."""
+    """Fills and publishes those messages that have subscribers. They are reused: publishing copies them.
 
-    def __init__(self, publishers: Publishers, warn: Callable[[str], None]) -> None:
+    suffix: of the names of `DEPTH_TOPICS`, or UP_TO_SCALE.
+    """
+
+    def __init__(self, publishers: Publishers, warn: Callable[[str], None], suffix: str = "") -> None:
         self._publishers, self._warn = publishers, warn
+        self._depth_topic, self._points_topic = f"depth{suffix}", f"points{suffix}"
         self._image, self._info, self._points = Image(), CameraInfo(), point_cloud(POINT_FIELDS)
         self._confidence = Image()
 
@@ -54,22 +68,24 @@ class DepthOutput:
         """Publish one frame, before and after the filters."""
         for message in (self._image, self._info, self._points, self._confidence):
             fill_header(message.header, depth.stamp, depth.frame_id)
-        if self._publishers.has_subscribers("depth/image_rect"):
+        if self._publishers.has_subscribers(f"{self._depth_topic}/image_rect"):
             fill_depth(self._image, kept.depth, settings.depth_encoding)
-            self._publishers.publish("depth/image_rect", self._image)
-        if self._publishers.has_subscribers("depth/camera_info"):
+            self._publishers.publish(f"{self._depth_topic}/image_rect", self._image)
+        if self._publishers.has_subscribers(f"{self._depth_topic}/camera_info"):
             fill_camera_info(self._info, depth.camera)
-            self._publishers.publish("depth/camera_info", self._info)
-        if self._publishers.has_subscribers("points"):
+            self._publishers.publish(f"{self._depth_topic}/camera_info", self._info)
+        if self._publishers.has_subscribers(self._points_topic):
             fill_points(self._points, kept, settings.point_stride)
-            self._publishers.publish("points", self._points)
-        if self._publishers.has_subscribers("depth/confidence"):
+            self._publishers.publish(self._points_topic, self._points)
+        if self._publishers.has_subscribers(f"{self._depth_topic}/confidence"):
             self._publish_confidence(depth)
 
     def _publish_confidence(self, depth: Depth) -> None:
         confidence = confidence_image(depth)
         if confidence is None:
-            self._warn("the model gives no standard deviations: depth/confidence is not published")
+            self._warn(
+                f"the model gives no standard deviations: {self._depth_topic}/confidence is not published"
+            )
             return
         fill_depth(self._confidence, confidence)
-        self._publishers.publish("depth/confidence", self._confidence)
+        self._publishers.publish(f"{self._depth_topic}/confidence", self._confidence)
