@@ -21,7 +21,7 @@ TASKS = ("depth", "planes")
 
 
 class DepthEstimator:
-    """Frame -> Depth with one model.
+    """Frame -> Depth with one model, with a standard deviation where the model predicts it.
 
     provider: `open_engine`, with which `estimate` waits for the engine of a new image size, or `serve_engine`, with
     which eager PyTorch serves until it is built. Raises DepthRosError if the model is unknown, damaged or of another
@@ -69,7 +69,8 @@ class DepthEstimator:
         image = engine.path.resized(engine.path.rectified(frame), camera.width, camera.height)
         extra = [self._extra_inputs(frame, camera.width, camera.height)] if self.card.extra_inputs else []
         depth, *rest, small = engine.results(image, camera.K, *extra, images=[image])
-        return Depth(frame.stamp, frame.frame_id, depth, camera, small), tuple(rest)
+        std = rest.pop(0) if rest and self.card.task == "depth" else None
+        return Depth(frame.stamp, frame.frame_id, depth, camera, small, std), tuple(rest)
 
     def _extra_inputs(self, frame: Frame, width: int, height: int) -> np.ndarray:
         """(C, height, width) float32: the model's extra inputs, resized to the nearest pixel."""

@@ -122,7 +122,7 @@ def compare(
         g = setup.ground_truth.depth(sample)
         if g is not None:
             people = _people(sample)
-            metrics = predicted.add(depth.depth, g, sample.fx_baseline, people)
+            metrics = predicted.add(depth.depth, g, sample.fx_baseline, people, depth.std)
             guess = setup.baseline.predict(g)
             if guess is not None:
                 baseline.add(guess, g, sample.fx_baseline, people)

@@ -26,8 +26,9 @@ and, where the family needs them:
 The contract is the signature of the module that is exported, compiled and run. Images are uint8 RGB, intrinsics
 (B, 3, 3) float32 px of the given images, outputs float32:
 
-    depth          image (B, H, W, 3), intrinsics -> depth (B, H, W) along the optical axis; modules with the attribute
-                   `extra_inputs`, names of channels, take these as a third argument (B, C, H, W) float32
+    depth          image (B, H, W, 3), intrinsics -> depth (B, H, W) along the optical axis or, from models that
+                   predict it, (depth, standard deviation (B, H, W)); modules with the attribute `extra_inputs`,
+                   names of channels, take these as a third argument (B, C, H, W) float32
     stereo_depth   left, right (B, H, W, 3), rectified -> disparity (B, H, W) px of the left image, or, from families
                    that predict it, (disparity, standard deviation (B, H, W) px)
     ego_motion     images (B, N, H, W, 3), oldest first, intrinsics -> (B, N - 1, 4, 4): pose of the newer camera in

@@ -4,6 +4,9 @@ An EfficientNet-Lite0 encoder, a light decoder with one 3x3 convolution per leve
 (see `blocks.focal_length`): the network predicts ln(f / Z), f in px of its own input, so that one network is metric
 for any pinhole camera. For the same reason the position of every pixel relative to the principal point is an input of
 the decoder.
+
+The standard deviation, where `Settings.std` is on, is the 68 % quantile of the absolute error relative to the predicted
+depth, learned by the pinball loss (Koenker and Bassett 1978) of its logarithm, as in family `stereo`.
 """
 
 from __future__ import annotations
@@ -28,6 +31,12 @@ from depth_ros.networks.blocks.focal_length import LOG_INVERSE_DEPTH_OFFSET, mea
 from depth_ros.networks.blocks.folding import fold_batch_norms
 
 TASK = "depth"
+QUANTILE = 0.68
+"""Fraction of errors within the predicted standard deviation."""
+MIN_ERROR = 0.002
+"""Added to relative errors, of which the logarithm is taken."""
+LOG_STD_OFFSET = -2.0
+"""ln of the relative standard deviation at which training starts."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +47,20 @@ class Settings:
     folded: bool = setting(
         False, "Batch norms are folded into the convolutions and weights are rounded to bfloat16."
     )
+    std: bool = setting(False, "The model also predicts the standard deviation of depth.")
+    std_scale: float = setting(1.0, "Calibration factor of the predicted standard deviations.", "", 0.1, 10.0)
 
 
 class Network(nn.Module):
-    """Image and pixel positions -> ln(f / Z) - LOG_INVERSE_DEPTH_OFFSET at the size of the image, (B, H, W).
+    """Image and pixel positions -> ln(f / Z) - LOG_INVERSE_DEPTH_OFFSET at the size of the image, (B, H, W), and, with
+    `std`, ln of the relative standard deviation - LOG_STD_OFFSET at half of it, (B, H/2, W/2).
 
     image: (B, 3, H, W) in about [-1, 1], H and W multiples of 32. position: (B, 2, H/16, W/16), distance from the
     principal point in units of 128 px. The last two upsampling steps are sub-pixel convolutions (Shi et al., CVPR
     2016), so that all the work is done at 1/4 and 1/2 of the size.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, std: bool = False) -> None:
         super().__init__()
         self.encoder = Encoder()
         self.bottom = conv_bn_relu(320, 128, 1)
@@ -58,10 +70,11 @@ class Network(nn.Module):
         self.level4 = conv_bn_relu(64 + 24, 32)
         self.level2 = nn.Conv2d(32, 4 * 16, 3, padding=1)
         # rounded to bfloat16, a depth of 10 m would come in steps of 6 cm
-        self.head = keep_float32(nn.Conv2d(16, 4, 3, padding=1))
-        nn.init.normal_(self.head.weight, std=0.01)  # training starts at the offset everywhere
+        self.head = keep_float32(nn.Conv2d(16, 5 if std else 4, 3, padding=1))
+        nn.init.normal_(self.head.weight, std=0.01)  # training starts at the offsets everywhere
+        self.register_load_state_dict_pre_hook(_add_std_channel)
 
-    def forward(self, image: Tensor, position: Tensor) -> Tensor:
+    def forward(self, image: Tensor, position: Tensor) -> tuple[Tensor, Tensor | None]:
         (half, quarter, eighth, sixteenth), x = self.encoder(image)
         x = self.bottom(x)  # (B, 128, H/32, W/32)
         x = x + F.relu(self.context(x.mean((2, 3), keepdim=True)))
@@ -69,7 +82,15 @@ class Network(nn.Module):
         x = self.level8(torch.cat([upsample_nearest(x), eighth], 1))  # (B, 64, H/8, W/8)
         x = self.level4(torch.cat([upsample_nearest(x), quarter], 1))  # (B, 32, H/4, W/4)
         x = F.relu(F.pixel_shuffle(self.level2(x), 2) + half)  # (B, 16, H/2, W/2)
-        return F.pixel_shuffle(apply_in_own_precision(self.head, x), 2)[:, 0]
+        x = apply_in_own_precision(self.head, x)
+        return F.pixel_shuffle(x[:, :4], 2)[:, 0], x[:, 4] if x.shape[1] > 4 else None
+
+
+def _add_std_channel(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let a network with standard deviation start from the weights of one without: its channel starts at the offset."""
+    for name, own in network.head.state_dict(prefix=f"{prefix}head.").items():  # type: ignore[union-attr]
+        if name in state and (missing := len(own) - len(state[name])) == 1:
+            state[name] = torch.cat([state[name], state[name].new_zeros(missing, *own.shape[1:])])
 
 
 NETWORKS = {"depth": Network}
@@ -84,23 +105,33 @@ class Model(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.network = Network()
+        self.deviations = (1,) if settings.std else ()
+        self.network = Network(settings.std)
         if settings.folded:
             fold_batch_norms(self.network.eval())
 
-    def log_inverse_depth(self, image: Tensor, intrinsics: Tensor) -> Tensor:
-        """ln(f / Z), (B, H, W) float32, of an image (B, H, W, 3) uint8; f in px of this image."""
+    def outputs(self, image: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor | None]:
+        """ln(f / Z), (B, H, W) float32, of an image (B, H, W, 3) uint8; f in px of this image. With the setting `std`
+        also ln(std / Z), (B, H/2, W/2), before calibration."""
         dtype = self.network.level2.weight.dtype
         x = image.to(dtype).permute(0, 3, 1, 2)
         x = (x - 127.0) * (1.0 / 128.0)
         position = _pixel_positions(image, intrinsics).to(dtype)
-        return self.network(x, position).float() + LOG_INVERSE_DEPTH_OFFSET
+        log_inverse_depth, log_std = self.network(x, position)
+        if log_std is not None:
+            log_std = log_std.float() + LOG_STD_OFFSET
+        return log_inverse_depth.float() + LOG_INVERSE_DEPTH_OFFSET, log_std
 
-    def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor:
-        """Depth (B, H, W) float32 m; NaN beyond `max_depth`."""
+    def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Depth (B, H, W) float32 m; NaN beyond `max_depth`. With the setting `std` also its standard deviation, m."""
         log_focal = mean_focal_length(intrinsics).log()[:, None, None]
-        depth = torch.exp(log_focal - self.log_inverse_depth(image, intrinsics))
-        return torch.where(depth <= self.settings.max_depth, depth, torch.nan)
+        log_inverse_depth, log_std = self.outputs(image, intrinsics)
+        depth = torch.exp(log_focal - log_inverse_depth)
+        depth = torch.where(depth <= self.settings.max_depth, depth, torch.nan)
+        if log_std is None:
+            return depth
+        relative = self.settings.std_scale * torch.exp(log_std)
+        return depth, depth * upsample_nearest(relative[:, None])[:, 0]
 
 
 def _pixel_positions(image: Tensor, intrinsics: Tensor) -> Tensor:
@@ -136,9 +167,11 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     With e = predicted - true ln(f / Z) = ln(Z true / Z predicted), the terms are:
     abs_rel: weighted mean of |Z predicted / Z true - 1|, the metric that is reported (minimising |e| alone makes depth
     1.5 % too large). silog: per image sqrt(mean e^2 - 0.85 mean(e)^2) (Eigen et al., NIPS 2014, in the form of Lee et
-    al. 2019). gradient: mean |difference of e between neighbours|, which keeps edges (Li and Snavely, CVPR 2018).
+    al. 2019). gradient: mean |difference of e between neighbours|, which keeps edges (Li and Snavely, CVPR 2018). std,
+    where the model predicts it: pinball loss of ln |Z true / Z predicted - 1|, which is least at the `QUANTILE` of the
+    error; it does not change the error itself.
     """
-    predicted = model.log_inverse_depth(batch["image"], batch["intrinsics"])
+    predicted, log_std = model.outputs(batch["image"], batch["intrinsics"])
     valid = torch.isfinite(batch["depth"])
     focal_length = mean_focal_length(batch["intrinsics"])[:, None, None]
     ground_truth = torch.log(focal_length / batch["depth"].nan_to_num(1.0))
@@ -154,7 +187,19 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         "gradient": _mean_difference(error, weight, 1) + _mean_difference(error, weight, 2),
     }
     terms["loss"] = terms["abs_rel"] + 0.5 * terms["silog"] + 0.25 * terms["gradient"]
+    if log_std is not None:
+        terms["std"] = (_pinball(error.detach(), log_std, weight).sum((1, 2)) / total).mean()
+        terms["loss"] = terms["loss"] + 0.1 * terms["std"]
     return terms
+
+
+def _pinball(error: Tensor, log_std: Tensor, weight: Tensor) -> Tensor:
+    """Weighted pinball loss (B, H, W) of ln of the relative error, for e = ln(Z true / Z predicted) (B, H, W)."""
+    excess = (
+        torch.log(torch.expm1(error.clamp(max=5.0)).abs() + MIN_ERROR)
+        - upsample_nearest(log_std[:, None])[:, 0]
+    )
+    return weight * torch.maximum(QUANTILE * excess, (QUANTILE - 1) * excess)
 
 
 def _mean_difference(error: Tensor, weight: Tensor, dim: int) -> Tensor:

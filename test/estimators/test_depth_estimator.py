@@ -142,3 +142,21 @@ def test_card_must_name_the_extra_inputs(two_view_model, tmp_path):
     (copy / "card.yaml").write_text(text.replace("extra_inputs:\n- people\n- parallax\n", ""))
     with pytest.raises(DepthRosError, match=r"extra_inputs is \[\], but .* takes \['people', 'parallax'\]"):
         DepthEstimator(str(copy), EAGER)
+
+
+def test_standard_deviation_of_the_model_comes_with_depth(small_model, tmp_path, engine_cache):
+    from depth_ros.card import find_card
+    from depth_ros.networks import compact
+    from depth_ros.training.export import save_model
+
+    card = find_card(str(small_model))
+    settings = {"std": True, "std_scale": 1.5, "folded": False}
+    save_model(
+        compact.Model(compact.Settings(**settings)).eval(),
+        replace(card, settings=settings, path=tmp_path / "model"),
+    )
+    depth = DepthEstimator(str(tmp_path / "model"), EAGER).estimate(frame())
+    assert depth.std is not None and depth.std.shape == depth.depth.shape
+    relative = depth.std / depth.depth
+    assert np.median(relative) == pytest.approx(1.5 * np.exp(compact.LOG_STD_OFFSET), rel=0.2)
+    assert DepthEstimator(str(small_model), EAGER).estimate(frame()).std is None

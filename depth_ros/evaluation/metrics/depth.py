@@ -51,8 +51,26 @@ METRICS = {
     "si_intra": Metric("si-RMSE intra", "", True, "the same, p and q on people"),
     "si_inter": Metric("si-RMSE inter", "", True, "the same, p on people, q outside"),
     "coverage": Metric("Coverage", "", False, "fraction of the valid pixels with a valid prediction"),
+    "within_std": Metric(
+        "within std", "", False, "fraction of errors within the predicted standard deviation: 0.68"
+    ),
+    "within_2_std": Metric("within 1.96 std", "", False, "the same within 1.96 standard deviations: 0.95"),
+    "surest_80": Metric(
+        "surest 80 %",
+        "",
+        True,
+        "AbsRel of the 80 % of pixels with the least std / d, relative to that of all",
+    ),
+    "ause": Metric(
+        "AUSE",
+        "",
+        True,
+        "area between the sparsification curves of AbsRel by std / d and by error, relative to AbsRel",
+    ),
 }
 """All depth metrics, in the order of tables."""
+NOT_POOLED = ("si_", "surest_80", "ause")
+"""Metrics, by the start of their names, that are no means over pixels."""
 
 
 class DepthMetrics:
@@ -74,11 +92,13 @@ class DepthMetrics:
         ground_truth: np.ndarray,
         fx_baseline: float = 0.0,
         people: np.ndarray | None = None,
+        std: np.ndarray | None = None,
     ) -> dict[str, float | None]:
         """Add one image and return its metrics.
 
         depth: (h, w) m of any size. ground_truth: (H, W) m, NaN or 0 = invalid. fx_baseline: m px at the size of the
-        ground truth, converts depth to disparity; 0 = no stereo pair: d1_all and epe are None.
+        ground truth, converts depth to disparity; 0 = no stereo pair: d1_all and epe are None. std: (h, w) m, standard
+        deviation of `depth`; None: its metrics are None.
         people: (H, W) bool, for protocols that measure people separately; None = no people.
         """
         p = self.protocol
@@ -92,12 +112,16 @@ class DepthMetrics:
         predicted = valid & np.isfinite(d)
         if not valid.any():
             return _metrics_from_means({}, None)
+        if std is not None:
+            relative_std = in_crop((std / depth).astype(np.float64), height, width, p, "depth")[predicted]
         d, g = d[predicted], g[predicted]
         if len(d):
             d = fit_alignment(d, g, p.scaling)(d)
         means = _pixel_means(*(np.clip(each, p.min_depth, p.max_depth) for each in (d, g)))
         if fx_baseline:
             means |= _disparity_means(fx_baseline / d, fx_baseline / g)
+        if std is not None and len(d):
+            means |= std_metrics(d, g, relative_std)
         if p.people and len(d):
             is_person = np.zeros_like(valid) if people is None else people[window]
             means |= _scale_invariant(np.log(d) - np.log(g), is_person[predicted])
@@ -114,7 +138,7 @@ class DepthMetrics:
             weights = [n for n in self._predicted if n]
             rows = [means for means in self._pixel_means if means]
             shared = [key for key in (rows[0] if rows else ()) if all(key in row for row in rows)]
-            shared = [key for key in shared if not key.startswith("si_")]  # roots: no mean over images
+            shared = [key for key in shared if not key.startswith(NOT_POOLED)]
             pooled = {key: float(np.average([row[key] for row in rows], weights=weights)) for key in shared}
             return _metrics_from_means(pooled, sum(self._predicted) / sum(self._valid))
         counts = zip(self._pixel_means, self._predicted, self._valid, strict=True)
@@ -177,6 +201,25 @@ def _disparity_means(d: np.ndarray, g: np.ndarray) -> dict[str, float]:
         return {}
     error = np.abs(d - g)
     return {"d1_all": float(((error > 3) & (error > 0.05 * g)).mean()), "epe": float(error.mean())}
+
+
+def std_metrics(d: np.ndarray, g: np.ndarray, relative_std: np.ndarray) -> dict[str, float]:
+    """Coverage and sparsification of depths d (N,) m with the standard deviation d * relative_std.
+
+    Sparsification (Ilg et al., ECCV 2018): AbsRel of the pixels that remain without the least certain 0, 5, ... 95 %.
+    """
+    error = np.abs(d - g)
+    within = {"within_std": 1.0, "within_2_std": 1.96}
+    metrics = {key: float((error <= k * relative_std * d).mean()) for key, k in within.items()}
+    relative = error / g
+    mean = max(float(relative.mean()), 1e-12)
+    kept = np.ceil(len(d) * np.linspace(1.0, 0.05, 20)).astype(int)  # pixels
+
+    def curve(order: np.ndarray) -> np.ndarray:
+        return relative[order].cumsum()[kept - 1] / kept / mean
+
+    by_std, by_error = curve(np.argsort(relative_std, kind="stable")), curve(np.argsort(relative))
+    return {**metrics, "surest_80": float(by_std[4]), "ause": float((by_std - by_error).mean())}
 
 
 def _metrics_from_means(means: dict[str, float], coverage: float | None) -> dict[str, float | None]:

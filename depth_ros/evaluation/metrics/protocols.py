@@ -138,13 +138,19 @@ def _whole(position: float) -> int:
     return int(position + 1e-9)
 
 
-def in_crop(depth: np.ndarray, height: int, width: int, protocol: DepthProtocol) -> np.ndarray:
-    """Predicted depth (h, w) in the crop of the ground truth (height, width), at its resolution."""
+def in_crop(
+    depth: np.ndarray, height: int, width: int, protocol: DepthProtocol, resize: str = ""
+) -> np.ndarray:
+    """Predicted depth (h, w) in the crop of the ground truth (height, width), at its resolution.
+
+    resize: the interpolated quantity, if it is not that of the protocol.
+    """
+    resize = resize or protocol.resize
     window = crop_window(protocol.crop, height, width)
     if protocol.model_rows:
         rows, columns = (side.stop - side.start for side in window)
-        return resize_depth(depth, rows, columns, protocol.resize)
-    return resize_depth(depth, height, width, protocol.resize)[window]
+        return resize_depth(depth, rows, columns, resize)
+    return resize_depth(depth, height, width, resize)[window]
 
 
 def resize_depth(depth: np.ndarray, height: int, width: int, quantity: str = "inverse_depth") -> np.ndarray:

@@ -31,7 +31,7 @@ from depth_ros.evaluation.report.sections import (
     training_section,
 )
 
-PERCENTAGES = ("delta1", "delta2", "delta3", "d1_all", "coverage")
+PERCENTAGES = ("delta1", "delta2", "delta3", "d1_all", "coverage", "within_std", "within_2_std")
 """Metrics that tables show in percent."""
 
 

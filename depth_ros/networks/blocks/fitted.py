@@ -52,6 +52,15 @@ def depth_in_image(view: View, depth: Tensor) -> Tensor:
     return torch.where(weight >= 0.5, weight / inverse.clamp(min=1e-9), torch.nan)
 
 
+def std_in_image(view: View, std: Tensor) -> Tensor:
+    """Standard deviation (B, h, w) m of depth of the input as that of the image (B, H, W); NaN outside the window and
+    where any standard deviation that would be interpolated is NaN."""
+    if view.is_identity:
+        return std
+    inside = _map_in_image(view, torch.ones_like(std)[:, None])[:, 0]
+    return torch.where(inside >= 0.5, _map_in_image(view, std[:, None])[:, 0], torch.nan)
+
+
 def disparity_in_image(view: View, disparity: Tensor) -> Tensor:
     """Disparity or its standard deviation (B, h, w), px of the input, as (B, H, W) px of the image."""
     inside = _map_in_image(view, torch.ones_like(disparity)[:, None])[:, 0]
@@ -114,7 +123,7 @@ def _unchanged(view: View, result: Tensor) -> Tensor:
 
 
 RESULTS: dict[str, tuple[Callable[[View, Tensor], Tensor], ...]] = {
-    "depth": (depth_in_image,),
+    "depth": (depth_in_image, std_in_image),
     "stereo_depth": (disparity_in_image, disparity_in_image),
     "ego_motion": (_unchanged,),
     "object_motion": (_unchanged, _unchanged),

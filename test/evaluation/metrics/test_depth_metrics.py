@@ -13,6 +13,7 @@ from depth_ros.evaluation.metrics.protocols import PLAIN, PROTOCOLS, DepthProtoc
 GROUND_TRUTH = np.array([[10.0, 20.0, 40.0, 0.0, np.nan]])
 DEPTH = np.array([[11.0, 20.0, 30.0, 5.0, 5.0]])
 SI = ("si_full", "si_env", "si_hum", "si_intra", "si_inter")
+STD = ("within_std", "within_2_std", "surest_80", "ause")
 FX_BASELINE = 400.0  # disparities: ground truth 40, 20, 10 px; prediction 36.364, 20, 13.333 px
 
 
@@ -36,16 +37,19 @@ def test_all_metrics_match_hand_computed_values() -> None:
         "epe": (3.6363636 + 0.0 + 3.3333333) / 3,
         **dict.fromkeys(SI),
         "coverage": 1.0,
+        **dict.fromkeys(STD),
     }
     assert list(metrics) == list(METRICS) == list(expected)
-    assert all(metrics.pop(name) is expected.pop(name) is None for name in SI)
+    assert all(metrics.pop(name) is expected.pop(name) is None for name in (*SI, *STD))
     assert metrics == pytest.approx(expected, rel=1e-6)
 
 
 def test_perfect_depth_has_zero_error() -> None:
     metrics = depth_metrics(GROUND_TRUTH, GROUND_TRUTH, PLAIN, FX_BASELINE)
     ones = {"delta1", "delta2", "delta3", "coverage"}
-    assert metrics == {name: 1.0 if name in ones else None if name in SI else 0.0 for name in METRICS}
+    assert metrics == {
+        name: 1.0 if name in ones else None if name in (*SI, *STD) else 0.0 for name in METRICS
+    }
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_prediction_and_ground_truth_beyond_the_cap_are_equal() -> None:
 
 def test_disparity_metrics_need_a_stereo_pair() -> None:
     metrics = depth_metrics(DEPTH, GROUND_TRUTH, PLAIN)
-    assert {name for name, value in metrics.items() if value is None} == {"d1_all", "epe", *SI}
+    assert {name for name, value in metrics.items() if value is None} == {"d1_all", "epe", *SI, *STD}
 
 
 def test_scaling_precedes_the_clamp() -> None:
@@ -179,3 +183,22 @@ def test_si_rmse_is_averaged_over_the_images_that_have_it() -> None:
     metrics.add(ground_truth, ground_truth, people=nobody)
     assert metrics.compute()["si_inter"] == pytest.approx(first["si_inter"]) == pytest.approx(math.log(2))
     assert metrics.compute()["si_full"] == pytest.approx(first["si_full"] / 2)
+
+
+def test_standard_deviations_are_measured_by_coverage_and_sparsification() -> None:
+    """Ten pixels of 10 m, errors of 0 to 9 %: a std of 4.5 % covers five; ranking by the error itself is optimal."""
+    ground_truth = np.full((1, 10), 10.0)
+    depth = ground_truth + np.arange(10) / 10
+    constant = depth_metrics_with_std(depth, ground_truth, np.full((1, 10), 0.45))
+    assert constant["within_std"] == 0.5 and constant["within_2_std"] == 0.9
+    exact = depth_metrics_with_std(depth, ground_truth, np.abs(depth - ground_truth) + 1e-6)
+    assert exact["within_std"] == 1.0 and exact["ause"] == pytest.approx(0.0, abs=1e-9)
+    assert exact["surest_80"] == pytest.approx(3.5 / 4.5)
+    reversed_std = depth_metrics_with_std(depth, ground_truth, (1 - np.arange(10) / 10).reshape(1, 10))
+    assert reversed_std["surest_80"] == pytest.approx(5.5 / 4.5) and (reversed_std["ause"] or 0) > 0.5
+
+
+def depth_metrics_with_std(
+    depth: np.ndarray, ground_truth: np.ndarray, std: np.ndarray
+) -> dict[str, float | None]:
+    return DepthMetrics(PLAIN).add(depth, ground_truth, std=std)
