@@ -231,3 +231,29 @@ class Planes:
 
     labels: np.ndarray
     equations: np.ndarray
+
+
+@dataclass(frozen=True)
+class Points:
+    """An unorganised point cloud in the optical frame. xyz: (N, 3) float32 m. rgb: (N, 3) uint8.
+
+    std: (N,) float32 m, standard deviation of z, or None.
+    """
+
+    xyz: np.ndarray
+    rgb: np.ndarray
+    std: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Distances (N,) float32 m in the x-y plane of a frame, from its origin; inf = none up to range_max, NaN = unknown.
+
+    angle_min: rad, of the first one, counter-clockwise from x. angle_increment: rad between two.
+    """
+
+    stamp: int
+    angle_min: float
+    angle_increment: float
+    ranges: np.ndarray
+    range_max: float

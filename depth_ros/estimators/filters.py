@@ -116,13 +116,20 @@ def flying_pixel_mask(inverse_depth: np.ndarray, relative_step: float, min_step:
     They are more than a step in front of the farthest and behind the nearest valid pixel of their 5x5 neighbourhood.
     inverse_depth: (H, W) in 1/m or px of disparity. relative_step: fraction of it; min_step: in its unit.
     """
-    q = inverse_depth
-    valid = np.isfinite(q)
-    near, far = q.astype(np.float32), q.astype(np.float32)
-    near[~valid], far[~valid] = -np.inf, np.inf
-    low, high = cv2.erode(far, np.ones((5, 5), np.uint8)), cv2.dilate(near, np.ones((5, 5), np.uint8))
-    step = np.maximum(q * np.float32(relative_step), np.float32(min_step))
-    return valid & (q - low > step) & (high - q > step)
+    q, window = np.asarray(inverse_depth, np.float32), np.ones((5, 5), np.uint8)
+    invalid = ~np.isfinite(q)
+    near, far = q.copy(), q.copy()
+    near[invalid], far[invalid] = -np.inf, np.inf
+    low, high = cv2.erode(far, window), cv2.dilate(near, window)
+    # In place: large temporary arrays cost more than the arithmetic.
+    lower = np.multiply(q, np.float32(1 - relative_step), out=far)
+    upper = np.multiply(q, np.float32(1 + relative_step), out=near)
+    if min_step:
+        np.minimum(lower, q - np.float32(min_step), out=lower)
+        np.maximum(upper, q + np.float32(min_step), out=upper)
+    flying = low < lower  # False where q is NaN
+    flying &= high > upper
+    return flying
 
 
 def kept_pixels(depth: Depth, settings: FilterSettings) -> np.ndarray:

@@ -11,13 +11,19 @@ import array
 import cv2
 import numpy as np
 
-from depth_ros.datatypes import Camera, Depth, Disparity, ObjectMotion, Planes, Pose
+from depth_ros.datatypes import Camera, Depth, Disparity, ObjectMotion, Planes, Points, Pose, Scan
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import quaternion_from_matrix, rays
 from depth_ros.messages import protocols
 
 POINT_FIELDS = (("x", 0), ("y", 4), ("z", 8), ("rgb", 12))
 """Names and byte offsets of the fields (FLOAT32) that `fill_points` writes."""
+
+FILTERED_POINT_FIELDS = (*POINT_FIELDS, ("std", 16))
+"""Names and byte offsets of the fields (FLOAT32) that `fill_filtered_points` writes."""
+
+XYZ_FIELDS = POINT_FIELDS[:3]
+"""Names and byte offsets of the fields (FLOAT32) that `fill_xyz` writes."""
 
 PLANE_POINT_FIELDS = tuple(
     (name, 4 * i)
@@ -168,6 +174,44 @@ def fill_moving_points(
         part[:, 6:12] = each.covariance[np.triu_indices(3)]
         part[:, 12].view(np.uint32)[:] = each.label
         start += len(own_points)
+
+
+def fill_filtered_points(message: protocols.PointCloud2, points: Points) -> None:
+    """Write an unorganised cloud of x y z (m), rgb as in `fill_points`, and std (m, NaN = unknown).
+
+    `message.fields` must be `FILTERED_POINT_FIELDS`; the header is not changed.
+    """
+    rows = _unorganised(message, len(points.xyz), len(FILTERED_POINT_FIELDS))
+    red, green, blue = points.rgb.astype(np.uint32).T
+    rows[:, :3], rows[:, 3] = points.xyz, (red << 16 | green << 8 | blue).view(np.float32)
+    rows[:, 4] = np.nan if points.std is None else points.std
+
+
+def fill_xyz(message: protocols.PointCloud2, points: np.ndarray) -> None:
+    """Write points (N, 3), m, as an unorganised cloud with the fields `XYZ_FIELDS`; the header is not changed."""
+    _unorganised(message, len(points), 3)[...] = points
+
+
+def _unorganised(message: protocols.PointCloud2, count: int, fields: int) -> np.ndarray:
+    """Writable (count, fields) float32 rows of a cloud without rows and columns."""
+    message.height, message.width, message.point_step, message.row_step = (
+        1,
+        count,
+        4 * fields,
+        4 * fields * count,
+    )
+    message.is_bigendian, message.is_dense = False, True
+    return _buffer(message, 4 * fields * count).view(np.float32).reshape(count, fields)
+
+
+def fill_scan(message: protocols.LaserScan, scan: Scan, scan_time: float) -> None:
+    """Write a scan; the header is not changed. scan_time: s since the scan before, 0 for the first one."""
+    last = scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1)
+    message.angle_min, message.angle_max, message.angle_increment = scan.angle_min, last, scan.angle_increment
+    message.time_increment, message.scan_time = 0.0, scan_time
+    message.range_min, message.range_max = 0.0, scan.range_max
+    is_rclpy = isinstance(message.ranges, array.array)
+    message.ranges = array.array("f", scan.ranges.tobytes()) if is_rclpy else scan.ranges
 
 
 def fill_odometry(message: protocols.Odometry, pose: Pose, frame_id: str, child_frame_id: str) -> None:

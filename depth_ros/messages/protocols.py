@@ -96,6 +96,20 @@ class PointCloud2(Protocol):
     is_dense: bool
 
 
+class LaserScan(Protocol):
+    """sensor_msgs/LaserScan without intensities."""
+
+    header: Header
+    angle_min: float
+    angle_max: float
+    angle_increment: float
+    time_increment: float
+    scan_time: float
+    range_min: float
+    range_max: float
+    ranges: Numbers
+
+
 class Vector3(Protocol):
     """geometry_msgs/Vector3 or Point."""
 

@@ -11,12 +11,14 @@ from typing import Protocol
 from rclpy.lifecycle import LifecycleNode, ManagedEntity
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
 
 from depth_ros.card import Card, cards
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.clouds import CloudSettings
 from depth_ros.estimators.depth import TASKS
 from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.estimators.odometry.scale import METRIC, Scale, in_metres
@@ -25,8 +27,10 @@ from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
 from depth_ros.nodes.downstream import Downstream, ScaleSource, forward_to, is_needed, restart
 from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
+from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
 from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
+from depth_ros.nodes.outputs.clouds import CLOUD_TOPICS, CloudOutput
 from depth_ros.nodes.outputs.depth import (
     DEPTH_TOPICS,
     UP_TO_SCALE,
@@ -43,7 +47,10 @@ TOPICS = (
     Topic("image", Image, "in", "Images.", "image_transport: raw"),
     Topic("image/compressed", CompressedImage, "in", "Compressed images.", "image_transport: compressed"),
     Topic("camera_info", CameraInfo, "in", "Calibration of the camera."),
+    Topic("/tf_static", TFMessage, "in", "Mounting pose of the camera, for base_frame and scan_frame."),
+    Topic("/tf", TFMessage, "in", "The same for moving joints."),
     *DEPTH_TOPICS,
+    *CLOUD_TOPICS,
     *UP_TO_SCALE_TOPICS,
 )
 
@@ -71,7 +78,8 @@ class DepthNodeSettings:
 
 
 SETTINGS = (
-    DepthNodeSettings, CameraSettings, FilterSettings, DepthOutputSettings, EngineSettings, LifeCycleSettings
+    DepthNodeSettings, CameraSettings, FilterSettings, CloudSettings, DepthOutputSettings, EngineSettings,
+    LifeCycleSettings,
 )  # fmt: skip
 """The parameters of depth_node are the fields of these."""
 
@@ -124,6 +132,7 @@ class DepthNode(LifecycleNode):
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
         self.diagnostics = Diagnostics(self, "depth", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
+        self._transforms = Transforms(self)
         self._depth_check = DepthCheck(self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
@@ -139,9 +148,10 @@ class DepthNode(LifecycleNode):
         self._outputs = Publishers(self, topics, warn)
         self._output = DepthOutput(self._outputs, warn)
         self._up_to_scale_output = DepthOutput(self._outputs, warn, UP_TO_SCALE)
+        self._clouds = CloudOutput(self._outputs, self._transforms, warn)
         self._input = CameraInput(self, self.parameters.read(CameraSettings), self._on_image, warn)
         self.get_logger().info(f"depth of '{self._input.topic}' by model {model}")
-        return [self._outputs, self._processor, self._input]
+        return [self._outputs, self._transforms, self._processor, self._input]
 
     def _check_model(self, model: str) -> None:
         check_card(model, TASKS, self._estimator.card.scale if self._estimator else "")
@@ -208,6 +218,7 @@ class DepthNode(LifecycleNode):
         kept = filtered(depth, filters)
         self._depth_check.check(depth, kept, filters)
         self._output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
+        self._clouds.publish(depth, kept, filters, self.parameters.read(CloudSettings))
 
     def _publish_up_to_scale(self, depth: Depth) -> None:
         """Publish depth of unknown scale without the filters in metres, never as 16UC1, which means millimetres."""

@@ -13,6 +13,9 @@ import rclpy
 from depth_ros.engine.compiler_folders import select_folder
 from depth_ros.nodes.transport import PROFILE_VARIABLES
 
+KEPT_IMAGE, KEPT_MEMORY = 32 << 20, 128 << 20
+"""Bytes: arrays up to this size are kept when they are freed, and so much of them together."""
+
 
 def initialise_ros(args: list[str] | None) -> str:
     """Initialise rclpy. Returns what is wrong with the environment; empty if nothing is."""
@@ -47,11 +50,15 @@ def log_file_problem() -> str:
         return f"no log files are written ({error}): set ROS_LOG_DIR to a writable folder"
 
 
-def limit_memory_arenas() -> None:
-    """Let all threads share one memory arena if the C library is glibc.
+def configure_allocator() -> None:
+    """Let all threads share one memory arena, and keep the memory of freed images, if the C library is glibc.
 
-    Otherwise each thread gets its own and keeps what it frees; images are allocated in one thread and freed in another.
+    Otherwise each thread gets its own arena and keeps what it frees: images are allocated in one thread and freed in
+    another. Images that are returned to the system come back page by page, which takes longer than to filter them.
     """
-    M_ARENA_MAX = -8
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(M_ARENA_MAX, 1)
+        mallopt(M_MMAP_THRESHOLD, KEPT_IMAGE)
+        mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY)

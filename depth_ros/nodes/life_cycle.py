@@ -19,7 +19,7 @@ from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
 from depth_ros.nodes import model_swap
 from depth_ros.nodes.diagnostics import Diagnostics
-from depth_ros.nodes.environment import initialise_ros, limit_memory_arenas
+from depth_ros.nodes.environment import configure_allocator, initialise_ros
 from depth_ros.nodes.parameters import Parameters, check_qos_overrides
 from depth_ros.nodes.signals import SignalWatch, end_process
 from depth_ros.nodes.worker import Worker
@@ -187,7 +187,7 @@ def run(name: str, make: Callable[[Worker], Iterable[ManagedNode]], args: list[s
     worker: Worker | None = None
     is_initialised = False
     try:
-        limit_memory_arenas()
+        configure_allocator()
         environment_problem = initialise_ros(args)
         is_initialised = True
         worker = Worker()

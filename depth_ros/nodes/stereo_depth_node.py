@@ -16,6 +16,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
+from depth_ros.estimators.clouds import CloudSettings, with_infinity
 from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoSettings
 from depth_ros.estimators.stereo.pair import baseline_doubt, rectified, stereo_pair
@@ -25,8 +26,10 @@ from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
 from depth_ros.nodes.downstream import Downstream, forward_to, is_needed, restart
 from depth_ros.nodes.inputs.camera import CameraSettings, ImageMessage
 from depth_ros.nodes.inputs.stereo import StereoInput
+from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
 from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
+from depth_ros.nodes.outputs.clouds import CLOUD_TOPICS, CloudOutput
 from depth_ros.nodes.outputs.depth import DEPTH_TOPICS, DepthOutput, DepthOutputSettings
 from depth_ros.nodes.outputs.disparity import DISPARITY_TOPICS, DisparityOutput
 from depth_ros.nodes.outputs.publishers import Publishers
@@ -48,9 +51,14 @@ TOPICS = (
         "image_transport: compressed",
     ),
     Topic("right/camera_info", CameraInfo, "in", "Calibration of the right camera; P has the baseline."),
-    Topic("/tf_static", TFMessage, "in", "Transform between the cameras, to check the baseline."),
+    Topic(
+        "/tf_static", TFMessage, "in",
+        "Transform between the cameras, to check the baseline; their mounting pose, for base_frame and scan_frame.",
+    ),
+    Topic("/tf", TFMessage, "in", "The same for moving joints."),
     *DISPARITY_TOPICS,
     *DEPTH_TOPICS,
+    *CLOUD_TOPICS,
 )  # fmt: skip
 
 
@@ -76,7 +84,7 @@ class StereoDepthNodeSettings:
 
 
 SETTINGS = (
-    StereoDepthNodeSettings, CameraSettings, StereoSettings, FilterSettings, DepthOutputSettings,
+    StereoDepthNodeSettings, CameraSettings, StereoSettings, FilterSettings, CloudSettings, DepthOutputSettings,
     EngineSettings, LifeCycleSettings,
 )  # fmt: skip
 """The parameters of stereo_depth_node are the fields of these."""
@@ -136,6 +144,8 @@ class StereoDepthNode(LifecycleNode):
         self.parameters.warn_about_unknown(self.diagnostics.warn)
         self._outputs = Publishers(self, TOPICS, self.diagnostics.warn)
         self._depth_output = DepthOutput(self._outputs, self.diagnostics.warn)
+        self._transforms = Transforms(self)
+        self._clouds = CloudOutput(self._outputs, self._transforms, self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         self._pair_check = PairCheck(self, self.diagnostics.warn)
         self._depth_check = DepthCheck(self.diagnostics.warn)
@@ -153,7 +163,7 @@ class StereoDepthNode(LifecycleNode):
         )  # fmt: skip
         topics = " and ".join(f"'{camera.topic}'" for camera in self._input.cameras.values())
         self.get_logger().info(f"depth of {topics} by model {settings.model}")
-        return [self._outputs, self._pair_check, self._processor, self._input]
+        return [self._outputs, self._pair_check, self._transforms, self._processor, self._input]
 
     def _load(self, model: str, provider: EngineProvider) -> StereoEstimatorLike:
         engine, stereo = self.parameters.read(EngineSettings), self.parameters.read(StereoSettings)
@@ -208,6 +218,9 @@ class StereoDepthNode(LifecycleNode):
             self._depth_check.check(depth, kept, filters)
             self._disparity_output.publish(disparity, np.isfinite(kept.depth))
             self._depth_output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
+            if self._clouds.has_subscribers():
+                settings = self.parameters.read(CloudSettings)
+                self._clouds.publish(with_infinity(depth, disparity), kept, filters, settings)
         self.diagnostics.published(disparity.stamp, timing)
 
     def _forward(self, result: Result) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rosbags_messages import TYPES, camera_info, header, image
 
-from depth_ros.datatypes import Camera, Depth, Disparity, ObjectMotion, Planes, Pose
+from depth_ros.datatypes import Camera, Depth, Disparity, ObjectMotion, Planes, Points, Pose, Scan
 from depth_ros.errors import DepthRosError
 from depth_ros.messages.calibration import camera_from
 from depth_ros.messages.decode import decode_image, depth_from, disparity_from, stamp_ns
@@ -20,11 +20,14 @@ from depth_ros.messages.fill import (
     fill_camera_info,
     fill_depth,
     fill_disparity,
+    fill_filtered_points,
     fill_image,
     fill_moving_points,
     fill_odometry,
     fill_plane_points,
     fill_points,
+    fill_scan,
+    fill_xyz,
 )
 
 EMPTY = np.zeros(0, np.uint8)
@@ -45,6 +48,25 @@ def test_depth_is_written_and_read_in_metres_and_millimetres():
 def test_depth_in_another_encoding_is_rejected():
     with pytest.raises(DepthRosError, match="'mono8'; use 32FC1 or 16UC1"):
         fill_depth(image(1, 1, "", b""), np.ones((2, 2), np.float32), "mono8")
+
+
+def test_filtered_points_and_scans():
+    points = Points(
+        np.array([[1, 2, 3], [4, 5, 6]], np.float32), np.array([[255, 1, 2], [0, 0, 7]], np.uint8), None
+    )
+    message = SimpleNamespace(data=EMPTY)
+    fill_filtered_points(message, points)
+    rows = message.data.view("<f4").reshape(2, 5)
+    assert np.array_equal(rows[:, :3], points.xyz) and np.isnan(rows[:, 4]).all()
+    assert rows[:, 3].view("<u4").tolist() == [0xFF0102, 7] and (message.width, message.row_step) == (2, 40)
+    fill_filtered_points(message, Points(points.xyz[:0], points.rgb[:0]))
+    assert (message.width, len(message.data)) == (0, 0)
+    fill_xyz(message, points.xyz)
+    assert message.data.view("<f4").tolist() == [1, 2, 3, 4, 5, 6] and message.point_step == 12
+    scan = SimpleNamespace(ranges=np.zeros(0))
+    fill_scan(scan, Scan(0, -0.5, 0.25, np.array([1, np.inf, np.nan], np.float32), 8.0), 0.1)
+    assert (scan.angle_min, scan.angle_max, scan.angle_increment, scan.range_max) == (-0.5, 0.0, 0.25, 8.0)
+    assert scan.ranges[0] == 1 and np.isinf(scan.ranges[1]) and np.isnan(scan.ranges[2])
 
 
 def test_disparity_is_written_relative_to_infinity_and_invalid_below_its_range():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TransformStamped
 from node_client import Client, camera, image_of, info_of, values_of
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
+from tf2_msgs.msg import TFMessage
 
 from depth_ros.messages.calibration import camera_from
 from depth_ros.messages.decode import depth_from
+from depth_ros.nodes import depth_node
 
 SMALL, LARGE = camera(64, 48), camera(96, 64)
+DEFAULTS = {field.name: field.default for kind in depth_node.SETTINGS for field in dataclasses.fields(kind)}
 COLUMNS = 1 + 0.5 * np.arange(32, dtype=np.float32)
 
 
@@ -62,6 +68,55 @@ def test_confidence_needs_standard_deviations(node: Client):
     (depth,) = node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
     assert node.set_parameters(min_confidence=0.0)[0].successful
     assert np.isfinite(depth_from(depth)[1:]).all()
+
+
+def test_clouds_and_scan_are_those_of_the_height_band(node: Client):
+    """The base is 0.3 m below the camera, which looks along its x axis; the depth of column k is 1 + k / 2 m."""
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = node.node.create_publisher(TFMessage, "/tf_static", latched)
+    mounting = TransformStamped(child_frame_id="front_optical")
+    mounting.header.frame_id = "base_of_clouds"
+    mounting.transform.translation.z = 0.3
+    q = mounting.transform.rotation
+    q.x, q.y, q.z, q.w = -0.5, 0.5, -0.5, 0.5
+    publisher.publish(TFMessage(transforms=[mounting]))
+    settings = {
+        "cloud_rate": 0.0, "base_frame": "base_of_clouds", "min_height": 0.1, "max_height": 0.8, "max_depth": 9.0,
+        "clearing_range": 20.0,
+    }  # fmt: skip
+    assert all(result.successful for result in node.set_parameters(**settings))
+    filtered, clearing, scan = node.results_of(
+        image_of(SMALL), info_of(SMALL), "points_filtered", "points_clearing", "scan"
+    )
+    restored = {name: DEFAULTS[name] for name in settings}
+    assert all(result.successful for result in node.set_parameters(**restored))
+    node.node.destroy_publisher(publisher)
+    assert filtered.header == clearing.header and filtered.header.frame_id == "front_optical"
+    assert [f.name for f in filtered.fields] == ["x", "y", "z", "rgb", "std"]
+    rows = np.frombuffer(filtered.data, "<f4").reshape(filtered.width, 5)
+    heights = 0.3 - rows[:, 1]
+    assert heights.min() >= 0.1 and heights.max() <= 0.8 and set(rows[:, 2]) == set(COLUMNS[COLUMNS <= 9])
+    assert np.isnan(rows[:, 4]).all()  # this model gives no standard deviation
+    ends = np.frombuffer(clearing.data, "<f4").reshape(clearing.width, 3)
+    assert clearing.width == 23 * 32 and ends[:, 2].max() == 9.0  # beyond max_depth it is free up to there
+    assert scan.header.frame_id == "base_of_clouds" and scan.range_max == 20.0 and scan.range_min == 0.0
+    assert scan.angle_max == pytest.approx(scan.angle_min + (len(scan.ranges) - 1) * scan.angle_increment)
+    ranges = np.array(scan.ranges)
+    assert ranges[-1] == pytest.approx(
+        COLUMNS[0] / np.cos(scan.angle_max), rel=0.05
+    )  # counter-clockwise: the left
+    assert np.isinf(ranges[0])  # the right is farther than max_depth
+
+
+def test_a_height_band_without_its_frame_is_warned_about(node: Client):
+    node.subscribe("points_filtered")
+    for base_frame, words in (("", "base_frame, which is empty"), ("nowhere", "no transform from 'nowhere'")):
+        changes = {"min_height": 0.1, "base_frame": base_frame, "cloud_rate": 0.0}
+        assert all(result.successful for result in node.set_parameters(**changes))
+        node.wait_for_warning(words, lambda: node.publish(image_of(SMALL), info_of(SMALL)))
+    assert not node.received["points_filtered"]
+    restored = {name: DEFAULTS[name] for name in changes}
+    assert all(result.successful for result in node.set_parameters(**restored))
 
 
 def test_successive_images_without_a_valid_pixel_are_warned_about_with_the_reason(node: Client):
