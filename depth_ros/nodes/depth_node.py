@@ -200,6 +200,8 @@ class DepthNode(LifecycleNode):
         return is_up_to_scale and self.life_cycle.is_active and self._outputs.has_subscribers()
 
     def _publish(self, depth: Depth, timing: Timing) -> None:
+        if self.life_cycle.is_too_old(depth.stamp):
+            return
         if self._outputs.has_subscribers():
             if scale := self._scale():
                 self._publish_metric(in_metres(depth, scale))
@@ -241,6 +243,7 @@ class DepthNode(LifecycleNode):
             rate = self._input_rate.of(self._input.received + self._input.dropped)
             values["input rate (Hz)"] = f"{rate:.1f}"
             values["dropped frames"] = self._input.dropped + self._processor.dropped
+            values |= self._outputs.latency_values()
         return values
 
 

@@ -48,7 +48,7 @@ class Diagnostics:
     ) -> None:
         self._node, self._values, self._no_input_reason = node, values, no_input_reason
         self.error = self.environment_problem = ""
-        self.rejected = 0
+        self.rejected = self.too_old = 0
         self._name = f"{node.get_fully_qualified_name().lstrip('/')}: {name}"
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 1)
         self._lock = threading.Lock()
@@ -104,6 +104,16 @@ class Diagnostics:
         """Restart the input timeout."""
         self._last_frame = time.monotonic()
 
+    def is_too_old(self, stamp: int, max_age: float) -> bool:
+        """Count and warn of a result that is older than `max_age`, s; 0 = none is. stamp: ns, of its image."""
+        age = 1e-9 * (self._node.get_clock().now().nanoseconds - stamp)
+        if not max_age or age <= max_age:
+            return False
+        with self._lock:
+            self.too_old += 1
+        self.warn(f"result not published: it is {age:.3g} s old, max_age is {max_age:g} s")
+        return True
+
     def published(self, stamp: int, timing: Timing) -> None:
         """Record that a result was published. stamp: ns, of its image."""
         now, clock = time.perf_counter(), self._node.get_clock().now().nanoseconds
@@ -134,6 +144,7 @@ class Diagnostics:
         values = {
             **given,
             "rejected frames": self.rejected,
+            "results older than max_age": self.too_old,
             **_rates(milliseconds, now - self._last_tick),
         }
         status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]

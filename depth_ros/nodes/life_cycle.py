@@ -41,6 +41,12 @@ class LifeCycleSettings:
     autostart: bool = setting(
         True, "Configure and activate the node when it starts. Set to false if a life-cycle manager does so."
     )
+    max_age: float = setting(
+        0.0,
+        "Maximum age of a result, from the stamp of its image; older ones are not published but counted in the "
+        "diagnostics. 0 publishes all.",
+        "s", 0.0, 3600.0, dynamic=True,
+    )  # fmt: skip
 
 
 class LifeCycle(ManagedEntity):
@@ -72,6 +78,10 @@ class LifeCycle(ManagedEntity):
     def is_active(self) -> bool:
         """Whether the node is active, or is being activated."""
         return bool(self._active)
+
+    def is_too_old(self, stamp: int) -> bool:
+        """Whether a result, with the stamp (ns) of its image, must not be published because of `max_age`."""
+        return self._diagnostics.is_too_old(stamp, self._parameters.read(LifeCycleSettings).max_age)
 
     def start(self) -> None:
         """Configure and activate the node unless `autostart` is false."""

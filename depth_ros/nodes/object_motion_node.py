@@ -268,6 +268,8 @@ class ObjectMotionNode(LifecycleNode):
         return Result(pair.newer, objects, pair.received)
 
     def _publish(self, result: Result, timing: Timing) -> None:
+        if self.life_cycle.is_too_old(result.depth.stamp):
+            return
         settings = self.parameters.read(ObjectMotionNodeSettings)
         self._num_objects = len(result.objects)
         self._output.publish(result.depth, result.objects, settings.point_stride, settings.arrow_seconds)
@@ -284,7 +286,7 @@ class ObjectMotionNode(LifecycleNode):
             values |= engine_values(self._estimator.engine_status)
         if not self.life_cycle.is_active:
             return values
-        values["late frames"] = self._pairs.late
+        values |= {"late frames": self._pairs.late} | self._outputs.latency_values()
         if self._rgbd:
             values["dropped frames"] = self._rgbd.dropped + self._processor.dropped
             values["depth images without an image"] = self._rgbd.unpaired

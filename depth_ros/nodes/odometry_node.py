@@ -197,6 +197,8 @@ class OdometryNode(LifecycleNode):
         return replace(result, odometry=replace(result.odometry, milliseconds=milliseconds))
 
     def _publish(self, result: BaseOdometryResult, timing: Timing) -> None:
+        if self.life_cycle.is_too_old(result.odometry.stamp):
+            return
         if result.scale is None:
             self.diagnostics.warn("the scale of the depth is unknown: odom_up_to_scale is not in metres")
         self._output.publish(result)
@@ -236,7 +238,7 @@ class OdometryNode(LifecycleNode):
         if self._input:
             values["dropped frames"] = self._input.dropped + self._processor.dropped
             values["depth images without an image"] = self._input.unpaired
-        return values
+        return values | self._outputs.latency_values()
 
 
 def _check_consistency(settings: OdometryNodeSettings) -> None:

@@ -169,6 +169,8 @@ class PlanesNode(LifecycleNode):
 
     def _publish(self, result: Result, timing: Timing) -> None:
         depth, planes = result
+        if self.life_cycle.is_too_old(depth.stamp):
+            return
         self._num_planes = len(planes.equations)
         self._output.publish(depth, planes, self.parameters.read(PlanesNodeSettings).point_stride)
         self.diagnostics.published(depth.stamp, timing)
@@ -184,6 +186,7 @@ class PlanesNode(LifecycleNode):
             values |= {**self._swap.values(), **engine_values(self._estimator.engine_status)}
         if self.life_cycle.is_active:
             values["dropped frames"] = self._input.dropped + self._processor.dropped
+            values |= self._outputs.latency_values()
         return values
 
 

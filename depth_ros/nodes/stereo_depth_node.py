@@ -212,6 +212,8 @@ class StereoDepthNode(LifecycleNode):
 
     def _publish(self, result: Result, timing: Timing) -> None:
         disparity, depth = result
+        if self.life_cycle.is_too_old(depth.stamp):
+            return
         if self._outputs.has_subscribers():
             filters = self.parameters.read(FilterSettings)
             kept = filtered(depth, filters)
@@ -241,6 +243,7 @@ class StereoDepthNode(LifecycleNode):
             values["pairs"] = self._input.pairs - replaced
             values["dropped frames"] = self._input.dropped + 2 * replaced
             values["images without a partner"] = self._input.unpaired
+            values |= self._outputs.latency_values()
         return values
 
 

@@ -119,6 +119,16 @@ def test_a_height_band_without_its_frame_is_warned_about(node: Client):
     assert all(result.successful for result in node.set_parameters(**restored))
 
 
+def test_results_older_than_max_age_are_counted_instead_of_published(node: Client):
+    """The stamps of the client are those of 1970."""
+    node.subscribe("depth/image_rect")
+    assert node.set_parameters(max_age=1000.0)[0].successful
+    status = node.wait_for_warning("max_age is 1000 s", lambda: node.publish(image_of(SMALL), info_of(SMALL)))
+    assert int(values_of(status)["results older than max_age"]) > 0 and not node.received["depth/image_rect"]
+    assert node.set_parameters(max_age=0.0)[0].successful
+    node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
+
+
 def test_successive_images_without_a_valid_pixel_are_warned_about_with_the_reason(node: Client):
     node.results_of(image_of(SMALL), info_of(SMALL), "depth/image_rect")
     assert node.set_parameters(max_depth=0.5)[0].successful
@@ -204,6 +214,10 @@ def test_diagnostics_have_rates_latency_and_engine(node: Client):
     assert status.name.endswith("depth_node: depth")
     assert values["engine"] == "known 32x24" and values["why this engine"] == "made for tests"
     assert values["engine is being built"] == "False" and values["engine build"] == ""
+    assert (
+        float(values["latency of depth/image_rect (ms)"]) > 0
+        and int(values["results older than max_age"]) >= 0
+    )
     assert 0 < float(values["output rate (Hz)"]) < 20 and 0 < float(values["input rate (Hz)"]) < 20
     assert 0 <= float(values["estimate mean (ms)"]) <= float(values["processing max (ms)"])
     assert int(values["dropped frames"]) >= 0

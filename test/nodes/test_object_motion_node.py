@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -16,7 +17,8 @@ from odometry_client import OdometryClient, transform_message
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker
 
-from depth_ros.datatypes import Pose
+from depth_ros.datatypes import Depth, Pose
+from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.geometry import T_BODY_OPTICAL, inverse
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import (
@@ -47,6 +49,11 @@ CAR = 2
 @functools.lru_cache
 def view(index: int) -> Sample:
     return WORLD[index]
+
+
+def depth_of(index: int) -> Depth:
+    sample = view(index)
+    return Depth(0, "", sample.depth, sample.left.camera, sample.left.image)
 
 
 def points_in(message: PointCloud2) -> np.ndarray:
@@ -138,8 +145,8 @@ class TestOwnOdometryWithoutLabels:
     participants of a process closes."""
 
     def test_all_topics_show_the_near_car(self, client: StreetClient):
-        client.subscribe(*RESULTS)
-        for index, (markers, labels, info, points, objects) in client.results_with_objects():
+        client.subscribe(*RESULTS, "points_static", "points_moving")
+        for index, (markers, labels, info, points, objects, *parts) in client.results_with_objects():
             centres = points_in(objects)
             assert labels.header == info.header == points.header == objects.header
             assert (labels.encoding, labels.header.frame_id) == ("mono16", client.frame)
@@ -152,6 +159,12 @@ class TestOwnOdometryWithoutLabels:
             assert set(np.unique(cloud["id"])) == set(centres["id"]) == set(np.unique(ids)) - {0}
             assert len(cloud) == np.isfinite(view(index).depth[ids > 0]).sum()
             assert np.array_equal(velocity(cloud[cloud["id"] == near["id"]])[0], velocity(near))
+            static, moving = (np.frombuffer(part.data, "<f4").reshape(144, 480, 4) for part in parts)
+            is_moving = np.isfinite(moving[..., 2])
+            assert is_moving.any() and not is_moving[ids == 0].any()
+            near_car = cv2.dilate((ids > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+            kept = np.isfinite(filtered(depth_of(index), FilterSettings()).depth)
+            assert np.array_equal(np.isfinite(static[..., 2]), kept & ~near_car)
             arrows = [m for m in markers.markers if m.ns == "velocity"]
             assert markers.markers[0].action == Marker.DELETEALL
             assert {arrow.id for arrow in arrows} == set(centres["id"])

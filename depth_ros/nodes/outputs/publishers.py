@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecyclePublisher, LifecycleState, ManagedEntity, TransitionCallbackReturn
@@ -13,6 +14,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.timer import Timer
 from sensor_msgs.msg import PointCloud2, PointField
 
+from depth_ros.messages.decode import stamp_ns
+from depth_ros.messages.protocols import Header
 from depth_ros.nodes.inputs.camera import QosEvent, incompatible_qos_text
 from depth_ros.nodes.topics import Topic
 
@@ -27,6 +30,13 @@ CHECK_PERIOD = 2.0
 """Seconds between two checks for other publishers of the topics."""
 
 
+@runtime_checkable
+class _Stamped(Protocol):
+    """A message with a header."""
+
+    header: Header
+
+
 class Publishers(ManagedEntity):
     """Reliable publishers of the `topics` with direction "out", which exist while the node is configured.
 
@@ -39,6 +49,7 @@ class Publishers(ManagedEntity):
         self._lock = threading.Lock()  # of the dictionary, which other threads read
         self._publishers: dict[str, LifecyclePublisher] = {}
         self._timer: Timer | None = None
+        self._latencies: dict[str, list[float]] = {}
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._lock:
@@ -82,6 +93,17 @@ class Publishers(ManagedEntity):
     def publish(self, name: str, message: object) -> None:
         """Publish on the topic of this name. The caller ensures that no transition happens meanwhile."""
         self._publishers[name].publish(message)
+        now = self._node.get_clock().now().nanoseconds
+        if isinstance(message, _Stamped) and now:  # 0 until /clock has come
+            with self._lock:
+                self._latencies.setdefault(name, []).append((now - stamp_ns(message.header)) / 1e6)
+
+    def latency_values(self) -> dict[str, object]:
+        """Key-value pairs of the diagnostics: mean time from the stamp to the end of publishing, for every topic that
+        was published since the last call."""
+        with self._lock:
+            latencies, self._latencies = self._latencies, {}
+        return {f"latency of {name} (ms)": f"{sum(ms) / len(ms):.1f}" for name, ms in latencies.items()}
 
     def _check_other_publishers(self) -> None:
         """Warn if another node publishes on one of the topics, except on those all nodes share, such as /tf."""
