@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
+import math
 
 import pytest
 import yaml
@@ -31,11 +31,16 @@ SOURCE_PARAMETERS = {
 }  # fmt: skip
 """Parameters that ObstacleLayer declares for each observation source."""
 UPDATER_PARAMETERS = {
-    "image_topic": str, "queue_size": int, "near_clipping_plane_distance": float, "far_clipping_plane_distance": float,
-    "shadow_threshold": float, "padding_scale": float, "padding_offset": float, "max_update_rate": float,
-    "skip_vertical_pixels": int, "skip_horizontal_pixels": int, "filtered_cloud_topic": str, "ns": str,
+    "point_cloud_topic": str, "max_range": float, "padding_offset": float, "padding_scale": float,
+    "point_subsample": int, "max_update_rate": float, "filtered_cloud_topic": str, "ns": str,
 }  # fmt: skip
-"""Parameters that DepthImageOctomapUpdater::setParams reads in turn, until one is missing."""
+"""Parameters that PointCloudOctomapUpdater::setParams reads in turn, until one is missing."""
+MONITOR = yaml.safe_load((ROOT / "config/nav2_collision_monitor.yaml").read_text())["collision_monitor"][
+    "ros__parameters"
+]
+NODE_PARAMETERS = yaml.safe_load((ROOT / "config/nav2_depth_node.yaml").read_text())["/**"]["ros__parameters"]
+LOWEST_RAY, HIGHEST_RAY = -5.0, 12.0
+"""z of the ends of rays that a camera looking down a ramp, or up into the sky, may have, m."""
 
 
 def check(given: dict[str, object], known: dict[str, type]) -> None:
@@ -54,17 +59,37 @@ def test_nav2_declares_every_parameter():
 
 
 @pytest.mark.parametrize("node", DEPTH_NODES)
-def test_nav2_observation_source_is_the_point_cloud_of_the_node(node: str):
-    source = LAYER["depth_ros"]
-    topic = table_of(node).published(source["topic"].removeprefix(OUTPUTS))
-    assert topic.type.__name__ == source["data_type"] == "PointCloud2"
-    assert source["marking"] and source["clearing"]
-    (max_depth,) = table_of(node).defaults("max_depth")
-    assert source["obstacle_max_range"] < source["raytrace_max_range"] < max_depth
+def test_one_cloud_marks_and_another_one_clears(node: str):
+    obstacles, free_space = LAYER["obstacles"], LAYER["free_space"]
+    for source in (obstacles, free_space, MONITOR["depth_ros"]):
+        topic = table_of(node).published(source["topic"].removeprefix(OUTPUTS))
+        assert topic.type.__name__ == "PointCloud2"
+    assert obstacles["topic"].endswith("points_filtered") and free_space["topic"].endswith("points_clearing")
+    assert (obstacles["marking"], obstacles["clearing"]) == (True, False)
+    assert (free_space["marking"], free_space["clearing"]) == (False, True)
+    # The costmap drops the points outside of these heights before it traces rays to them.
+    assert free_space["min_obstacle_height"] < LOWEST_RAY < HIGHEST_RAY < free_space["max_obstacle_height"]
+    assert free_space["raytrace_max_range"] <= NODE_PARAMETERS["clearing_range"]
+    assert obstacles["obstacle_max_range"] <= NODE_PARAMETERS["max_depth"]
+
+
+@pytest.mark.parametrize("node", DEPTH_NODES)
+def test_the_parameters_of_the_node_for_nav2_are_valid(node: str):
+    table = table_of(node)
+    assert not [problem for name, value in NODE_PARAMETERS.items() if (problem := table.problem(name, value))]
+    assert NODE_PARAMETERS["min_height"] == LAYER["obstacles"]["min_obstacle_height"]
+    assert NODE_PARAMETERS["voxel_size"] == COSTMAP["resolution"]
+    assert NODE_PARAMETERS["base_frame"] == COSTMAP["robot_base_frame"] == MONITOR["base_frame_id"]
+
+
+def test_a_leg_of_a_chair_has_more_voxels_than_the_collision_monitor_needs():
+    rows = math.floor((0.5 - MONITOR["depth_ros"]["min_height"]) / NODE_PARAMETERS["voxel_size"])
+    assert all(MONITOR[polygon]["min_points"] < rows for polygon in MONITOR["polygons"])
+    assert all(name in MONITOR for name in MONITOR["observation_sources"])
 
 
 def test_nav2_costmap_covers_the_ranges_and_has_the_frames_of_odometry():
-    assert LAYER["depth_ros"]["obstacle_max_range"] > COSTMAP["width"] / 2 > LAYER["z_resolution"]
+    assert LAYER["obstacles"]["obstacle_max_range"] > COSTMAP["width"] / 2 > LAYER["z_resolution"]
     assert LAYER["z_voxels"] <= 16
     assert LAYER["z_voxels"] * LAYER["z_resolution"] >= LAYER["max_obstacle_height"]
     odometry = table_of("odometry_node")
@@ -81,29 +106,16 @@ def test_nav2_server_subscribes_to_the_odometry_of_the_node(server: str):
 def test_moveit_has_every_parameter_of_the_updater():
     (sensor,) = MOVEIT["sensors"]
     given = dict(MOVEIT[sensor])
-    assert given.pop("sensor_plugin") == "occupancy_map_monitor/DepthImageOctomapUpdater"
+    assert given.pop("sensor_plugin") == "occupancy_map_monitor/PointCloudOctomapUpdater"
     check(given, UPDATER_PARAMETERS)
     assert set(given) == set(UPDATER_PARAMETERS)
-    assert 0 < given["near_clipping_plane_distance"] < given["far_clipping_plane_distance"]
-
-
-def test_moveit_publishes_in_a_namespace_of_its_own():
-    """The updater advertises a camera_info beside filtered_cloud_topic, which is relative to `ns`."""
-    sensor = MOVEIT["depth_ros"]
-    filtered = posixpath.join(sensor["ns"], sensor["filtered_cloud_topic"])
-    own = {OUTPUTS + topic.name for node in DEPTH_NODES for topic in table_of(node).topics}
-    assert posixpath.dirname(filtered) + "/camera_info" not in own | {"/camera/camera_info"}
-    assert not filtered.startswith(OUTPUTS)
+    assert not given["filtered_cloud_topic"].startswith(OUTPUTS)
 
 
 @pytest.mark.parametrize("node", DEPTH_NODES)
-def test_moveit_subscribes_to_the_depth_image_of_the_node_and_the_camera_info_beside_it(node: str):
-    table = table_of(node)
-    topic = MOVEIT["depth_ros"]["image_topic"].removeprefix(OUTPUTS)
-    assert table.published(topic).type.__name__ == "Image"
-    info = topic.rpartition("/")[0] + "/camera_info"
-    assert table.published(info).type.__name__ == "CameraInfo"
-    assert set(table.fields["depth_encoding"][0].metadata["choices"]) == {
-        "32FC1",
-        "16UC1",
-    }  # all that MoveIt reads
+def test_moveit_subscribes_to_points_that_reach_beyond_its_range(node: str):
+    """It frees the space in front of farther points."""
+    topic = table_of(node).published(MOVEIT["depth_ros"]["point_cloud_topic"].removeprefix(OUTPUTS))
+    assert (topic.name, topic.type.__name__) == ("points_filtered", "PointCloud2")
+    (max_depth,) = table_of(node).defaults("max_depth")
+    assert MOVEIT["depth_ros"]["max_range"] < max_depth
