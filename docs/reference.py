@@ -108,8 +108,16 @@ def _argument_default(argument: ElementTree.Element) -> str:
 
 def commands(_: str) -> str:
     """Every subcommand of `depth_ros` with its arguments, from the parser."""
-    (group,) = (each for each in parser()._actions if isinstance(each, argparse._SubParsersAction))
-    return "\n".join(map(_command, group.choices.values()))
+    return "\n".join(map(_command, _subcommands(parser())))
+
+
+def _subcommands(command: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The subcommands of a command, at any depth; itself if it has none."""
+    groups = [each for each in command._actions if isinstance(each, argparse._SubParsersAction)]
+    for each in (each for group in groups for each in group.choices.values()):
+        yield from _subcommands(each)
+    if not groups:
+        yield command
 
 
 def _command(command: argparse.ArgumentParser) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from depth_ros.engine.backends import BACKENDS
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from depth_ros.engine import EngineSettings
     from depth_ros.recordings import RecordingOptions
 
+T = TypeVar("T")
 Commands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse does not export its type."""
 
@@ -91,6 +93,25 @@ def recording_options(arguments: argparse.Namespace) -> RecordingOptions:
         arguments.camera_info_topic, arguments.depth_topic, arguments.sync_tolerance,
         masks=arguments.masks, poses=arguments.poses, keypoints=arguments.keypoints, imu_topic=arguments.imu_topic,
     )  # fmt: skip
+
+
+def add_settings_options(command: argparse.ArgumentParser, settings: type[Any]) -> None:
+    """An option for each field of a settings dataclass, with its default, description, unit and choices."""
+    for field in dataclasses.fields(settings):
+        unit = f", {field.metadata['unit']}" if field.metadata["unit"] else ""
+        command.add_argument(
+            f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default,
+            choices=field.metadata["choices"] or None, metavar=None if field.metadata["choices"] else "VALUE",
+            help=f"{field.metadata['text']}{unit}; default: %(default)s",
+        )  # fmt: skip
+
+
+def settings_of(arguments: argparse.Namespace, settings: type[T]) -> T:
+    """The settings of `add_settings_options`. Raises DepthRosError for a value out of its range."""
+    from depth_ros.config import settings_from
+
+    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    return settings_from(settings, {name: getattr(arguments, name) for name in names}, "render scene")
 
 
 def add_json_option(command: argparse.ArgumentParser) -> None:

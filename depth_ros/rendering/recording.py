@@ -1,0 +1,149 @@
+"""Renders the frames of a scene into a folder of the general layout (`recordings.layouts.folder`).
+
+Beside it: instances/, uint16 labels of the objects of the first camera, 0 = nothing, and instances.txt, their names.
+A frame depends on the settings and its number alone, so a run that was interrupted continues where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from depth_ros.errors import DepthRosError
+from depth_ros.rendering.appearance import draw_lights, draw_surfaces
+from depth_ros.rendering.blender import Blender, Rendered
+from depth_ros.rendering.clutter import Object, extra_objects, movable_objects, place_clutter
+from depth_ros.rendering.free_space import FreeSpace
+from depth_ros.rendering.scene import Mesh, Scene
+from depth_ros.rendering.sensor import draw_sensor
+from depth_ros.rendering.settings import SceneSettings
+from depth_ros.rendering.views import VIEWS
+
+DEPTH_SCALE, DISPARITY_SCALE = 1000, 256
+"""Stored units per metre and per px."""
+JPEG_QUALITY = 92
+Progress = Callable[[int], object]
+"""Is called with the number of frames that are done."""
+
+
+def render_recording(
+    scene: Scene,
+    settings: SceneSettings,
+    out: Path,
+    command: list[str],
+    progress: Progress,
+    objects: dict[str, Mesh],
+) -> None:
+    """Render all frames that `out` lacks. command: see `blender.find_blender`. objects: meshes that serve as clutter;
+    without them the small objects of the scene do. Raises DepthRosError."""
+    if settings.lowest > settings.highest:
+        raise DepthRosError(
+            f"the lowest height is {settings.lowest} m, above the highest, {settings.highest} m"
+        )
+    space = FreeSpace(scene.triangles(), scene.triangles(bounds_only=True))
+    clutter = extra_objects(objects) if objects else movable_objects(scene)
+    scene.meshes |= objects
+    poses = [VIEWS[settings.views](space, settings, number) for number in range(settings.frames)]
+    out.mkdir(parents=True, exist_ok=True)
+    missing = [
+        number for number in range(settings.frames) if not _image_file(out, settings, number).is_file()
+    ]
+    progress(settings.frames - len(missing))
+    if missing:
+        with Blender(scene, settings, command) as blender:
+            for number in missing:
+                frame = plan_frame(space, clutter, settings, poses[number], number)
+                frame["surfaces"] = draw_surfaces(blender.materials, settings, frame["look"])
+                frame["objects"] = _labelled(frame["objects"], blender.keys, max(scene.names()))
+                _write_frame(out, settings, number, blender.render(frame))
+                progress(1)
+    np.savetxt(out / "poses.txt", np.array([T[:3].reshape(-1) for T in poses]), fmt="%.9f")
+    names = (f"{label} {name}\n" for label, name in sorted(scene.names().items()))
+    (out / "instances.txt").write_text("".join(names))
+    _write_camera(out / "camera.yaml", settings)
+
+
+def plan_frame(
+    space: FreeSpace,
+    clutter: Sequence[Object],
+    settings: SceneSettings,
+    T_world_camera: np.ndarray,
+    number: int,
+) -> dict[str, Any]:
+    """What the program in Blender renders for a frame, without surfaces. The frames of a drive share light and look."""
+    drive = settings.views == "drive"
+    right = T_world_camera.copy()
+    right[:3, 3] += settings.baseline * right[:3, 0]
+    lamps, sky = draw_lights(space, settings, T_world_camera, 0 if drive else number)
+    return {
+        "cameras": [T.tolist() for T in ([T_world_camera, right] if settings.baseline else [T_world_camera])],
+        "objects": [] if drive else place_clutter(space, clutter, settings, T_world_camera, number),
+        "lamps": lamps,
+        "sky": sky,
+        "seed": number,
+        "look": 0 if drive else number,
+    }
+
+
+def _labelled(
+    objects: Sequence[tuple[str, np.ndarray]], keys: dict[str, str], last_label: int
+) -> list[dict[str, Any]]:
+    return [
+        {"mesh": keys[mesh], "T": T.tolist(), "label": last_label + number}
+        for number, (mesh, T) in enumerate(objects, 1)
+    ]
+
+
+def frame_name(settings: SceneSettings, number: int) -> str:
+    """Consecutive numbers for a drive; even ones for independent views, which the layout tells apart by the gaps."""
+    return f"{number if settings.views == 'drive' else 2 * number:06d}"
+
+
+def _image_file(out: Path, settings: SceneSettings, number: int) -> Path:
+    return out / ("left" if settings.baseline else "image") / f"{frame_name(settings, number)}.jpg"
+
+
+def _write_frame(out: Path, settings: SceneSettings, number: int, rendered: Rendered) -> None:
+    name = frame_name(settings, number)
+    drive = settings.views == "drive"
+    valid = (rendered.depth > 0) & (rendered.depth < settings.max_depth)
+    kind, units = "depth", rendered.depth * DEPTH_SCALE
+    if settings.baseline:
+        depth = np.where(valid, rendered.depth, np.inf)
+        kind, units = "disparity", settings.camera.fx * settings.baseline / depth * DISPARITY_SCALE
+    units = np.where(valid & (units <= 65535), np.round(units), 0).astype(np.uint16)
+    _write(out / kind / f"{name}.png", units)
+    _write(out / "instances" / f"{name}.png", rendered.labels.astype(np.uint16))
+    sensor = draw_sensor(rendered.lights[0], settings, 0 if drive else number)
+    rng = np.random.default_rng([settings.seed, number, 9])
+    folders = ("left", "right") if settings.baseline else ("image",)
+    images = [sensor.image(light, rng) for light in rendered.lights]
+    for folder, image in reversed(
+        list(zip(folders, images, strict=True))
+    ):  # the left or only one is written last
+        _write(out / folder / f"{name}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def _write_camera(file: Path, settings: SceneSettings) -> None:
+    camera = settings.camera
+    values: dict[str, Any] = {
+        key: getattr(camera, key) for key in ("width", "height", "fx", "fy", "cx", "cy")
+    }
+    values |= {"baseline": settings.baseline} if settings.baseline else {"depth_scale": DEPTH_SCALE}
+    values |= {"rate_hz": settings.rate, "rendered": "true"}
+    file.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+
+
+def _write(file: Path, image: np.ndarray) -> None:
+    """Under another name first: a file that exists is complete."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".part{file.suffix}")
+    if not cv2.imwrite(str(part), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] * (file.suffix == ".jpg")):
+        raise DepthRosError(
+            f"could not write '{file}': check the permissions of the folder and the free disk space"
+        )
+    part.replace(file)

@@ -1,0 +1,40 @@
+"""Files that SDF names: model://, file:// and relative paths, in the folders where Gazebo looks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+VARIABLES = ("GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "GAZEBO_MODEL_PATH", "SDF_PATH")
+_SCHEME = re.compile(r"^(model|package|file)://")
+
+
+def resource_folders(scene: Path, given: Sequence[Path] = ()) -> list[Path]:
+    """Folders of models: the given ones, those of Gazebo's variables, and those around the scene's file."""
+    listed = [Path(each) for name in VARIABLES for each in os.environ.get(name, "").split(os.pathsep) if each]
+    near = [folder for parent in list(scene.resolve().parents)[:3] for folder in (parent, parent / "models")]
+    return [folder for folder in (*given, *listed, *near, Path.home() / ".gazebo/models") if folder.is_dir()]
+
+
+def find_file(uri: str, folder: Path, folders: Sequence[Path]) -> Path | None:
+    """The file or folder that a URI names, or None. folder: of the file that names it, for relative paths."""
+    uri = uri.strip()
+    path = _SCHEME.sub("", uri)
+    candidates = [each / path for each in folders]
+    if not uri.startswith(("model://", "package://")):
+        candidates = [Path(path) if path.startswith("/") else folder / path, *candidates]
+    return next((each for each in candidates if each.exists()), None)
+
+
+def model_file(folder: Path) -> Path | None:
+    """The SDF file of a folder of a model: the last one, of the highest version, that model.config lists."""
+    config = folder / "model.config"
+    named = "model.sdf"
+    if config.is_file():
+        versions = ElementTree.parse(config).getroot().findall("sdf")
+        versions.sort(key=lambda each: [int(n) for n in re.findall(r"\d+", each.get("version", "0"))])
+        named = (versions[-1].text or named).strip() if versions else named
+    return folder / named if (folder / named).is_file() else None

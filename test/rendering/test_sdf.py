@@ -1,0 +1,94 @@
+"""Worlds and models of Gazebo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depth_ros.errors import DepthRosError
+from depth_ros.rendering.reading import read_scene
+from depth_ros.rendering.scene import Scene, transformed
+
+WORLD = """<sdf version="1.9"><world name="w">
+  <include><uri>model://chair</uri><name>seat</name><pose>1 0 0 0 0 1.5707963267948966</pose></include>
+  <model name="wrapper"><pose>0 5 0 0 0 0</pose><include><uri>model://chair</uri></include></model>
+  <model name="lamp"><pose relative_to="shelf">0 0 1 0 0 0</pose>
+    <link name="base"><pose>0 0 0.5 0 0 0</pose></link>
+    <link name="bulb"><pose relative_to="base" degrees="true">0 0 0.5 90 0 0</pose>
+      <visual name="v"><geometry><sphere><radius>0.1</radius></sphere></geometry>
+        <material><diffuse>1 0.5 0.25 1</diffuse></material></visual></link>
+    <model name="shade"><pose>0 0 2 0 0 0</pose><link name="l"><visual name="v">
+      <geometry><heightmap/></geometry></visual></link></model></model>
+  <frame name="shelf"><pose>7 0 0 0 0 0</pose></frame>
+  <model name="ground"><link name="l"><visual name="v"><geometry><plane><size>100 100</size></plane></geometry></visual>
+    </link></model>
+</world></sdf>"""
+CHAIR = """<sdf version="1.6"><model name="chair"><pose>9 9 9 0 0 0</pose><link name="l"><pose>0 0 1 0 0 0</pose>
+  <visual name="v"><pose>1 0 0 0 0 0</pose><geometry><mesh><uri>model://chair/meshes/chair.stl</uri>
+  <scale>2 1 1</scale></mesh></geometry></visual></link></model></sdf>"""
+TRIANGLE = "vertex 0 0 0 vertex 1 0 0 vertex 0 1 0"
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    chair = tmp_path / "resources/chair"
+    (chair / "meshes").mkdir(parents=True)
+    (chair / "model.config").write_text(
+        '<model><sdf version="1.4">old.sdf</sdf><sdf version="1.10">new.sdf</sdf></model>'
+    )
+    (chair / "new.sdf").write_text(CHAIR)
+    (chair / "meshes/chair.stl").write_text(TRIANGLE)
+    (tmp_path / "w.world").write_text(WORLD)
+    monkeypatch.delenv("GZ_SIM_RESOURCE_PATH", raising=False)
+    return tmp_path / "w.world"
+
+
+def corners(scene: Scene, name: str) -> np.ndarray:
+    (each,) = (each for each in scene.instances if each.name == name)
+    return transformed(scene.meshes[each.mesh][0].corners, each.T_world_mesh)
+
+
+def test_models_are_at_their_poses(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("GZ_SIM_RESOURCE_PATH", f"/nowhere:{tmp_path / 'resources'}")
+    scene = read_scene(world)
+    assert scene.names() == {1: "seat", 2: "wrapper", 3: "lamp", 4: "ground"}
+    # scaled by 2, shifted by 1 0 1, turned by 90 degrees, shifted by 1
+    seat = [[1, 1, 1], [1, 3, 1], [0, 1, 1]]
+    assert corners(scene, "seat")[0] == pytest.approx(np.array(seat))
+    # an include without a pose has that of the model
+    wrapped = [[10, 14, 10], [12, 14, 10], [10, 15, 10]]
+    assert corners(scene, "wrapper")[0] == pytest.approx(np.array(wrapped))
+    lamp = corners(scene, "lamp").reshape(-1, 3)
+    assert (lamp.min(0) + lamp.max(0)) / 2 == pytest.approx([7, 0, 2], abs=1e-6)
+    assert len(scene.meshes) == 3  # both chairs share theirs
+    assert scene.meshes[scene.instances[2].mesh][0].material.colour == (1, 0.5, 0.25)
+    assert scene.triangles(bounds_only=True)[..., 0].max() < 20 < scene.triangles()[..., 0].max()
+    assert scene.left_out == ["lamp: <heightmap> is not drawn"]
+
+
+def test_missing_models_are_listed_or_left_out(world, tmp_path):
+    with pytest.raises(DepthRosError, match=r"model://chair.*GZ_SIM_RESOURCE_PATH.*--skip-missing"):
+        read_scene(world)
+    scene = read_scene(world, skip_missing=True)
+    assert "model://chair: no such model" in scene.left_out and set(scene.names().values()) == {
+        "lamp",
+        "ground",
+    }
+    assert set(read_scene(world, [tmp_path / "resources"]).names().values()) >= {"seat", "wrapper"}
+    assert read_scene(tmp_path / "resources/chair", [tmp_path / "resources"]).names() == {1: "chair"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("<urdf/>", "<urdf>"),
+        ("<sdf", "cannot be read"),
+        ('<sdf><world><model name="a"><pose relative_to="b"/></model></world></sdf>', "relative to 'b'"),
+        ('<sdf><world><model name="a"><pose>1 2</pose></model></world></sdf>', "2 numbers"),
+        ("<sdf><world/></sdf>", "nothing to draw"),
+    ],
+)
+def test_scenes_that_cannot_be_read(tmp_path, content, problem):
+    (tmp_path / "w.sdf").write_text(content)
+    with pytest.raises(DepthRosError, match=problem):
+        read_scene(tmp_path / "w.sdf")
