@@ -68,6 +68,7 @@ setup(
             "stereo_depth_node = depth_ros.cli.nodes:stereo_depth_node",
             "object_motion_node = depth_ros.cli.nodes:object_motion_node",
             "odometry_node = depth_ros.cli.nodes:odometry_node",
+            "multi_camera_node = depth_ros.cli.nodes:multi_camera_node",
             "perception_node = depth_ros.cli.nodes:perception_node",
             "planes_node = depth_ros.cli.nodes:planes_node",
         ]

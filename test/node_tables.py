@@ -17,7 +17,10 @@ from depth_ros.nodes.topics import Topic
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = ("depth_node", "stereo_depth_node", "planes_node", "odometry_node", "object_motion_node")
-PROCESSES = {"perception_node": ("depth_node", "stereo_depth_node", "odometry_node", "object_motion_node")}
+PROCESSES = {
+    "perception_node": ("depth_node", "stereo_depth_node", "odometry_node", "object_motion_node"),
+    "multi_camera_node": ("multi_camera_node", "depth_node"),
+}
 """Executables that run several nodes."""
 ROS_PARAMETERS = {"use_sim_time"}
 """Parameters of every ROS node."""

@@ -18,7 +18,7 @@ from depth_ros.cli.dependencies import OPTIONAL, REQUIRED
 ROOT = Path(depth_ros.__file__).resolve().parent.parent
 SCRIPTS = (
     "depth_ros", "depth_node", "stereo_depth_node", "object_motion_node", "odometry_node", "perception_node",
-    "planes_node",
+    "planes_node", "multi_camera_node",
 )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ depth_node = partial(run_node, "depth_node")
 stereo_depth_node = partial(run_node, "stereo_depth_node")
 object_motion_node = partial(run_node, "object_motion_node")
 odometry_node = partial(run_node, "odometry_node")
+multi_camera_node = partial(run_node, "multi_camera_node")
 perception_node = partial(run_node, "perception_node")
 planes_node = partial(run_node, "planes_node")
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Protocol
 
 from rclpy.lifecycle import LifecycleNode, ManagedEntity
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
@@ -106,8 +105,8 @@ class DepthNode(LifecycleNode):
     Results have the stamp and the frame_id of their image, and the size at which the model works. Nothing is computed
     without a subscriber or a node downstream that needs it. `downstream` receives every Depth. Depth of a model of
     scale up_to_scale is published in metres while `scale_source` knows the scale, otherwise on `UP_TO_SCALE_TOPICS`.
-    make_estimator: DepthEstimator or a function like it. other_parameters: as in Parameters. Raises DepthRosError if a
-    parameter is started with an invalid value.
+    make_estimator: DepthEstimator or a function like it. other_parameters: as in Parameters. arguments: as those of the
+    command line, for this node alone. Raises DepthRosError if a parameter is started with an invalid value.
     """
 
     def __init__(
@@ -116,13 +115,9 @@ class DepthNode(LifecycleNode):
         worker: Worker,
         name: str = "depth_node",
         other_parameters: Iterable[str] = (),
-        parameter_overrides: list[Parameter] | None = None,
+        arguments: list[str] | None = None,
     ) -> None:
-        super().__init__(
-            name,
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=parameter_overrides,
-        )
+        super().__init__(name, automatically_declare_parameters_from_overrides=True, cli_args=arguments)
         self._make_estimator = make_estimator
         self._estimator: DepthEstimatorLike | None = None
         self._image_size: tuple[int, int] | None = None
@@ -203,13 +198,14 @@ class DepthNode(LifecycleNode):
         if self.life_cycle.is_too_old(depth.stamp):
             return
         if self._outputs.has_subscribers():
-            if scale := self._scale():
+            if scale := self.scale:
                 self._publish_metric(in_metres(depth, scale))
             else:
                 self._publish_up_to_scale(depth)
         self.diagnostics.published(depth.stamp, timing)
 
-    def _scale(self) -> Scale | None:
+    @property
+    def scale(self) -> Scale | None:
         """Metres per unit of depth; None while it is unknown."""
         if self._estimator and self._estimator.card.scale == "metric":
             return METRIC

@@ -34,6 +34,14 @@ class Worker:
             self._jobs.append(job)
             self._condition.notify()
 
+    def replace(self, old: Callable[[], None], new: Callable[[], None]) -> bool:
+        """Put a job in the place of one that has not started. Returns whether that one was waiting."""
+        with self._condition:
+            is_waiting = old in self._jobs
+            if is_waiting:
+                self._jobs[self._jobs.index(old)] = new
+            return is_waiting
+
     def remove(self, job: Callable[[], None]) -> bool:
         """Remove a job that has not started. Returns whether it was waiting."""
         with self._condition:
@@ -101,12 +109,17 @@ class FrameProcessor(ManagedEntity, Generic[Result]):
         return TransitionCallbackReturn.SUCCESS
 
     def submit(self, job: Job[Result]) -> None:
-        """Run the job unless the next one is submitted before it starts: the newest frame wins."""
+        """Run the job unless the next one is submitted before it starts: the newest frame wins.
+
+        It takes the place of the job that it replaces: nodes that submit more than the worker can run take turns.
+        """
         with self._lock:
-            if self._waiting and self._worker.remove(self._waiting):
+            task = self._task(job)
+            if self._waiting and self._worker.replace(self._waiting, task):
                 self.dropped += 1
-            self._waiting = self._task(job)
-            self._worker.put(self._waiting)
+            else:
+                self._worker.put(task)
+            self._waiting = task
 
     def enqueue(self, job: Job[Result]) -> None:
         """Run the job after those that were submitted or enqueued before."""

@@ -64,7 +64,6 @@ def test_imported_models_are_evaluated_with_alignment(saved, tmp_path, capsys, e
 def test_node_rejects_models_of_relative_depth(saved, tmp_path):
     pytest.importorskip("rclpy")
     import rclpy
-    from rclpy.parameter import Parameter
 
     from depth_ros.estimators.depth import DepthEstimator
     from depth_ros.nodes.depth_node import DepthNode
@@ -73,7 +72,7 @@ def test_node_rejects_models_of_relative_depth(saved, tmp_path):
     path = import_folder(str(saved[0]), tmp_path)
     rclpy.init()
     try:
-        node = DepthNode(DepthEstimator, Worker(), parameter_overrides=[Parameter("model", value=str(path))])
+        node = DepthNode(DepthEstimator, Worker(), arguments=["--ros-args", "-p", f"model:={path}"])
         node.trigger_configure()
         assert "relative inverse depth" in node.diagnostics.error
         assert "choose a metric one: " in node.diagnostics.error and "mono_indoor" in node.diagnostics.error

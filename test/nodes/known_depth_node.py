@@ -24,8 +24,8 @@ from depth_ros.nodes.worker import Worker
 
 SLOW_SECONDS = 8.0
 PREPARE_SECONDS = 2.0
-SLEEP, EAGER, CRASH, NAP = 11, 12, 13, 14
-"""Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError, sleep for a second."""
+SLEEP, EAGER, CRASH, NAP, SHORT = 11, 12, 13, 14, 15
+"""Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError, sleep for a second, for 0.1 s."""
 
 
 class KnownDepth:
@@ -77,6 +77,8 @@ def work(value: int) -> None:
             torch.nn.functional.conv2d(x, weight, padding=1).relu()
     elif value == NAP:
         time.sleep(1)
+    elif value == SHORT:
+        time.sleep(0.1)
     elif value == CRASH:
         raise RuntimeError("the estimator has a bug")
 

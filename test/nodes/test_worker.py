@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -73,6 +74,27 @@ def test_the_newest_frame_wins_and_replaced_ones_are_counted(worker: Worker):
     first.open()
     finish(worker)
     assert published == ["first", "fourth"] and processor.dropped == 2
+
+
+def test_nodes_that_submit_more_than_the_worker_runs_take_turns(worker: Worker):
+    """Frames of all cameras come while one is estimated, those of the first one twice."""
+    cameras = [processor_of(worker) for _ in range(4)]
+    order: list[int] = []
+    gates = [Gate(None) for _ in range(12)]
+
+    def estimate(number: int, gate: Gate) -> str:
+        order.append(number)
+        return gate()
+
+    cameras[3][0].submit(gates[0])
+    for running, following in itertools.pairwise(gates):
+        running.wait_until_started()
+        for number in (0, 0, 1, 2, 3):
+            cameras[number][0].submit(lambda number=number, gate=following: estimate(number, gate))
+        running.open()
+    gates[-1].open()
+    finish(worker)
+    assert order[:11] == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
 
 
 def test_enqueued_jobs_all_run_in_order(worker: Worker):

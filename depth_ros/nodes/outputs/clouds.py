@@ -51,7 +51,7 @@ class CloudOutput:
         self._publishers, self._transforms, self._warn = publishers, transforms, warn
         self._filtered, self._clearing = point_cloud(FILTERED_POINT_FIELDS), point_cloud(XYZ_FIELDS)
         self._scan = LaserScan()
-        self._last_stamp = self._last_scan = 0
+        self._limit, self._last_scan = RateLimit(), 0
 
     def has_subscribers(self) -> bool:
         """Whether one of the topics has a subscriber."""
@@ -59,7 +59,7 @@ class CloudOutput:
 
     def publish(self, depth: Depth, kept: Depth, filters: FilterSettings, settings: CloudSettings) -> None:
         """Publish one frame, before (inf = farther than can be measured) and after the filters of pixels."""
-        if not self.has_subscribers() or not self._is_due(depth.stamp, settings.cloud_rate):
+        if not self.has_subscribers() or not self._limit.is_due(depth.stamp, settings.cloud_rate):
             return
         for message in (self._filtered, self._clearing):
             fill_header(message.header, depth.stamp, depth.frame_id)
@@ -107,8 +107,15 @@ class CloudOutput:
             self._warn(self._transforms.missing_transform_text(frame, depth.frame_id))
         return T
 
-    def _is_due(self, stamp: int, rate: float) -> bool:
-        """Whether enough time has passed since the last frame that was published."""
+
+class RateLimit:
+    """Limit of the rate at which frames are published."""
+
+    def __init__(self) -> None:
+        self._last_stamp = 0
+
+    def is_due(self, stamp: int, rate: float) -> bool:
+        """Whether enough time has passed since the last frame that was due. stamp: ns. rate: Hz, 0 = no limit."""
         if rate and 0 <= stamp - self._last_stamp < (1 - SLACK) * 1e9 / rate:
             return False
         self._last_stamp = stamp
