@@ -17,7 +17,7 @@ SIZES = (0.05, 0.8)
 """Largest extents of objects of a scene that serve as clutter, m."""
 TRIES = 6
 """Places that are tried for an object."""
-NEAREST, FARTHEST = 0.4, 6.0
+NEAREST, FARTHEST = 0.2, 6.0
 """Distance from the camera, m."""
 
 
@@ -64,7 +64,9 @@ def place_clutter(
             break
         each = objects[int(rng.integers(len(objects)))]
         ray = rays(camera)[rng.integers(camera.height), rng.integers(camera.width)].astype(float)
-        point = T_world_camera[:3, 3] + T_world_camera[:3, :3] @ ray * rng.uniform(NEAREST, FARTHEST)
+        direction = T_world_camera[:3, :3] @ ray / np.linalg.norm(ray)
+        seen = min(float(space.trace(T_world_camera[:3, 3], direction[None], FARTHEST)[0]), FARTHEST)
+        point = T_world_camera[:3, 3] + direction * seen * rng.uniform(0.5, 0.98)
         height, level = space.surface_below(point)
         T = _upright(each, rng)
         radius = float(np.linalg.norm((each.high - each.low)[:2])) / 2

@@ -10,8 +10,8 @@ MIN_CELL = 0.05
 """m"""
 MARGIN = 0.5
 """Free space around the scene, m."""
-SPECKLE = 1e-6
-"""Relative size below which a triangle's edges are rounding errors."""
+MIN_AREA = 1e-6
+"""Twice the area in plan below which a triangle counts as vertical, m2."""
 
 
 class FreeSpace:
@@ -66,7 +66,7 @@ class FreeSpace:
         u, v, w = _cross(b, c, point), _cross(c, a, point), _cross(a, b, point)
         area = u + v + w
         inside = (np.sign(u) * np.sign(area) >= 0) & (np.sign(v) * np.sign(area) >= 0)
-        inside &= (np.sign(w) * np.sign(area) >= 0) & (np.abs(area) > SPECKLE)
+        inside &= (np.sign(w) * np.sign(area) >= 0) & (np.abs(area) > MIN_AREA)
         if not inside.any():
             return -np.inf, False
         height = (u[inside] * a[inside, 2] + v[inside] * b[inside, 2] + w[inside] * c[inside, 2]) / area[

@@ -1,23 +1,28 @@
 """Renders the frames of a scene into a folder of the general layout (`recordings.layouts.folder`).
 
-Beside it: instances/, uint16 labels of the objects of the first camera, 0 = nothing, and instances.txt, their names.
+Beside it: instances/, uint16 labels of the objects of the first camera, 0 = nothing, instances.txt, their names, and
+settings.yaml.
 A frame depends on the settings and its number alone, so a run that was interrupted continues where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 
 from depth_ros.errors import DepthRosError
+from depth_ros.recordings.files import images_in, read_values, read_yaml
 from depth_ros.rendering.appearance import draw_lights, draw_surfaces
 from depth_ros.rendering.blender import Blender, Rendered
 from depth_ros.rendering.clutter import Object, extra_objects, movable_objects, place_clutter
 from depth_ros.rendering.free_space import FreeSpace
+from depth_ros.rendering.moving import Moving, place_moving
 from depth_ros.rendering.scene import Mesh, Scene
 from depth_ros.rendering.sensor import draw_sensor
 from depth_ros.rendering.settings import SceneSettings
@@ -46,9 +51,12 @@ def render_recording(
         )
     space = FreeSpace(scene.triangles(), scene.triangles(bounds_only=True))
     clutter = extra_objects(objects) if objects else movable_objects(scene)
+    if settings.clutter and not clutter:
+        raise DepthRosError("--clutter: the scene has no small objects; name models or meshes with --objects")
     scene.meshes |= objects
     poses = [VIEWS[settings.views](space, settings, number) for number in range(settings.frames)]
-    out.mkdir(parents=True, exist_ok=True)
+    moving = place_moving(space, clutter, settings, poses)
+    _continue_or_begin(out, settings)
     missing = [
         number for number in range(settings.frames) if not _image_file(out, settings, number).is_file()
     ]
@@ -57,14 +65,35 @@ def render_recording(
         with Blender(scene, settings, command) as blender:
             for number in missing:
                 frame = plan_frame(space, clutter, settings, poses[number], number)
+                frame["objects"] += [(each.each.mesh, each.at(number / settings.rate)[0]) for each in moving]
                 frame["surfaces"] = draw_surfaces(blender.materials, settings, frame["look"])
                 frame["objects"] = _labelled(frame["objects"], blender.keys, max(scene.names()))
-                _write_frame(out, settings, number, blender.render(frame))
+                rendered = blender.render(frame)
+                if moving:
+                    _write_moving(out, settings, number, rendered.labels - max(scene.names()))
+                _write_frame(out, settings, number, rendered)
                 progress(1)
     np.savetxt(out / "poses.txt", np.array([T[:3].reshape(-1) for T in poses]), fmt="%.9f")
+    if moving:
+        (out / "velocities.txt").write_text("".join(_velocities(out, settings, moving, poses)))
     names = (f"{label} {name}\n" for label, name in sorted(scene.names().items()))
     (out / "instances.txt").write_text("".join(names))
     _write_camera(out / "camera.yaml", settings)
+
+
+def _continue_or_begin(out: Path, settings: SceneSettings) -> None:
+    """Write the settings into the folder. Raises DepthRosError if it has frames of other settings, or more frames."""
+    file = out / "settings.yaml"
+    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("frames", "threads")}
+    if file.is_file() and (differing := [k for k, v in read_yaml(file).items() if values.get(k) != v]):
+        raise DepthRosError(
+            f"{out} has frames with another {', '.join(differing)} ({file.name}): give another --out"
+        )
+    count = len(images_in(out / "left") or images_in(out / "image"))
+    if count > settings.frames:
+        raise DepthRosError(f"{out} has {count} frames, more than {settings.frames}: give --frames {count}")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 def plan_frame(
@@ -126,6 +155,25 @@ def _write_frame(out: Path, settings: SceneSettings, number: int, rendered: Rend
         list(zip(folders, images, strict=True))
     ):  # the left or only one is written last
         _write(out / folder / f"{name}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def _write_moving(out: Path, settings: SceneSettings, number: int, labels: np.ndarray) -> None:
+    """labels: from 1 for moving objects, 0 and less for others."""
+    _write(
+        out / "moving_objects" / f"{frame_name(settings, number)}.png", np.maximum(labels, 0).astype(np.uint8)
+    )
+
+
+def _velocities(
+    out: Path, settings: SceneSettings, moving: Sequence[Moving], poses: Sequence[np.ndarray]
+) -> Iterator[str]:
+    """Lines of velocities.txt: of the objects that a frame shows, in its camera frame."""
+    for number, T in enumerate(poses):
+        name = frame_name(settings, number)
+        shown = np.unique(read_values(out / "moving_objects" / f"{name}.png"))
+        for label in shown[shown > 0]:
+            v = T[:3, :3].T @ moving[int(label) - 1].at(number / settings.rate)[1]
+            yield f"{name} {label} {v[0]:.4f} {v[1]:.4f} {v[2]:.4f}\n"
 
 
 def _write_camera(file: Path, settings: SceneSettings) -> None:

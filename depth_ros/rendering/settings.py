@@ -41,6 +41,7 @@ class SceneSettings:
         0.85, "Minimum fraction of a random view with a surface within max_depth", minimum=0.0, maximum=1.0
     )
     clutter: int = setting(0, "Maximum number of objects that are put into random and arm views", minimum=0)
+    moving: int = setting(0, "Number of objects that move in front of a drive", minimum=0, maximum=100)
     appearance: str = setting(
         "vary",
         "Colours, textures and light: vary, drawn anew every few frames; scene, colours as in the scene, fixed light",

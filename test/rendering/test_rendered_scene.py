@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,10 @@ from depth_ros.geometry import rays
 from depth_ros.recordings import open_recording
 from depth_ros.rendering.blender import Blender, find_blender
 from depth_ros.rendering.free_space import FreeSpace
+from depth_ros.rendering.meshes import primitives
 from depth_ros.rendering.reading import read_scene
 from depth_ros.rendering.recording import plan_frame, render_recording
+from depth_ros.rendering.scene import Part
 from depth_ros.rendering.settings import SceneSettings
 from depth_ros.rendering.views import camera_pose
 
@@ -86,22 +89,43 @@ def test_depth_and_masks_are_those_of_the_geometry(scene):
 
 def test_a_rendered_recording_is_read_and_continued(scene, tmp_path):
     settings = SceneSettings(
-        frames=2, width=64, height=48, samples=1, threads=1, views="drive", lowest=0.5, highest=0.6, rate=2.0
+        frames=2,
+        width=64,
+        height=48,
+        samples=1,
+        threads=1,
+        views="drive",
+        lowest=0.5,
+        highest=0.6,
+        rate=2.0,
+        moving=1,
     )
     command, done = blender(), []
+    robot = {"robot": (Part(*primitives.box(np.array([0.3, 0.3, 0.4]))),)}
     for _ in range(2):
-        render_recording(scene, settings, tmp_path / "drive", command, done.append, {})
+        render_recording(scene, settings, tmp_path / "drive", command, done.append, robot)
     assert done == [0, 1, 1, 2]  # the second call renders nothing
+    for change, problem in (({"fov": 80.0}, "another fov"), ({"frames": 1}, "2 frames, more than 1")):
+        with pytest.raises(DepthRosError, match=problem):
+            render_recording(
+                scene, replace(settings, **change), tmp_path / "drive", command, done.append, robot
+            )
     recording = open_recording(tmp_path / "drive")
     assert recording.contents.depth and recording.contents.poses and recording.contents.consecutive
     first, second = recording[0], recording[1]
     assert np.linalg.norm(second.T_world_camera[:3, 3] - first.T_world_camera[:3, 3]) == pytest.approx(
         0.25, abs=0.03
     )
+    assert recording.contents.moving_objects and set(np.unique(first.moving_objects)) == {0, 1}
+    speed = np.linalg.norm(first.velocities[1])
+    assert (
+        0.2 < speed < 1.0 and abs(first.velocities[1] @ first.T_world_camera[2, :3]) < 1e-3
+    )  # along the floor
     depth, labels = exact(settings.camera, first.T_world_camera)
+    still = first.moving_objects == 0
     stored = np.nan_to_num(first.depth)
-    assert np.abs(stored - depth)[(depth > 0) & (stored > 0)].mean() < 0.01
-    assert (cv2.imread(str(tmp_path / "drive/instances/000000.png"), -1) == labels).mean() > 0.99
+    assert np.abs(stored - depth)[still & (depth > 0) & (stored > 0)].mean() < 0.01
+    assert (cv2.imread(str(tmp_path / "drive/instances/000000.png"), -1) == labels)[still].mean() > 0.99
     assert (tmp_path / "drive/instances.txt").read_text() == "1 floor\n2 box\n"
 
 

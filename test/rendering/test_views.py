@@ -11,6 +11,7 @@ from depth_ros.errors import DepthRosError
 from depth_ros.rendering.clutter import Object, place_clutter
 from depth_ros.rendering.free_space import FreeSpace, surface_points
 from depth_ros.rendering.meshes import primitives
+from depth_ros.rendering.moving import place_moving
 from depth_ros.rendering.settings import SceneSettings
 from depth_ros.rendering.views import VIEWS, camera_pose, view_depth
 
@@ -111,6 +112,25 @@ def test_clutter_stands_on_surfaces_and_apart(space):
         assert not len(places) or apart.min() > 0.1
         count += len(placed)
     assert count >= 5
+
+
+def test_objects_move_over_free_floor_and_off_the_camera(space):
+    robot = Object("robot", np.array([-0.1, -0.1, 0.0]), np.array([0.1, 0.1, 0.3]))
+    settings = replace(SETTINGS, views="drive", moving=2)
+    poses = [VIEWS["drive"](space, settings, number) for number in range(settings.frames)]
+    first, second = place_moving(space, [robot], settings, poses)
+    seconds = np.arange(0, 3, 0.1)
+    for each in (first, second):
+        T, velocity = zip(*(each.at(t) for t in seconds), strict=True)
+        places = np.array(T)[:, :3, 3]
+        assert np.abs(places[:, 2]).max() < 1e-9 and (np.abs(places[:, :2]) < ROOM[:2] / 2 - 0.15).all()
+        moved = np.diff(places, axis=0) / 0.1
+        steady = np.linalg.norm(np.diff(velocity, axis=0), axis=1) == 0
+        assert moved[steady] == pytest.approx(np.array(velocity)[:-1][steady])
+        assert np.linalg.norm(velocity, axis=1) == pytest.approx(np.full(30, each.speed))
+        assert min(np.linalg.norm(p[:2] - c[:2, 3]) for p, c in zip(places, poses, strict=True)) > 0.5
+    with pytest.raises(DepthRosError, match="--views drive"):
+        place_moving(space, [robot], replace(settings, views="random"), poses)
 
 
 def test_a_scene_without_room_says_what_to_change():
