@@ -184,7 +184,8 @@ def _joint_task(arguments: argparse.Namespace) -> JointTask:
     if arguments.task == "depth":
         return joint.STEREO if is_stereo(arguments.model) else joint.DEPTH
     tasks = {
-        "odometry": joint.ODOMETRY, "object_motion": joint.OBJECT_MOTION, "planes": joint.PLANES
+        "flicker": joint.FLICKER, "odometry": joint.ODOMETRY, "object_motion": joint.OBJECT_MOTION,
+        "planes": joint.PLANES,
     }  # fmt: skip
     return tasks[arguments.task]
 
@@ -233,6 +234,22 @@ def _depth_lines(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _flicker(arguments: argparse.Namespace, name: str) -> Evaluation:
+    from depth_ros.evaluation.flicker import evaluate_flicker
+
+    if arguments.report:
+        raise DepthRosError("evaluate flicker has no report: leave out --report")
+    return functools.partial(evaluate_flicker, arguments.model)
+
+
+def _flicker_lines(result: dict[str, Any]) -> list[str]:
+    cost = f"fusion {result['fusion_cpu_ms_per_image']:.1f} ms of CPU time an image"
+    return [
+        f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}, {cost}",
+        *(f"{row['row']:<10} {metrics_line(row['metrics'])}" for row in result["rows"]),
+    ]
+
+
 def _odometry(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.evaluation.odometry import evaluate_odometry
 
@@ -275,6 +292,7 @@ def _planes_lines(result: dict[str, Any]) -> list[str]:
 
 TASKS = {
     "depth": Task(_depth, _depth_lines, needs_model=True),
+    "flicker": Task(_flicker, _flicker_lines, needs_model=True),
     "odometry": Task(_odometry, _odometry_lines, needs_model=False),
     "object_motion": Task(_object_motion, _object_motion_lines, needs_model=False),
     "planes": Task(_planes, _planes_lines, needs_model=True),

@@ -60,6 +60,7 @@ PLANES = JointTask(
     },
     lower_is_better=False,
 )
+FLICKER = JointTask("flicker", ("flicker", "scale_flicker", "abs_rel"), {})
 REPLAY = JointTask("abs_rel", ("abs_rel", "rmse", "delta1"), {"*": "compared"}, size="frames")
 
 
