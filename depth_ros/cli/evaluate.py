@@ -94,6 +94,8 @@ def _add_depth_options(evaluate: argparse.ArgumentParser) -> None:
         help="online refinement of models that learn from video: a row without, with it, and with masks; published: as "
         "the authors of struct2depth (default), guarded: as in replay --refine",
     )  # fmt: skip
+    depth.add_argument("--filters", action="store_true",
+                       help="coverage and errors after each filter of the nodes, of one camera or stereo")  # fmt: skip
     depth.add_argument("--refine-steps", type=int, default=0, metavar="STEPS", help="default: 20")
     depth.add_argument("--static-model", default="", metavar="MODEL",
                        help="with --refine: model trained without masks, for the rows without them")  # fmt: skip
@@ -108,6 +110,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if task.needs_model and not arguments.model:
         raise DepthRosError(f"evaluate {arguments.task} needs --model")
     recordings = find_recordings(arguments.data)
+    if arguments.filters and (arguments.refine or arguments.report):
+        raise DepthRosError("evaluate depth --filters prints rows: leave out --refine and --report")
     if len(recordings) > 1 and arguments.refine:
         raise DepthRosError(f"evaluate depth --refine takes one recording at a time, not {len(recordings)}")
     if len(recordings) > 1:
@@ -182,7 +186,7 @@ def _joint_task(arguments: argparse.Namespace) -> JointTask:
     from depth_ros.evaluation import joint
 
     if arguments.task == "depth":
-        return joint.STEREO if is_stereo(arguments.model) else joint.DEPTH
+        return joint.STEREO if is_stereo(arguments.model) and not arguments.filters else joint.DEPTH
     tasks = {
         "flicker": joint.FLICKER, "odometry": joint.ODOMETRY, "object_motion": joint.OBJECT_MOTION,
         "planes": joint.PLANES,
@@ -194,16 +198,19 @@ def _depth(arguments: argparse.Namespace, name: str) -> Evaluation:
     from depth_ros.config import settings_from
     from depth_ros.estimators.stereo.estimator import StereoSettings, is_stereo
     from depth_ros.evaluation.depth import evaluate_depth
+    from depth_ros.evaluation.filtered_depth import evaluate_filters
     from depth_ros.evaluation.options import DepthOptions
     from depth_ros.evaluation.stereo import evaluate_stereo
 
-    if is_stereo(arguments.model):
+    if is_stereo(arguments.model) and not arguments.filters:
         stereo = settings_from(StereoSettings, {"scale": arguments.scale}, "evaluate")
         return functools.partial(evaluate_stereo, arguments.model, stereo=stereo)
     depth = DepthOptions(
         arguments.protocol, arguments.crop, arguments.scaling, arguments.resize, arguments.cap,
         baseline_data=arguments.baseline_data,
     )  # fmt: skip
+    if arguments.filters:
+        return functools.partial(evaluate_filters, arguments.model, depth=depth)
     if arguments.refine:
         return _refined_depth(arguments, depth)
     return functools.partial(evaluate_depth, arguments.model, depth=depth)
@@ -228,8 +235,9 @@ def _depth_lines(result: dict[str, Any]) -> list[str]:
     return [
         f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}",
         *(
-            f"{name:<9} {metrics_line(metrics)}"
+            f"{name:<{max(9, *(len(name) for name, _ in rows))}} {metrics_line(metrics)}"
             for name, metrics in (*rows, ("baseline", result["baseline"]))
+            if metrics
         ),
     ]
 

@@ -144,10 +144,11 @@ def _replay_through_node(
     parameters: dict[str, object] = {
         key: getattr(arguments, key) for key in ("backend", "precision", "device", "post_process")
     }
+    parameters["flying_pixels"] = 0.0  # measured at full density, as without ROS
     scale = find_card(arguments.model).scale if kind is not STEREO else "metric"
     node = UP_TO_SCALE_NODE if scale == "up_to_scale" else DEPTH_NODE
-    if kind is STEREO:  # measured at full density, as without ROS
-        node, parameters = STEREO_NODE, {**parameters, "flying_pixels": 0.0, "scale": arguments.scale}
+    if kind is STEREO:
+        node, parameters = STEREO_NODE, {**parameters, "scale": arguments.scale}
     return replay_through(
         recording,
         lambda views: play(node, views, arguments.model, arguments.rate, parameters),

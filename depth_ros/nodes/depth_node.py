@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.lifecycle import LifecycleNode, ManagedEntity
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
@@ -26,9 +27,11 @@ from depth_ros.nodes.depth_check import DepthCheck
 from depth_ros.nodes.diagnostics import Diagnostics, Rate, Timing, engine_values
 from depth_ros.nodes.downstream import Downstream, ScaleSource, forward_to, is_needed, restart
 from depth_ros.nodes.inputs.camera import CameraInput, CameraSettings, ImageMessage
+from depth_ros.nodes.inputs.odometry import OdometryInput
 from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
 from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
+from depth_ros.nodes.odometry_fusion import MAX_GAP, OdometryFusion
 from depth_ros.nodes.outputs.clouds import CLOUD_TOPICS, CloudOutput
 from depth_ros.nodes.outputs.depth import (
     DEPTH_TOPICS,
@@ -46,7 +49,14 @@ TOPICS = (
     Topic("image", Image, "in", "Images.", "image_transport: raw"),
     Topic("image/compressed", CompressedImage, "in", "Compressed images.", "image_transport: compressed"),
     Topic("camera_info", CameraInfo, "in", "Calibration of the camera."),
-    Topic("/tf_static", TFMessage, "in", "Mounting pose of the camera, for base_frame and scan_frame."),
+    Topic(
+        "odom",
+        OdometryMessage,
+        "in",
+        "Odometry of the robot, for the motion of the camera.",
+        "temporal_fusion",
+    ),
+    Topic("/tf_static", TFMessage, "in", "Mounting pose of the camera, for base_frame, scan_frame and odom."),
     Topic("/tf", TFMessage, "in", "The same for moving joints."),
     *DEPTH_TOPICS,
     *CLOUD_TOPICS,
@@ -73,6 +83,11 @@ class DepthNodeSettings:
         "Depth model: a name listed by `depth_ros models`, or the path of a folder with a card.yaml. While the node is "
         "configured, another one is loaded in the background and then takes over.",
         dynamic=True,
+    )
+    temporal_fusion: bool = setting(
+        False,
+        "Fuse the published depth with that of the images before, moved by the motion of the camera from `odom`, so "
+        "that it flickers less.",
     )
 
 
@@ -120,6 +135,7 @@ class DepthNode(LifecycleNode):
         super().__init__(name, automatically_declare_parameters_from_overrides=True, cli_args=arguments)
         self._make_estimator = make_estimator
         self._estimator: DepthEstimatorLike | None = None
+        self._fusion: OdometryFusion | None = None
         self._image_size: tuple[int, int] | None = None
         self._input_rate = Rate()
         self.downstream: list[Downstream[Depth]] = []
@@ -135,7 +151,8 @@ class DepthNode(LifecycleNode):
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
 
     def _configure(self) -> list[ManagedEntity]:
-        model = self.parameters.read(DepthNodeSettings).model
+        settings = self.parameters.read(DepthNodeSettings)
+        model = settings.model
         self._estimator = self._load(model, serve_engine)
         self._swap.configured(model)
         is_metric, warn = self._estimator.card.scale == "metric", self.diagnostics.warn
@@ -146,7 +163,12 @@ class DepthNode(LifecycleNode):
         self._clouds = CloudOutput(self._outputs, self._transforms, warn)
         self._input = CameraInput(self, self.parameters.read(CameraSettings), self._on_image, warn)
         self.get_logger().info(f"depth of '{self._input.topic}' by model {model}")
-        return [self._outputs, self._transforms, self._processor, self._input]
+        parts: list[ManagedEntity] = [self._outputs, self._transforms, self._processor]
+        if settings.temporal_fusion:
+            odometry = OdometryInput(self, MAX_GAP, lambda: None, warn)
+            self._fusion = OdometryFusion(odometry, warn)
+            parts.append(odometry)
+        return [*parts, self._input]
 
     def _check_model(self, model: str) -> None:
         check_card(model, TASKS, self._estimator.card.scale if self._estimator else "")
@@ -172,11 +194,13 @@ class DepthNode(LifecycleNode):
 
     def _install(self, estimator: DepthEstimatorLike) -> None:
         self._estimator = estimator
+        if self._fusion:
+            self._fusion.reset()
         restart(self.downstream)
 
     def _release(self) -> None:
         self._swap.cancel()
-        self._estimator = None
+        self._estimator = self._fusion = None
 
     def _on_image(self, message: ImageMessage) -> None:
         self.diagnostics.frame_received()
@@ -212,6 +236,8 @@ class DepthNode(LifecycleNode):
         return self.scale_source.scale if self.scale_source else None
 
     def _publish_metric(self, depth: Depth) -> None:
+        if self._fusion:  # nodes downstream get each image alone: their errors are to be independent
+            depth = self._fusion.fused(depth)
         filters = self.parameters.read(FilterSettings)
         kept = filtered(depth, filters)
         self._depth_check.check(depth, kept, filters)

@@ -24,7 +24,7 @@ ESTIMATORS = SimpleNamespace(object_motion=lambda *_: ESTIMATOR, odometry=lambda
 COMPRESSED = {"image_transport": "compressed"}
 ALL_SOURCES = {"depth_scale": "up_to_scale", "use_imu": True, "use_wheel_odometry": True, "publish_tf": True}
 CONFIGURATIONS = {
-    "depth_node": ("DepthNode", [{}, COMPRESSED, {"model": "up_to_scale"}]),
+    "depth_node": ("DepthNode", [{}, COMPRESSED, {"model": "up_to_scale", "temporal_fusion": True}]),
     "stereo_depth_node": ("StereoDepthNode", [{}, COMPRESSED]),
     "planes_node": ("PlanesNode", [{}, COMPRESSED]),
     "odometry_node": ("OdometryNode", [{}, COMPRESSED, ALL_SOURCES]),

@@ -12,7 +12,10 @@ from depth_ros.nodes.topics import Topic
 from depth_ros.playback.play import node_process
 
 CASES = {
-    "depth_node": (["image_transport:=compressed"], {"image", *(topic.name for topic in UP_TO_SCALE_TOPICS)}),
+    "depth_node": (
+        ["image_transport:=compressed", "temporal_fusion:=true"],
+        {"image", *(topic.name for topic in UP_TO_SCALE_TOPICS)},
+    ),
     "stereo_depth_node": (["model:=semi_global"], {"left/image/compressed", "right/image/compressed"}),
     "planes_node": (["source:=depth"], {"image/compressed"}),
     "odometry_node": (
