@@ -2,6 +2,7 @@
 # make test [ARGS=...]      run all tests, or pytest with the arguments ARGS
 # make docs                 build the documentation in build/docs; warnings are errors
 # make check-tensorrt       convert all models to TensorRT without a GPU (12 GB, an hour); MODELS="mono_driving fcrn"
+# make check-systems        check the eight published systems against the authors' code; REFERENCE=folder with its checkouts
 # make lint                 check style, spelling, types and import contracts
 # make setup                create the environment; run by all other targets, quick if nothing has changed
 # JAZZY=1 uses the Jazzy wheels, in .venv-jazzy. If a ROS distribution is sourced, that one is used.
@@ -13,7 +14,7 @@ SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c "import rclpy; print('distrib
 ROS := $(if $(JAZZY),jazzy,$(or $(SOURCED),kilted))
 READY := $(VENV)/.ready-$(ROS)
 
-.PHONY: setup demo docs test test-nodes test-engines test-others check-tensorrt lint clean
+.PHONY: setup demo docs test test-nodes test-engines test-others check-tensorrt check-systems lint clean
 
 setup: $(READY)
 	@:
@@ -52,6 +53,11 @@ test-others:
 
 check-tensorrt: setup
 	@$(BIN)/python .ci/check_tensorrt.py $(MODELS)
+
+check-systems: export ROS_DOMAIN_ID := $(shell echo $$(($$$$ % 100 + 1)))
+check-systems: export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_large_images.xml
+check-systems: setup
+	@$(BIN)/python .ci/check_systems.py $(REFERENCE) $(SYSTEMS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from depth_ros.engine.backends import BACKENDS
 
@@ -29,7 +30,22 @@ def add_command(
         name, help=text, description=text[0].upper() + text[1:] + "."
     )
     command.set_defaults(run=run)
+    command.error = functools.partial(_error, command)  # type: ignore[method-assign]
     return command
+
+
+def _error(command: argparse.ArgumentParser, message: str) -> NoReturn:
+    """Exit with a usage error that names the options which take a positional argument as one of their values.
+
+    `evaluate --data a b depth` cannot tell the task from a third recording.
+    """
+    missing = message.removeprefix("the following arguments are required: ")
+    lists = [
+        each.option_strings[-1] for each in command._actions if each.option_strings and each.nargs == "+"
+    ]
+    if missing != message and "--" not in missing and lists:
+        message += f"; put it before {' and '.join(lists)}, which take all words up to the next option"
+    argparse.ArgumentParser.error(command, message)
 
 
 def add_engine_options(command: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from depth_ros.config import setting
 from depth_ros.networks.blocks import video_layers
-from depth_ros.networks.blocks.alignment import alignment
+from depth_ros.networks.blocks.alignment import DISTANCES, alignment
 from depth_ros.networks.blocks.dispnet import DispNet
 from depth_ros.networks.blocks.photometric import mean_3x3, smoothness, ssim
 from depth_ros.networks.blocks.posenet import PoseNet
@@ -130,6 +130,10 @@ class LossSettings:
     )
     alignment_scale: int = setting(1, "Finest scale at which point clouds are aligned.", minimum=0, maximum=3)
     alignment_steps: int = setting(5, "Iterations of each ICP.", minimum=1)
+    alignment_distance: str = setting(
+        "plane", "What each ICP minimises: distances to planes, or to points as in the released code, on the CPU.",
+        choices=tuple(DISTANCES),
+    )  # fmt: skip
     reverse_motion: str = setting(
         "inverse", "Motion from the newer to the older frame: exact 'inverse', or 'negated' as in the released code.",
         choices=("inverse", "negated"),
@@ -195,7 +199,8 @@ def _alignment_loss(
     vector: (P, 6) T_source_target. Depths: (P, 1, H, W). Gradients: see `blocks.alignment`.
     """
     cloud, other = back_project(target_depth, K), back_project(source_depth, K)
-    correction, residual = alignment(vector, cloud, other, K, settings.alignment_steps)
+    icp = settings.alignment_steps, settings.alignment_distance
+    correction, residual = alignment(vector, cloud, other, K, *icp)
     if settings.alignment_relative:
         unit = target_depth.detach()
         translation, rotation = correction[:, :3] / unit.mean((2, 3)), correction[:, 3:]

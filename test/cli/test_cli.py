@@ -155,5 +155,17 @@ def test_every_command_describes_all_its_options(command, capsys):
     assert stopped.value.code == 0 and f"usage: depth_ros {command}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["evaluate --data a b depth", "train --on a mono_indoor"])
+def test_a_positional_argument_after_an_option_of_several_values_is_explained(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    option, missing = ("--data", "task") if "evaluate" in command else ("--on", "recipe")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 2 and f"are required: {missing}; put it before" in last and option in last
+    with pytest.raises(SystemExit):
+        main(["evaluate", "depth"])
+    assert capsys.readouterr().err.endswith("are required: --data\n")
+
+
 def test_the_list_of_commands_is_complete():
     assert set(parser()._subparsers._group_actions[0].choices) == set(COMMANDS)

@@ -6,7 +6,8 @@ no useful derivative, so gradients are defined instead: T' acts on the motion, a
 
 Two things differ from the paper's ICP. Points are associated by projection into the other camera instead of a search,
 and distances are measured to the plane at the associated point instead of to the point (Chen and Medioni 1992), since
-two cameras never sample the same points of a surface. Both make it exact and fast: a few Gauss-Newton steps.
+two cameras never sample the same points of a surface. Both make it exact and fast: a few Gauss-Newton steps. The ICP
+of the released code is `blocks.point_alignment`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from depth_ros.networks.blocks.point_alignment import align_to_points
 from depth_ros.networks.blocks.synthesis import (
     compose,
     matrix_from_vector,
@@ -117,27 +119,40 @@ def _step(points: Tensor, normal: Tensor, distance: Tensor, weight: Tensor) -> T
     return torch.maximum(torch.minimum(step, bound), -bound)  # unlimited for clouds that do not fit
 
 
+DISTANCES = {"plane": align, "point": align_to_points}
+"""What an ICP minimises: distances to the planes, or to the points, of the other cloud."""
+
+
 class _Alignment(torch.autograd.Function):
-    """`align` with the gradients that `alignment` defines."""
+    """One of DISTANCES with the gradients that `alignment` defines."""
 
     @staticmethod
-    def forward(ctx: Any, vector: Tensor, moved: Tensor, target: Tensor, K: Tensor, iterations: int) -> Any:
-        T, residual, _ = align(moved, target, K, iterations)
+    def forward(
+        ctx: Any, vector: Tensor, moved: Tensor, target: Tensor, K: Tensor, iterations: int, distance: str
+    ) -> Any:
+        T, residual, _ = DISTANCES[distance](moved, target, K, iterations)
         return vector_from_matrix(T), residual
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         correction_gradient, residual_gradient = gradients
-        return -correction_gradient, -residual_gradient, None, None, None
+        return -correction_gradient, -residual_gradient, None, None, None, None
 
 
 def alignment(
-    vector: Tensor, cloud: Tensor, target: Tensor, K: Tensor, iterations: int = ITERATIONS
+    vector: Tensor,
+    cloud: Tensor,
+    target: Tensor,
+    K: Tensor,
+    iterations: int = ITERATIONS,
+    distance: str = "plane",
 ) -> tuple[Tensor, Tensor]:
-    """The motion (B, 6) and residuals (B, 3, H, W) of `align` for `cloud` transformed by the motion `vector` (B, 6).
+    """The motion (B, 6) and residuals (B, 3, H, W) of an ICP for `cloud` transformed by the motion `vector` (B, 6).
+
+    distance: key of DISTANCES.
 
     Gradients are defined: the negative gradient of the motion goes to `vector`, that of the residuals to the points of
     `cloud`. `target` gets none; it gets them when the loss is computed for the pair in the other direction.
     """
     moved = transform_points(matrix_from_vector(vector).detach(), cloud)
-    return _Alignment.apply(vector, moved, target.detach(), K, iterations)
+    return _Alignment.apply(vector, moved, target.detach(), K, iterations, distance)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from depth_ros.networks.blocks.alignment import align, alignment, surface_normals
+from depth_ros.networks.blocks.point_alignment import align_to_points
 from depth_ros.networks.blocks.synthesis import back_project, inverse, matrix_from_vector, transform_points
 from depth_ros.world import World, WorldSettings
 
@@ -70,3 +71,27 @@ def test_motion_and_points_get_the_negative_gradients_of_correction_and_residual
     R[:, :3, 3] = 0
     torch.testing.assert_close(cloud.grad, transform_points(R, torch.full_like(newer, -3.0)))
     assert older.grad is None
+
+
+def test_point_to_point_icp_finds_the_motion_of_a_cloud_and_the_nearest_points():
+    """A cloud that is moved as a whole; and one step equals a brute-force search with Kabsch's formula."""
+    cloud = back_project(torch.rand(1, 1, 12, 16) + 4, torch.tensor([[[20.0, 0, 8], [0, 20, 6], [0, 0, 1]]]))
+    T = matrix_from_vector(torch.tensor([[0.02, -0.01, 0.03, 0.002, -0.003, 0.001]]))
+    moved = transform_points(T, cloud)
+    found, residual, matched = align_to_points(cloud, moved, torch.eye(3)[None], 30)
+    torch.testing.assert_close(found, T, atol=2e-3, rtol=0)
+    assert matched.all() and residual.norm(dim=1).median() < 1e-3
+    moved[:, :, 3, 4] = torch.nan
+    _, residual, matched = align_to_points(moved, cloud, torch.eye(3)[None], 0)
+    assert matched.sum() == 12 * 16 - 1 and not residual[:, :, 3, 4].any()
+    points, targets = (x[0].flatten(1).T for x in (moved, cloud))
+    nearest = targets[torch.cdist(points.nan_to_num(), targets).argmin(1)] - points
+    torch.testing.assert_close(residual[0].flatten(1).T, nearest.nan_to_num(), atol=1e-5, rtol=0)
+    one, _, _ = align_to_points(moved, cloud, torch.eye(3)[None], 1)
+    p, q = points[~points.isnan().any(1)].double(), (points + nearest)[~points.isnan().any(1)].double()
+    R = one[0, :3, :3].double()
+    torch.testing.assert_close(R @ R.T, torch.eye(3, dtype=torch.float64), atol=1e-6, rtol=0)
+    least = (p @ R.T + one[0, :3, 3] - q).square().sum()
+    for turn in 1e-3 * torch.eye(6):  # no small motion is better
+        other = matrix_from_vector(turn[None])[0].double() @ one[0].double()
+        assert (p @ other[:3, :3].T + other[:3, 3] - q).square().sum() > least
