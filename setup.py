@@ -13,6 +13,7 @@ EXTRAS = {
     "bags": ["rosbags>=0.10"],
     "hdf5": ["h5py"],
     "hugging_face": ["transformers"],
+    "onnx": ["onnx", "onnxruntime"],
     "openvino": ["openvino>=2025.0"],
     "ray": ["ray>=2.9"],
     "report": ["matplotlib"],

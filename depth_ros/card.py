@@ -180,7 +180,9 @@ def build(card: Card) -> torch.nn.Module:
     """The module of a card with the initial weights of its constructor."""
     from depth_ros.networks import family, model_class
 
-    settings = settings_from(family(card.family).Settings, card.settings, f"{card.path}/card.yaml, settings")
+    module = family(card.family)
+    settings = settings_from(module.Settings, card.settings, f"{card.path}/card.yaml, settings")
+    settings = getattr(module, "load_files", lambda settings, folder: settings)(settings, card.path)
     return model_class(card.family, card.task)(settings)
 
 

@@ -25,6 +25,8 @@ OPTIONAL = {
     "av": "av",
     "h5py": "h5py",
     "matplotlib": "matplotlib",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "ray": "ray",
     "transformers": "transformers",

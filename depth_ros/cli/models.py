@@ -44,7 +44,7 @@ def add_commands(commands: Commands) -> None:
     import_ = add_command(commands, "import", run_import, "import a released checkpoint as models")
     import_.add_argument("family")
     import_.add_argument(
-        "checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, .npy, .mat or .pth"
+        "checkpoint", type=Path, help="prefix of a TensorFlow checkpoint, .npy, .mat or .pth, an ONNX file"
     )
     import_.add_argument("--out", type=Path, default=Path("runs/imported"), metavar="FOLDER")
     import_.add_argument(
@@ -56,6 +56,13 @@ def add_commands(commands: Commands) -> None:
         help="training images of the checkpoint, which decide the crop; default: those of most of its family",
     )  # fmt: skip
     import_.add_argument("--hub", action="store_true", help="hugging_face: download OWNER/NAME from the hub")
+    import_.add_argument(
+        "--task", default="", choices=("depth", "stereo_depth"), help="onnx: what it computes"
+    )
+    import_.add_argument("--like", default="", metavar="PRESET",
+                         help="onnx: the published network that it is, see docs/onnx.md")  # fmt: skip
+    import_.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
+                         help="onnx: change the card or the preset: scale=metric, mean=[0,0,0], ...")  # fmt: skip
 
 
 def run_models(arguments: argparse.Namespace) -> None:
@@ -148,6 +155,8 @@ def run_import(arguments: argparse.Namespace) -> None:
         from depth_ros.checkpoint_import.hugging_face import import_folder
 
         return print(f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub)}")
+    if arguments.family == "onnx":
+        return import_onnx(arguments)
     from depth_ros.checkpoint_import import import_checkpoint
 
     result = import_checkpoint(
@@ -160,3 +169,20 @@ def run_import(arguments: argparse.Namespace) -> None:
     for note in result.notes:
         print(f"note: {note}")
     return None
+
+
+def import_onnx(arguments: argparse.Namespace) -> None:
+    """Import an ONNX graph, and print how closely it agrees with ONNX Runtime."""
+    import yaml
+
+    from depth_ros.checkpoint_import.onnx_network import import_graph
+    from depth_ros.training.recipes.changes import from_arguments
+
+    changes = {key: yaml.safe_load(str(text)) for key, text in from_arguments(arguments.changes).items()}
+    result = import_graph(arguments.checkpoint, arguments.out, arguments.task, arguments.like, changes)
+    print(f"model: {result.path}")
+    print(
+        f"99 % of its values differ from those of ONNX Runtime by less than {result.difference:.1e} of the largest"
+    )
+    for note in result.notes:
+        print(f"note: {note}")

@@ -21,6 +21,7 @@ and, where the family needs them:
     finish                 finish(model) -> the model that is deployed, with its `settings`
     forms                  forms() -> ({form: network}, input): equivalent networks for `depth_ros bench --family`
     ablations              ablations() -> {name: network}: what the authors compare with, timed beside the forms
+    load_files             load_files(settings, folder) -> settings, completed by further files of a model's folder
     LICENCE_NOTE           terms that are added to the cards of trained models
 
 The contract is the signature of the module that is exported, compiled and run. Images are uint8 RGB, intrinsics

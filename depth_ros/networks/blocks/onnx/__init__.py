@@ -1,0 +1,1 @@
+"""Graphs of ONNX operators in torch: see `graph`."""
