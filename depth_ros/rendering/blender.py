@@ -25,7 +25,7 @@ READY, DONE = "depth_ros: ready", "depth_ros: frame done"
 """Lines that the program writes."""
 INSTALL = (
     "Blender, which renders scenes, is not installed: in an environment of Python 3.11, pip install bpy==4.5.15, and "
-    "give --blender ENVIRONMENT/bin/python; or install Blender 4.2 to 4.5 (blender.org) and give --blender its program"
+    "give --blender ENVIRONMENT/bin/python; or install Blender 4.5 (blender.org) and give --blender its program"
 )
 
 
