@@ -71,6 +71,8 @@ def add_commands(commands: Commands) -> None:
                           help="object_motion: use the masks of --masks or the folder's moving_objects")  # fmt: skip
     evaluate.add_argument("--depth-model", default="", metavar="MODEL",
                           help="object_motion with a model of that task: the model that estimates depth")  # fmt: skip
+    evaluate.add_argument("--obstacle-range", type=float, default=4.0, metavar="METRES",
+                          help="obstacles: range within which they count")  # fmt: skip
     add_engine_options(evaluate)
     add_recording_options(evaluate)
     add_parallel_options(evaluate)
@@ -189,7 +191,7 @@ def _joint_task(arguments: argparse.Namespace) -> JointTask:
         return joint.STEREO if is_stereo(arguments.model) and not arguments.filters else joint.DEPTH
     tasks = {
         "flicker": joint.FLICKER, "odometry": joint.ODOMETRY, "object_motion": joint.OBJECT_MOTION,
-        "planes": joint.PLANES,
+        "planes": joint.PLANES, "obstacles": joint.OBSTACLES,
     }  # fmt: skip
     return tasks[arguments.task]
 
@@ -298,10 +300,25 @@ def _planes_lines(result: dict[str, Any]) -> list[str]:
     return [f"{head}, {result['engine']}", *(f"{k:<26} {v:.3f}" for k, v in result["metrics"].items())]
 
 
+def _obstacles(arguments: argparse.Namespace, name: str) -> Evaluation:
+    from depth_ros.evaluation.metrics.obstacles import Marking
+    from depth_ros.evaluation.obstacles import evaluate_obstacles
+
+    marking = Marking(max_range=arguments.obstacle_range)
+    return functools.partial(evaluate_obstacles, arguments.model, marking=marking)
+
+
+def _obstacle_lines(result: dict[str, Any]) -> list[str]:
+    images = f"{result['images']} images, {result['without_ground']} without ground"
+    head = f"{result['model']} on {result['data']}: {images}"
+    return [f"{head}, {result['engine']}", *(f"{k:<26} {v:.3f}" for k, v in result["metrics"].items())]
+
+
 TASKS = {
     "depth": Task(_depth, _depth_lines, needs_model=True),
     "flicker": Task(_flicker, _flicker_lines, needs_model=True),
     "odometry": Task(_odometry, _odometry_lines, needs_model=False),
     "object_motion": Task(_object_motion, _object_motion_lines, needs_model=False),
     "planes": Task(_planes, _planes_lines, needs_model=True),
+    "obstacles": Task(_obstacles, _obstacle_lines, needs_model=True),
 }

@@ -61,6 +61,17 @@ PLANES = JointTask(
     lower_is_better=False,
 )
 FLICKER = JointTask("flicker", ("flicker", "scale_flicker", "abs_rel"), {})
+OBSTACLES = JointTask(
+    "recall",
+    ("recall", "false_per_m2", "recall_unfiltered", "false_per_m2_unfiltered"),
+    {
+        "recall": "obstacle_cells",
+        "recall_unfiltered": "obstacle_cells",
+        "false_per_m2": "area_m2",
+        "false_per_m2_unfiltered": "area_m2",
+    },
+    lower_is_better=False,
+)
 REPLAY = JointTask("abs_rel", ("abs_rel", "rmse", "delta1"), {"*": "compared"}, size="frames")
 
 

@@ -31,10 +31,28 @@ MAX_INERTIAL_STD = 0.5
 def ground_scale(
     depth: Depth, height: float, up: np.ndarray = UP, settings: ScaleSettings = DEFAULT_SETTINGS
 ) -> Scale | None:
-    """Scale from the camera's height above the ground, m; None if no ground is visible.
+    """Scale from the camera's height above the ground, m; None if no ground is visible. up: as in `ground_plane`."""
+    found = ground_plane(depth, up, settings)
+    if found is None:
+        return None
+    plane, inliers = found
+    norm = float(np.linalg.norm(plane))
+    covariance = np.linalg.inv(inliers.T @ inliers) * float((inliers @ plane + 1).var())
+    relative_std = math.sqrt(max(float(plane @ covariance @ plane), 0.0)) / norm**2
+    value = height * norm  # the plane's offset is 1 / norm
+    systematic = value * settings.camera_height_std
+    std = math.hypot(systematic, value * relative_std, value * settings.ground_tolerance / 4)
+    return Scale(value, std, "ground", systematic)
 
-    The ground is the plane below the camera with most inliers, found by RANSAC among planes within `max_ground_tilt`
-    of the horizontal, then refitted. up: (3,) upward direction in the optical frame, from extrinsics or an IMU.
+
+def ground_plane(
+    depth: Depth, up: np.ndarray = UP, settings: ScaleSettings = DEFAULT_SETTINGS
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The ground as normal / offset (3,), upwards, so that points on it have plane . X = -1, and its inliers (N, 3).
+
+    It is the plane below the camera with most inliers, found by RANSAC among planes within `max_ground_tilt` of the
+    horizontal, then refitted; None if no ground is visible. up: (3,) upward direction in the optical frame, from
+    extrinsics or an IMU.
     """
     step = max(1, round(math.sqrt(depth.depth.size / GROUND_POINTS)))
     points = back_project(depth.depth, depth.camera)[::step, ::step].reshape(-1, 3).astype(float)
@@ -54,13 +72,7 @@ def ground_scale(
         inliers = below[np.abs(below @ plane + 1) < settings.ground_tolerance]
         if len(inliers) < min_inliers:
             return None
-    norm = float(np.linalg.norm(plane))
-    covariance = np.linalg.inv(inliers.T @ inliers) * float((inliers @ plane + 1).var())
-    relative_std = math.sqrt(max(float(plane @ covariance @ plane), 0.0)) / norm**2
-    value = height * norm  # the plane's offset is 1 / norm
-    systematic = value * settings.camera_height_std
-    std = math.hypot(systematic, value * relative_std, value * settings.ground_tolerance / 4)
-    return Scale(value, std, "ground", systematic)
+    return plane, inliers
 
 
 def _ground_inliers(points: np.ndarray, up: np.ndarray, settings: ScaleSettings) -> np.ndarray:
