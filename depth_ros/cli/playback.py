@@ -67,6 +67,8 @@ def add_commands(commands: Commands) -> None:
     bench = add_command(commands, "bench", run_bench, "time all backends, and the node over DDS, in one run")
     bench.add_argument("--model", default="mono_driving", help="default: %(default)s")
     bench.add_argument("--family", default="", help="time the equivalent forms of a family's network instead")
+    bench.add_argument("--clouds", action="store_true",
+                       help="time the filters, clouds, scan and temporal fusion of the nodes instead")  # fmt: skip
     bench.add_argument("--rounds", type=int, default=60, help="timed calls of each backend, interleaved")
     bench.add_argument("--no-ros", action="store_true", help="leave out the node")
     add_json_option(bench)
@@ -175,8 +177,11 @@ def _print_replay(result: Replay) -> None:
 
 def run_bench(arguments: argparse.Namespace) -> None:
     from depth_ros.playback.bench import bench, bench_forms, table
+    from depth_ros.playback.bench_clouds import bench_clouds
 
-    if arguments.family:
+    if arguments.clouds:
+        result = bench_clouds(arguments.rounds)
+    elif arguments.family:
         result = bench_forms(arguments.family, arguments.rounds)
     else:
         result = bench(arguments.model, arguments.rounds, ros=not arguments.no_ros)

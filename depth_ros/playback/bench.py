@@ -216,6 +216,9 @@ def table(result: dict[str, Any]) -> str:
         if row["difference"] is not None:
             line += ", difference {difference:.0e} of the largest value"
         lines.append(line.format(**row, millions=row["parameters"] / 1e6))
+    for row in result.get("steps", []):
+        points = f", {row['points']} points" if row["points"] else ""
+        lines.append("  {step:<30} {ms_cpu_median:6.2f} ms of CPU time".format(**row) + points)
     if roofline := result.get("roofline"):
         peaks = ", ".join(f"{name} {value:.3g}" for name, value in roofline["tflop_per_s"].items())
         lines.append(
