@@ -21,7 +21,7 @@ MIN_KNOWN_FRACTION = 0.5
 FREE_STDS = 2.0
 """Standard deviations in front of the depth, at which free space ends."""
 MAX_LEVEL = 6
-"""Voxels are at most 2 ** 6 times as large as the smallest ones."""
+"""Voxels are at most 2 ** 6 times as deep as wide."""
 _MULTIPLIERS = tuple(
     np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 )
@@ -38,8 +38,8 @@ class CloudSettings:
     )  # fmt: skip
     voxel_size: float = setting(
         0.05,
-        "Edge of the smallest voxels of points_filtered, which has one point in each; it doubles until it exceeds two "
-        "standard deviations of the depth. 0 keeps all points.",
+        "Width and height of the voxels of points_filtered, which has one point in each; their depth along the optical "
+        "axis doubles until it exceeds two standard deviations of the depth. 0 keeps all points.",
         "m", 0.0, 10.0, dynamic=True,
     )  # fmt: skip
     clearing_range: float = setting(
@@ -96,16 +96,17 @@ def _sampled_points(z: np.ndarray, camera: Camera, stride: int) -> np.ndarray:
 def voxel_keys(points: np.ndarray, std: np.ndarray | None, voxel_size: float) -> np.ndarray:
     """(N,) uint64 that are equal for points (N, 3) m of the same voxel.
 
-    std: (N,) m; the edge of a voxel is voxel_size * 2^k, the smallest one above two standard deviations.
+    std: (N,) m; the depth of a voxel is voxel_size * 2^k, the smallest one above two standard deviations. Its width is
+    voxel_size: a coarser grid would have gaps in walls and miss the legs of chairs.
     """
     inverse_size = np.float32(1 / voxel_size)
     key = np.zeros(len(points), np.uint64)
-    scale: np.ndarray | np.float32 = inverse_size
+    scales: list[np.ndarray | np.float32] = [inverse_size] * 3
     if std is not None:
         level = np.clip(np.frexp(std * np.float32(2) * inverse_size)[1], 0, MAX_LEVEL)
-        scale = (inverse_size * np.exp2(-np.arange(MAX_LEVEL + 1, dtype=np.float32)))[level]
+        scales[2] = (inverse_size * np.exp2(-np.arange(MAX_LEVEL + 1, dtype=np.float32)))[level]
         key |= level.astype(np.uint64)
-    for axis in range(3):
+    for axis, scale in enumerate(scales):
         cells = np.floor(points[:, axis] * scale).astype(np.int32) + (1 << 19)
         key <<= np.uint64(20)
         key |= (cells & ((1 << 20) - 1)).astype(np.uint64)

@@ -106,7 +106,7 @@ def confidence_image(depth: Depth) -> np.ndarray | None:
         tolerance = z * np.float32(RELATIVE_TOLERANCE)
     with np.errstate(divide="ignore"):
         found = confidence(depth.std, tolerance)
-    found[~np.isfinite(found)] = 0
+    np.copyto(found, 0, where=~np.isfinite(found))
     return found
 
 
@@ -119,7 +119,8 @@ def flying_pixel_mask(inverse_depth: np.ndarray, relative_step: float, min_step:
     q, window = np.asarray(inverse_depth, np.float32), np.ones((5, 5), np.uint8)
     invalid = ~np.isfinite(q)
     near, far = q.copy(), q.copy()
-    near[invalid], far[invalid] = -np.inf, np.inf
+    np.copyto(near, -np.inf, where=invalid)
+    np.copyto(far, np.inf, where=invalid)
     low, high = cv2.erode(far, window), cv2.dilate(near, window)
     # In place: large temporary arrays cost more than the arithmetic.
     lower = np.multiply(q, np.float32(1 - relative_step), out=far)
@@ -205,7 +206,7 @@ def _polygons(text: str) -> Iterator[np.ndarray]:
 def filtered(depth: Depth, settings: FilterSettings) -> Depth:
     """The depth with NaN where it does not pass the filters of pixels, see `kept_pixels`."""
     kept = depth.depth.copy()
-    kept[~kept_pixels(depth, settings)] = np.nan
+    np.copyto(kept, np.nan, where=~kept_pixels(depth, settings))
     return replace(depth, depth=kept)
 
 

@@ -58,7 +58,7 @@ def test_first_of_equal_keys_is_that_of_np_unique():
     assert len(first_of_each(crowded[:0])) == 0
 
 
-def test_voxels_are_as_large_as_the_standard_deviation_requires():
+def test_voxels_are_as_deep_as_the_standard_deviation_requires():
     line = np.stack([np.full(1000, -0.3), np.full(1000, 0.2), np.linspace(0.001, 0.999, 1000)], 1).astype(
         np.float32
     )
@@ -68,6 +68,8 @@ def test_voxels_are_as_large_as_the_standard_deviation_requires():
         assert len(np.unique(keys)) == len(np.unique(cells)), std
         assert (np.diff(cells) != 0).tolist() == (np.diff(keys.astype(np.int64)) != 0).tolist()
     assert len(np.unique(voxel_keys(line, None, 0.05))) == 20
+    across = line[:, [2, 1, 0]]  # a wall of uncertain depth has no gaps
+    assert len(np.unique(voxel_keys(across, np.full(1000, 0.4, np.float32), 0.05))) == 20
 
 
 def test_filtered_points_are_those_of_the_height_band_one_in_each_voxel():
