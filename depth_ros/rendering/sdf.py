@@ -42,7 +42,8 @@ def read_sdf(file: Path, folders: Sequence[Path], skip_missing: bool = False) ->
     if missing and not skip_missing:
         raise DepthRosError(
             f"{file} includes models that are in none of the folders: {', '.join(missing)}; give the folder that holds "
-            "them with --models or in GZ_SIM_RESOURCE_PATH, or leave them out with --skip-missing"
+            "them with --models or in GZ_SIM_RESOURCE_PATH (for models of Fuel, open the world in Gazebo once, which "
+            "downloads them), or leave them out with --skip-missing"
         )
     reader.scene.left_out += [f"{uri}: no such model" for uri in missing]
     return reader.scene

@@ -1,14 +1,18 @@
-"""Files that SDF names: model://, file:// and relative paths, in the folders where Gazebo looks."""
+"""Files that SDF names: model://, file:// and relative paths in the folders where Gazebo looks, and models of Fuel."""
 
 from __future__ import annotations
 
 import os
 import re
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 VARIABLES = ("GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "GAZEBO_MODEL_PATH", "SDF_PATH")
+_FUEL = re.compile(
+    r"https?://([^/]+)/(?:1\.0/)?([^/]+)/models/([^/]+)(?:/(tip|\d+))?(?:/files)?(?:/(.*))?$", re.I
+)
 _SCHEME = re.compile(r"^(model|package|file)://")
 
 
@@ -22,11 +26,32 @@ def resource_folders(scene: Path, given: Sequence[Path] = ()) -> list[Path]:
 def find_file(uri: str, folder: Path, folders: Sequence[Path]) -> Path | None:
     """The file or folder that a URI names, or None. folder: of the file that names it, for relative paths."""
     uri = uri.strip()
+    if uri.startswith(("http://", "https://")):
+        return _downloaded(uri)
     path = _SCHEME.sub("", uri)
     candidates = [each / path for each in folders]
     if not uri.startswith(("model://", "package://")):
         candidates = [Path(path) if path.startswith("/") else folder / path, *candidates]
     return next((each for each in candidates if each.exists()), None)
+
+
+def _downloaded(uri: str) -> Path | None:
+    """What Gazebo has downloaded of a model on Fuel: CACHE/SERVER/OWNER/models/NAME/VERSION/FILE, in lower case."""
+    match = _FUEL.match(urllib.parse.unquote(uri))
+    if match is None:
+        return None
+    server, owner, name, version, file = match.groups(default="")
+    for cache in (os.environ.get("GZ_FUEL_CACHE_PATH", ""), "~/.gz/fuel", "~/.ignition/fuel"):
+        model = Path(cache).expanduser() / server.lower() / owner.lower() / "models" / name.lower()
+        if not cache or not model.is_dir():
+            continue
+        versions = sorted(
+            (each for each in model.iterdir() if each.name.isdigit()), key=lambda each: int(each.name)
+        )
+        wanted = [each for each in versions if version in ("", "tip", each.name)]
+        if wanted and (wanted[-1] / file).exists():
+            return wanted[-1] / file
+    return None
 
 
 def model_file(folder: Path) -> Path | None:

@@ -8,6 +8,7 @@ import pytest
 from depth_ros.errors import DepthRosError
 from depth_ros.rendering.reading import read_scene
 from depth_ros.rendering.scene import Scene, transformed
+from depth_ros.rendering.uris import find_file
 
 WORLD = """<sdf version="1.9"><world name="w">
   <include><uri>model://chair</uri><name>seat</name><pose>1 0 0 0 0 1.5707963267948966</pose></include>
@@ -67,7 +68,7 @@ def test_models_are_at_their_poses(world, tmp_path, monkeypatch):
 
 
 def test_missing_models_are_listed_or_left_out(world, tmp_path):
-    with pytest.raises(DepthRosError, match=r"model://chair.*GZ_SIM_RESOURCE_PATH.*--skip-missing"):
+    with pytest.raises(DepthRosError, match=r"model://chair.*GZ_SIM_RESOURCE_PATH.*Fuel.*--skip-missing"):
         read_scene(world)
     scene = read_scene(world, skip_missing=True)
     assert "model://chair: no such model" in scene.left_out and set(scene.names().values()) == {
@@ -76,6 +77,18 @@ def test_missing_models_are_listed_or_left_out(world, tmp_path):
     }
     assert set(read_scene(world, [tmp_path / "resources"]).names().values()) >= {"seat", "wrapper"}
     assert read_scene(tmp_path / "resources/chair", [tmp_path / "resources"]).names() == {1: "chair"}
+
+
+@pytest.mark.parametrize(("version", "found"), [("", "12"), ("/9", "9"), ("/tip", "12"), ("/10", None)])
+def test_models_that_gazebo_has_downloaded(tmp_path, monkeypatch, version, found):
+    monkeypatch.setenv("GZ_FUEL_CACHE_PATH", str(tmp_path))
+    for number in ("9", "12"):
+        folder = tmp_path / f"fuel.gazebosim.org/openrobotics/models/office chair/{number}/meshes"
+        folder.mkdir(parents=True)
+        (folder / "a.dae").touch()
+    uri = f"https://fuel.gazebosim.org/1.0/OpenRobotics/models/Office%20Chair{version}"
+    model, mesh = find_file(uri, tmp_path, []), find_file(f"{uri}/files/meshes/a.dae", tmp_path, [])
+    assert (model and model.name, mesh and mesh.parents[1].name) == (found, found)
 
 
 @pytest.mark.parametrize(
