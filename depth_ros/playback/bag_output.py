@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from depth_ros.datatypes import Depth, Disparity, Pose
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.filters import confidence_image
+from depth_ros.estimators.filters import FilterSettings, confidence_image, filtered
 from depth_ros.estimators.odometry.base_frame import BaseFramePose, BaseState
 from depth_ros.estimators.odometry.estimator import OdometryEstimator
 from depth_ros.estimators.odometry.settings import OdometrySettings
@@ -83,12 +86,16 @@ class ResultBag:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def write(self, sample: Sample, result: Depth | Disparity) -> None:
-        """The images of a sample and its result."""
+        """The images of a sample and its result, after the default filters of the nodes."""
         self._samples.write_frames(sample)
-        if isinstance(result, Disparity):
-            self._write_disparity(result)
         depth = result.depth() if isinstance(result, Disparity) else result
-        self._write_depth(depth)
+        kept = filtered(depth, FilterSettings())
+        if isinstance(result, Disparity):
+            keep = np.isfinite(kept.depth)
+            self._write_disparity(
+                replace(result, disparity=np.where(keep, result.disparity, np.float32(np.nan)))
+            )
+        self._write_depth(kept)
         if (confidence := confidence_image(depth)) is not None:
             image = self._messages.message(IMAGE, depth.stamp, depth.frame_id)
             fill_depth(image, confidence)

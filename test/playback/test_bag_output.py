@@ -10,6 +10,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.estimators.stereo.estimator import StereoEstimator
 from depth_ros.playback.bag_output import ResultBag
 from depth_ros.playback.kinds import STEREO
@@ -58,9 +59,10 @@ def test_topics_are_those_of_the_nodes(bag):
     assert counts["/tf_static"] == 1
 
 
-def test_depth_and_points_are_those_of_the_estimator(bag, street):
+def test_depth_and_points_are_those_of_the_estimator_after_the_filters(bag, street):
     found = messages(bag)
-    expected = StereoEstimator("semi_global").estimate(STEREO.input_of(street[3])).depth()
+    disparity = StereoEstimator("semi_global").estimate(STEREO.input_of(street[3]))
+    expected = filtered(disparity.depth(), FilterSettings())
     image = found["/depth/image_rect"][3]
     depth = image.data.view(np.float32).reshape(image.height, image.width)
     assert np.array_equal(depth, expected.depth, equal_nan=True)
