@@ -72,8 +72,8 @@ def filtered_points(
     index = np.flatnonzero(z == z)
     points = np.take(_sampled_points(z, kept.camera, stride), index, axis=1).T
     if filters.needs_base_frame and T_base_camera is not None:
-        inside = points_in_region(points, T_base_camera, filters)
-        index, points = index[inside], points.T[:, inside].T
+        inside = np.flatnonzero(points_in_region(points, T_base_camera, filters))
+        index, points = index[inside], np.take(points.T, inside, axis=1).T
     std = None if kept.std is None else kept.std[::stride, ::stride].ravel()[index]
     if voxel_size:
         first = first_of_each(voxel_keys(points, std, voxel_size))

@@ -87,7 +87,8 @@ class DepthNodeSettings:
     temporal_fusion: bool = setting(
         False,
         "Fuse the published depth with that of the images before, moved by the motion of the camera from `odom`, so "
-        "that it flickers less.",
+        "that it flickers less. The motion has to be known before the depth: wheel odometry or an EKF, not "
+        "odometry_node.",
     )
 
 
