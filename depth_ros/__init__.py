@@ -3,7 +3,7 @@
 In Python, without ROS:
 
     from depth_ros import load_model
-    model = load_model("mono_indoor")
+    model = load_model("mono")
     depth = model(image, fov=70).depth  # image (H, W, 3) uint8 RGB; depth (h, w) float32 m, NaN = invalid
 """
 

@@ -59,7 +59,7 @@ def _mono_and_stereo(sample: Sample, mono: Depth) -> np.ndarray:
         "image": sample.left.image,
         "ground truth": depth_image(sample.depth, SPAN),
         "mono_driving, one image": depth_image(mono.depth, SPAN),
-        "stereo, two images": depth_image(_stereo(sample, "stereo").depth, SPAN),
+        "stereo_driving, two images": depth_image(_stereo(sample, "stereo_driving").depth, SPAN),
     }
     rows = [
         _titled(cv2.resize(each, PANEL, interpolation=cv2.INTER_AREA), title)

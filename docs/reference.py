@@ -156,8 +156,10 @@ def models(_: str) -> str:
 
 
 METRICS = {
-    "depth": {"abs_rel": ("AbsRel", 1, "", 3), "delta1": ("delta < 1.25", 100, " %", 1)},
-    "stereo_depth": {"epe": ("EPE", 1, " px", 2), "d1_all": ("D1-all", 100, " %", 1), "bad_2": ("bad-2", 100, " %", 1)},
+    "depth": {"abs_rel": ("AbsRel", 1, "", 3), "delta1": ("delta < 1.25", 100, " %", 1),
+              "within_std": ("within std", 100, " %", 0), "within_2_std": ("within 1.96 std", 100, " %", 0)},
+    "stereo_depth": {"epe": ("EPE", 1, " px", 2), "d1_all": ("D1-all", 100, " %", 1), "bad_1": ("bad-1", 100, " %", 1),
+                     "bad_2": ("bad-2", 100, " %", 1)},
 }  # fmt: skip
 """{task: {key in the card: (name, factor, unit, decimals)}} of the metrics shown."""
 

@@ -338,7 +338,7 @@ TWO_CAMERAS = """
   <include file="{file}"><arg name="driver" value="realsense"/></include>
   <group>
     <push-ros-namespace namespace="robot1"/>
-    <include file="{file}"><arg name="driver" value="zed"/><arg name="model" value="mono_indoor"/></include>
+    <include file="{file}"><arg name="driver" value="zed"/><arg name="model" value="mono"/></include>
   </group>
 </launch>
 """

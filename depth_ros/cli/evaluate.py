@@ -57,8 +57,9 @@ def add_commands(commands: Commands) -> None:
     )  # fmt: skip
     evaluate.add_argument("--data", nargs="+", required=True, metavar="RECORDING",
                           help="folders, bags, or quoted patterns such as 'bags/*.mcap'")  # fmt: skip
-    evaluate.add_argument("--split", choices=("all", "held_out"), default="all",
-                          help="held_out: only the samples that training leaves out")  # fmt: skip
+    evaluate.add_argument("--split", choices=("all", "held_out", "test"), default="all",
+                          help="held_out: only the samples that training leaves out; test: of these, only those on "
+                          "which standard deviations were not calibrated")  # fmt: skip
     evaluate.add_argument("--limit", type=int, default=0, help="maximum number of images; 0 = all")
     add_json_option(evaluate)
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report")

@@ -37,7 +37,7 @@ def add_commands(commands: Commands) -> None:
     demo.add_argument(
         "--data", type=Path, metavar="FOLDER", help="a recorded folder; default: a rendered street"
     )
-    demo.add_argument("--model", default="mono_driving", help="default: %(default)s")
+    demo.add_argument("--model", default="mono", help="default: %(default)s")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER")
 
     replay = add_command(commands, "replay", run_replay, "run a model on a recording, faster than real time")
@@ -45,7 +45,7 @@ def add_commands(commands: Commands) -> None:
         "recordings", nargs="+", metavar="RECORDING",
         help="bags, folders, videos, images, or quoted patterns such as 'bags/*.mcap'",
     )  # fmt: skip
-    replay.add_argument("--model", default="mono_driving", help="default: %(default)s")
+    replay.add_argument("--model", default="mono", help="default: %(default)s")
     replay.add_argument("--out", type=Path, metavar="PATH",
                         help="new folder for depth images, or .mcap file for what the nodes would publish")  # fmt: skip
     replay.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")

@@ -28,7 +28,7 @@ def add_commands(commands: Commands) -> None:
         "recordings", nargs="+", metavar="RECORDING",
         help="images, folders, videos, bags, or quoted patterns such as 'bags/*.mcap'",
     )  # fmt: skip
-    predict.add_argument("--model", default="mono_indoor", help="default: %(default)s")
+    predict.add_argument("--model", default="mono", help="default: %(default)s")
     predict.add_argument("--out", type=Path, metavar="FOLDER", help="new folder; default: NAME_depth")
     predict.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
     predict.add_argument("--open", action="store_true", help="show the result")

@@ -25,7 +25,7 @@ import depth_ros
 from depth_ros.card import find_card, model_traits
 
 COMMAND = (sys.executable, "-m", "depth_ros.cli")
-MODELS = ("mono_driving", "mono_indoor", "stereo")
+MODELS = ("mono", "mono_driving", "mono_indoor", "stereo", "stereo_driving")
 TIMEOUT = 7200.0
 """Seconds after which a command is stopped; TensorRT takes many minutes for a network on a Jetson."""
 MAX_DIFFERENCE = 0.01

@@ -17,7 +17,7 @@ from depth_ros.recordings import Recording, Sample
 
 RECORDED = "recorded"
 """Name of the folder's own depth."""
-DEFAULT_MONO_MODEL = "mono_driving"
+DEFAULT_MONO_MODEL = "mono"
 """Model for folders with neither stereo pairs nor depth."""
 
 

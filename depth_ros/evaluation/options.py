@@ -24,8 +24,9 @@ def no_progress(done: int, total: int, /) -> None:
 class EvaluationOptions:
     """Options that the evaluations of all tasks share.
 
-    split: `all` samples, or only the `held_out` part of a folder that the model was trained on. Odometry and object
-    motion need consecutive frames and ignore it.
+    split: `all` samples, or only the `held_out` part of a folder that the model was trained on, or of this only the
+    `test` part, on which predicted standard deviations were not calibrated. Odometry and object motion need consecutive
+    frames and ignore it.
     limit: maximum number of samples, evenly spaced; odometry and object motion take the first ones. 0 = no limit.
     engine: engine of the model. recording: how the recording is read. report: HTML file to write. command: command
     line that the report shows.

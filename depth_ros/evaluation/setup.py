@@ -19,9 +19,9 @@ from depth_ros.evaluation.metrics.protocols import PROTOCOLS, DepthProtocol
 from depth_ros.evaluation.options import DepthOptions
 from depth_ros.geometry import rectify_depth
 from depth_ros.recordings import Recording, Sample, open_recording, readable
-from depth_ros.recordings.split import held_out, training
+from depth_ros.recordings.split import part_of, training
 
-SPLITS = ("all", "held_out")
+SPLITS = ("all", "held_out", "test")
 INDOOR_RANGE = 10.0
 """A recording of a single camera counts as indoors if 95 % of the depths of an image are below this, m."""
 
@@ -57,10 +57,12 @@ def select(folder: Recording, split: str, limit: int = 0) -> Selection:
     """The samples of a split, at most `limit` (0 = all), evenly spaced."""
     if split not in SPLITS:
         raise DepthRosError(f"split is '{split}'; allowed: {', '.join(SPLITS)}")
-    indices = held_out(folder) if split == "held_out" else list(range(len(folder)))
+    indices = list(part_of(folder, split))  # type: ignore[arg-type]
     if not indices:
         raise DepthRosError(f"split '{split}' of the recording has no images")
-    text = "all" if split == "all" else "held out from training"
+    text = {"all": "all", "held_out": "held out from training"}.get(
+        split, "used for neither training nor calibration"
+    )
     if 0 < limit < len(indices):
         spaced = np.linspace(0, len(indices) - 1, limit).round().astype(int)
         return Selection(folder, tuple(indices[i] for i in spaced), f"{limit} of {text}, evenly spaced")
@@ -174,7 +176,7 @@ def choose_training_folder(data: Path | None, folder: Recording, split: str) -> 
     """The folder whose training part the baseline may use: `data`, the evaluated folder itself, or none."""
     if data is not None:
         return open_recording(data)
-    return folder if split == "held_out" and training(folder) else None
+    return folder if split != "all" and training(folder) else None
 
 
 def _with_changes(protocol: DepthProtocol, options: DepthOptions) -> DepthProtocol:

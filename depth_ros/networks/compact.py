@@ -51,6 +51,16 @@ class Settings:
     std_scale: float = setting(1.0, "Calibration factor of the predicted standard deviations.", "", 0.1, 10.0)
 
 
+@dataclass(frozen=True)
+class LossSettings:
+    """Options of `loss`."""
+
+    std_only: bool = setting(
+        False,
+        "Leave the terms of depth out, e.g. to add a standard deviation to a model whose depth is to stay.",
+    )
+
+
 class Network(nn.Module):
     """Image and pixel positions -> ln(f / Z) - LOG_INVERSE_DEPTH_OFFSET at the size of the image, (B, H, W), and, with
     `std`, ln of the relative standard deviation - LOG_STD_OFFSET at half of it, (B, H/2, W/2).
@@ -158,7 +168,11 @@ def finish(model: Model) -> Model:
     return model
 
 
-def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def loss(
+    model: Model,
+    batch: dict[str, Tensor],
+    settings: LossSettings = LossSettings(),
+) -> dict[str, Tensor]:
     """Supervised loss of depth.
 
     batch: image (B, H, W, 3) uint8, intrinsics (B, 3, 3), depth (B, H, W) m with NaN for invalid pixels, weight
@@ -189,7 +203,7 @@ def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     terms["loss"] = terms["abs_rel"] + 0.5 * terms["silog"] + 0.25 * terms["gradient"]
     if log_std is not None:
         terms["std"] = (_pinball(error.detach(), log_std, weight).sum((1, 2)) / total).mean()
-        terms["loss"] = terms["loss"] + 0.1 * terms["std"]
+        terms["loss"] = terms["std"] if settings.std_only else terms["loss"] + 0.1 * terms["std"]
     return terms
 
 

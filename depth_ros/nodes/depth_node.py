@@ -79,7 +79,7 @@ class DepthNodeSettings:
     """Parameters of depth_node only."""
 
     model: str = setting(
-        "mono_driving",
+        "mono",
         "Depth model: a name listed by `depth_ros models`, or the path of a folder with a card.yaml. While the node is "
         "configured, another one is loaded in the background and then takes over.",
         dynamic=True,

@@ -40,7 +40,7 @@ class PlanesNodeSettings:
     """Parameters of planes_node only."""
 
     model: str = setting(
-        "mono_indoor",
+        "mono",
         "Planes model, or depth model to whose depth planes are fitted: a name listed by `depth_ros models`, or the "
         "path of a folder with a card.yaml. While the node is configured, another one is loaded in the background and "
         "then takes over.",

@@ -3,6 +3,7 @@
 Single stereo pairs (KITTI 2015) are independent of each other: every fifth by its number is held out.
 Consecutive frames of a recording are similar: its last fifth is held out in one piece.
 A published test split, where the recording has one, is what is held out.
+The first half of what is held out is for calibration, the second for metrics that calibration changes.
 A recording without depth cannot be trained on with depth: all of it is held out.
 """
 
@@ -21,7 +22,8 @@ HELD_OUT_DIVISOR = 5
 MAX_GAP = 2.5
 """Largest interval between consecutive frames, in median intervals."""
 
-Part = Literal["training", "held_out", "all"]
+Part = Literal["training", "held_out", "calibration", "test", "all"]
+"""held_out: calibration, its first half, and test, its second."""
 
 
 def held_out(recording: Recording) -> list[int]:
@@ -52,16 +54,23 @@ def part_of(recording: Recording, part: Part) -> Sequence[int]:
     """Indices of the samples of a part, in order."""
     if part == "all":
         return range(len(recording))
-    return held_out(recording) if part == "held_out" else training(recording)
+    if part == "training":
+        return training(recording)
+    indices = held_out(recording)
+    half = len(indices) // 2
+    return {"held_out": indices, "calibration": indices[:half], "test": indices[half:]}[part]
 
 
 def sequence_part(recording: Recording, part: Part) -> range:
     """Frames of a part of a video, whether or not it has depth: the last fifth is held out."""
     count = len(recording)
     first_held_out = count - count // HELD_OUT_DIVISOR
+    first_test = first_held_out + (count - first_held_out) // 2
     parts = {
         "training": range(first_held_out),
         "held_out": range(first_held_out, count),
+        "calibration": range(first_held_out, first_test),
+        "test": range(first_test, count),
         "all": range(count),
     }
     return parts[part]

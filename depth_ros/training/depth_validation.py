@@ -43,7 +43,6 @@ def validate_depth(
     return result
 
 
-@torch.inference_mode()
 def predict_depth(
     model: nn.Module,
     image: np.ndarray,
@@ -51,7 +50,20 @@ def predict_depth(
     crop: CropSettings,
     inputs: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> np.ndarray:
-    """Depth (H, W) m of a rectified image (H, W, 3), computed at the size of the crops.
+    """The depth of `predict_results`."""
+    return predict_results(model, image, camera, crop, inputs)[0]
+
+
+@torch.inference_mode()
+def predict_results(
+    model: nn.Module,
+    image: np.ndarray,
+    camera: Camera,
+    crop: CropSettings,
+    inputs: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> tuple[np.ndarray, ...]:
+    """Depth (H, W) m of a rectified image (H, W, 3), computed at the size of the crops, and its standard deviation
+    where the model predicts it.
 
     inputs: (H, W) by name, those that the model takes beside the image; zeros take the place of others.
     """
@@ -65,7 +77,10 @@ def predict_depth(
         arrays.append(
             np.stack([cv2.resize(c, crop.size, interpolation=cv2.INTER_NEAREST_EXACT) for c in channels])
         )
-    result = model(*(torch.from_numpy(array)[None].to(device) for array in arrays))
-    depth = (result if isinstance(result, Tensor) else result[0])[0]
-    height, width = image.shape[:2]
-    return 1 / cv2.resize(1 / depth.cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+    found = model(*(torch.from_numpy(array)[None].to(device) for array in arrays))
+    depth, *rest = (each[0].cpu().numpy() for each in ((found,) if isinstance(found, Tensor) else found))
+    size = image.shape[1::-1]
+    depth = 1 / cv2.resize(1 / depth, size, interpolation=cv2.INTER_LINEAR)
+    if not getattr(model, "deviations", ()):
+        return (depth,)
+    return depth, cv2.resize(rest[0], size, interpolation=cv2.INTER_LINEAR)

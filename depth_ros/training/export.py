@@ -130,4 +130,5 @@ def training_data(recipe: Recipe) -> list[str]:
     else:
         earlier = []
     first = [line if line.endswith("(first)") else f"{line} (first)" for line in earlier]
-    return [*first, *(source.description for source in recipe.sources)]
+    calibration = [f"{each.description}: factor of standard deviations" for each in recipe.calibration]
+    return [*first, *(source.description for source in recipe.sources), *calibration]

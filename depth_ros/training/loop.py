@@ -6,6 +6,7 @@ After a kill at any moment the same command resumes from the last checkpoint, wi
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from depth_ros.networks import Family, family
 from depth_ros.training.base_model import load_base_model
 from depth_ros.training.checkpoint import FILE_NAME, load_initial_weights, resume, save_checkpoint
 from depth_ros.training.data.cache import ArrayCache
+from depth_ros.training.data.examples import held_out_samples
 from depth_ros.training.data.source import DataFolders, each_recording
 from depth_ros.training.dataset import CropDataset, load_batches
 from depth_ros.training.export import export
@@ -29,6 +31,7 @@ from depth_ros.training.objective import Batch, Objective
 from depth_ros.training.optimiser import build_optimiser, keep_freed_memory
 from depth_ros.training.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from depth_ros.training.recipes import Recipe
+from depth_ros.training.std_calibration import std_factor
 from depth_ros.training.table import CURVES, TrainingTable
 
 CHECKPOINT_EVERY = 100
@@ -60,6 +63,7 @@ def _train(recipe: Recipe, folders: DataFolders, out: Path, group: ProcessGroup,
     torch.manual_seed(recipe.seed)
     model = build_model(module, recipe)
     load_initial_weights(model, module, recipe, out)
+    freeze_others(model, recipe.train_only)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(model, multi_avg_fn=moving_average(recipe.average_decay), use_buffers=True)
     optimiser = build_optimiser(
@@ -89,6 +93,8 @@ def _train(recipe: Recipe, folders: DataFolders, out: Path, group: ProcessGroup,
         if group.is_main and (step % CHECKPOINT_EVERY == 0 or last):
             save_checkpoint(out / FILE_NAME, recipe, parts, step)
     if group.is_main:
+        mix_with_start(average.module, module, recipe)
+        calibrate(average.module, recipe, folders)
         mean_inverse_depth = supervision.mean_inverse_depth(items)
         model_folder = export(average.module, recipe, out / recipe.name, mean_inverse_depth)
         shutil.copy(out / CURVES, read_card(model_folder).curves)
@@ -103,6 +109,40 @@ def build_model(module: Family, recipe: Recipe) -> nn.Module:
         return load_base_model(module, recipe)
     settings = settings_from(module.Settings, recipe.settings, f"recipe {recipe.name}")
     return getattr(module, "build_training_model", module.Model)(settings)
+
+
+def freeze_others(model: nn.Module, start: str) -> None:
+    """Exclude the parameters whose names start otherwise from training. Raises DepthRosError if that leaves none."""
+    if not start:
+        return
+    names = [name for name, _ in model.named_parameters()]
+    if not any(name.startswith(start) for name in names):
+        raise DepthRosError(f"train_only is '{start}', with which no parameter starts, e.g. {names[-1]}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and name.startswith(start))
+
+
+@torch.no_grad()
+def mix_with_start(model: nn.Module, module: Family, recipe: Recipe) -> None:
+    """Move the weights of a trained model towards those that it started from, by `Recipe.start_fraction`."""
+    if not recipe.start_fraction:
+        return
+    if not recipe.base_model:
+        raise DepthRosError("start_fraction needs a model to start from: name one with --start")
+    start = build_model(module, recipe).state_dict()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(start[name].to(value.device), recipe.start_fraction)
+
+
+def calibrate(model: nn.Module, recipe: Recipe, folders: DataFolders) -> None:
+    """Set the factor on the standard deviations of the model, if it predicts them and the recipe has data for it."""
+    if recipe.calibration and getattr(model, "deviations", ()):
+        samples = held_out_samples(each_recording(recipe.calibration, folders), folders)
+        settings = dataclasses.replace(model.settings, std_scale=1.0)  # type: ignore[type-var]
+        model.settings = settings
+        factor = std_factor(model, samples, recipe.crop)
+        model.settings = dataclasses.replace(settings, std_scale=round(factor, 3))  # type: ignore[type-var]
 
 
 def loss_settings(module: Family, recipe: Recipe) -> object:

@@ -24,7 +24,7 @@ from depth_ros.world import room, street
 from depth_ros.world.folder_writer import write_folder
 from depth_ros.world.render import RenderedView, render_geometry, shade
 
-__all__ = ["World", "WorldSettings", "write_folder"]
+__all__ = ["KIND_DEFAULTS", "World", "WorldSettings", "write_folder"]
 
 SIDES = ("left", "right")
 

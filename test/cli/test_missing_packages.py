@@ -25,7 +25,7 @@ OTHERS = (
     ["models"], ["import", "fcrn", "nothing.npy"], ["import", "hugging_face", "nothing"], ["demo", "--data", "nothing"],
     ["replay", "nothing"], ["replay", "nothing", "--through-ros"], ["bag", "nothing", "new"],
     ["evaluate", "depth", "--model", "mono_driving", "--data", "nothing"], ["two_view", "nothing", "--out", "new"],
-    ["train", "mono_indoor", "--data", "nothing"], ["effect", "defocus", "nothing", "--out", "new.mp4"],
+    ["train", "mono", "--data", "nothing"], ["effect", "defocus", "nothing", "--out", "new.mp4"],
 )  # fmt: skip
 OPENCV_WITHOUT_NUMPY = (
     'OpenCV bindings requires "numpy" package.\nInstall it via command:\n    pip install numpy\n'
@@ -97,9 +97,11 @@ def test_models_are_listed_without_torch_and_ros(tmp_path):
         "torch,rclpy,safetensors,scipy,cv2,numpy", [[COMMAND, ["models"]]], tmp_path
     )
     assert status == 0 and [line.split()[0] for line in out.splitlines()] == [
+        "mono",
         "mono_driving",
         "mono_indoor",
         "stereo",
+        "stereo_driving",
     ]
 
 
@@ -122,7 +124,7 @@ def test_help_of_a_node_lists_its_topics_and_parameters(tmp_path):
     pytest.importorskip("rclpy")
     [(status, out, _)] = run_without("none", [[ENTRIES[0], ["-h"]]], tmp_path)
     assert status == 0 and "ros2 run depth_ros depth_node" in out
-    assert "out depth/image_rect (Image): " in out and "  model (default mono_driving): Depth model" in out
+    assert "out depth/image_rect (Image): " in out and "  model (default mono): Depth model" in out
 
 
 @pytest.mark.parametrize(

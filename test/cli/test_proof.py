@@ -50,7 +50,7 @@ def commands(tmp_path, monkeypatch):
     monkeypatch.setenv("SPEEDUP", "5")
     monkeypatch.setenv("ABS_REL", "0.2001")
     return lambda: proof.main(
-        ["--backend", "inductor", "--models", "mono_indoor", "stereo", "--out", str(tmp_path / "proof.json")]
+        ["--backend", "inductor", "--models", "mono", "stereo", "--out", str(tmp_path / "proof.json")]
     )
 
 
@@ -61,7 +61,7 @@ def test_all_commands_that_do_what_is_promised_are_a_proof(commands, capsys, tmp
     assert report["failures"] == [] and report["machine"]["torch"]
     assert report["figures"]["bench_stereo"]["engines"][0]["speedup"] == 5.0
     lines = [step["command"] for step in report["steps"]]
-    assert "depth_ros compile mono_indoor --backend inductor --precision int8" in lines
+    assert "depth_ros compile mono --backend inductor --precision int8" in lines
     assert "depth_ros compile stereo --backend inductor --precision int8" not in lines  # see its card
     assert all(step["output"] is not None and step["seconds"] > 0 for step in report["steps"])
 
@@ -69,12 +69,12 @@ def test_all_commands_that_do_what_is_promised_are_a_proof(commands, capsys, tmp
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"BROKEN": "int8", "SAID": "no"}, "!! depth_ros compile mono_indoor --backend inductor --precision int8: "
+        ({"BROKEN": "int8", "SAID": "no"}, "!! depth_ros compile mono --backend inductor --precision int8: "
                                            "ended with status 1"),
         ({"BROKEN": "--through-ros", "SAID": "no"}, "--through-ros: ended with status 1"),
         ({"SPEEDUP": "0.9"}, "!! bench stereo: inductor is slower than eager float32"),
         ({"ABS_REL": "0.21"}, "!! abs_rel is 0.2100, with eager float32 0.2000"),
-        ({"BROKEN": "bench", "SAID": "no"}, "!! bench mono_indoor: no row of inductor"),
+        ({"BROKEN": "bench", "SAID": "no"}, "!! bench mono: no row of inductor"),
     ],
 )  # fmt: skip
 def test_what_fails_is_named_and_is_no_proof(commands, capsys, monkeypatch, change, expected):
@@ -88,7 +88,7 @@ def test_what_fails_is_named_and_is_no_proof(commands, capsys, monkeypatch, chan
 
 def test_a_compiler_that_leaves_a_family_out_is_no_proof(tmp_path, monkeypatch):
     """One line with yes must not hide another."""
-    steps = proof.steps("inductor", ["float32"], ["mono_indoor"], tmp_path)
+    steps = proof.steps("inductor", ["float32"], ["mono"], tmp_path)
     check = next(step for step in steps if "--check-only" in step.arguments)
     code = "print('a: torch.export yes, inductor yes'); print('b: torch.export yes, inductor NO (broken)')"
     (tmp_path / "said.py").write_text(code)

@@ -104,7 +104,7 @@ def test_int8_is_used_only_if_the_model_or_the_user_allows_it():
 
 
 @needs_vnni
-@pytest.mark.parametrize("name", ["mono_driving", "mono_indoor"])
+@pytest.mark.parametrize("name", ["mono_driving", "mono"])
 def test_shipped_models_run_in_int8_and_agree(name, engine_cache):
     import openvino
 
@@ -185,7 +185,7 @@ def test_a_network_that_int8_destroys_is_refused(unequal, monkeypatch):
 @pytest.fixture(scope="module")
 def indoor():
     """A shipped model at half its size, and its program for TensorRT."""
-    card = find_card("mono_indoor")
+    card = find_card("mono")
     model = load_model(card)
     inputs = check_inputs(card, 160, 96, "cpu")
     return model, inputs, lowered(model, "int8", inputs, "torch_tensorrt")

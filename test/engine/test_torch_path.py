@@ -141,7 +141,7 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.nanmedian(np.abs(found - expected) / expected))
 
 
-@pytest.mark.parametrize("model", ["mono_driving", "mono_indoor"])
+@pytest.mark.parametrize("model", ["mono_driving", "mono"])
 def test_depth_is_that_of_the_path_through_opencv(sample, model, engine_cache):
     expected = DepthEstimator(model, EAGER).estimate(sample.left)
     for dtype in DTYPES:

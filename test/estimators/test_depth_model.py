@@ -14,7 +14,7 @@ IMAGE = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model("mono_indoor", backend="eager", device="cpu")
+    return load_model("mono", backend="eager", device="cpu")
 
 
 def test_distances_are_proportional_to_the_focal_length(model):

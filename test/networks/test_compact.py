@@ -61,6 +61,8 @@ def test_training_of_the_standard_deviation_covers_68_percent_and_leaves_depth_a
         "image": image(), "intrinsics": INTRINSICS, "depth": torch.full((1, 64, 128), 3.0),
         "weight": torch.ones(1, 64, 128),
     }  # fmt: skip
-    compact.loss(network, batch)["std"].backward()
+    terms = compact.loss(network, batch, compact.LossSettings(std_only=True))
+    assert terms["loss"] is terms["std"]
+    terms["loss"].backward()
     gradient = network.network.head.weight.grad
     assert gradient is not None and not gradient[:4].any() and gradient[4].any()

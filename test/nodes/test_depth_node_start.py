@@ -66,7 +66,7 @@ estimator = SimpleNamespace(card=SimpleNamespace(scale="affine_inverse"))
 node = DepthNode(lambda *_: estimator, Worker())
 assert node.parameters.unknown == ["modle"]
 assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-assert "'mono_driving' estimates relative inverse depth" in node.diagnostics.error, node.diagnostics.error
+assert "'mono' estimates relative inverse depth" in node.diagnostics.error, node.diagnostics.error
 """
 
 

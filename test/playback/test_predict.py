@@ -40,9 +40,9 @@ def read_ply(file) -> np.ndarray:
 
 def test_one_photograph(folder, tmp_path, capsys):
     image = next((folder / "left").glob("*"))
-    assert predict(image, "--out", tmp_path / "out", "--fov", 60, "--model", "mono_indoor") == 0
+    assert predict(image, "--out", tmp_path / "out", "--fov", 60, "--model", "mono") == 0
     said = capsys.readouterr().out
-    assert "scale: metres: mono_indoor predicts metric depth" in said
+    assert "scale: metres: mono predicts metric depth" in said
     stored = np.load(tmp_path / f"out/metres/{image.stem}.npz")
     millimetres = cv2.imread(str(tmp_path / f"out/depth/{image.stem}.png"), cv2.IMREAD_UNCHANGED)
     valid = np.isfinite(stored["depth"])
@@ -73,7 +73,7 @@ def test_folder_becomes_pictures_and_a_video_and_no_ground_truth(folder, tmp_pat
     assert np.abs(left - open_recording(folder)[2].left.image).mean() < 8
     contents = open_recording(tmp_path / "out").contents
     assert (contents.depth, contents.predicted_depth) == (False, True)
-    evaluate = ["evaluate", "depth", "--model", "mono_indoor", "--data", str(tmp_path / "out")]
+    evaluate = ["evaluate", "depth", "--model", "mono", "--data", str(tmp_path / "out")]
     assert main([*evaluate, "--backend", "eager"]) == 0
     assert "no ground truth to compare with" in capsys.readouterr().out
 
@@ -121,14 +121,14 @@ def test_it_runs_without_ros(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("scale", "expected"), [
-    ("metric", "metres: mono_indoor predicts metric depth"), ("up_to_scale", "no unit.*unknown factor,"),
+    ("metric", "metres: mono predicts metric depth"), ("up_to_scale", "no unit.*unknown factor,"),
     ("affine_inverse", "no unit.*factor and shift"),
 ])  # fmt: skip
 def test_scale_is_explained(scale, expected):
     import dataclasses
     import re
 
-    card = dataclasses.replace(find_card("mono_indoor"), scale=scale)
+    card = dataclasses.replace(find_card("mono"), scale=scale)
     assert re.search(expected, scale_text(card, "camera.yaml"))
 
 

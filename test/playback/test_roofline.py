@@ -36,7 +36,7 @@ def test_a_layer_takes_as_long_as_its_arithmetic_or_its_memory():
 def test_all_operations_of_a_shipped_model_are_counted():
     from torch.utils.flop_counter import FlopCounterMode
 
-    card = find_card("mono_indoor")
+    card = find_card("mono")
     model, inputs = load_model(card), check_inputs(card, 160, 96, "cpu")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs)

@@ -35,6 +35,13 @@ def test_last_fifth_of_a_recording_is_held_out() -> None:
         assert training(recording) == list(range(10))
 
 
+def test_the_held_out_part_has_a_half_for_calibration_and_one_for_tests() -> None:
+    recording = NamedFrames([str(number) for number in range(25)], Contents(depth=True))
+    parts = [list(part_of(recording, part)) for part in ("held_out", "calibration", "test")]
+    assert parts == [[20, 21, 22, 23, 24], [20, 21], [22, 23, 24]]
+    assert [list(sequence_part(recording, part)) for part in ("calibration", "test")] == parts[1:]
+
+
 def test_every_fifth_single_pair_is_held_out_by_its_number() -> None:
     names = ["000003", "000005", "000011", "000040", "000044"]
     recording = NamedFrames(names, Contents(depth=True, pairs=True, consecutive=False))

@@ -16,7 +16,7 @@ from depth_ros.training.data.examples import load_examples
 from depth_ros.training.data.source import DataFolders
 from depth_ros.training.dataset import CropDataset
 from depth_ros.training.objective import Objective
-from depth_ros.training.recipes import CropSettings, Recipe, Source
+from depth_ros.training.recipes import CropSettings, Recipe, Source, find_recipe
 from depth_ros.training.supervision.depth import DepthSupervision
 from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
 
@@ -158,15 +158,33 @@ def test_fine_tuning_starts_from_the_deployed_model_and_keeps_it_folded(finished
     image = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
     K = torch.tensor([[[80.0, 0, 48], [0, 80, 32], [0, 0, 1]]])
     shipped = load_model(read_card(model))
-    assert torch.equal(module.log_inverse_depth(image, K), shipped.log_inverse_depth(image, K))
+    assert torch.equal(module.outputs(image, K)[0], shipped.outputs(image, K)[0])
     card = read_card(loop.train(recipe, data, tmp_path / "second"))
-    assert card.settings == {"max_depth": 50.0, "folded": True}
+    assert card.settings == {"max_depth": 50.0, "folded": True, "std": False, "std_scale": 1.0}
     line = "clip: without the held-out part"
     assert card.training_data == [f"{line} (first)", line]
-    assert not torch.equal(load_model(card).log_inverse_depth(image, K), shipped.log_inverse_depth(image, K))
+    assert not torch.equal(load_model(card).outputs(image, K)[0], shipped.outputs(image, K)[0])
 
 
 def test_a_model_of_another_family_cannot_be_fine_tuned(small_model):
     recipe = depth_recipe(family="fcrn", base_model=str(small_model))
     with pytest.raises(DepthRosError, match="cannot start from model 'small' of family 'compact'"):
         loop.build_model(fcrn, recipe)
+
+
+def test_only_the_parameters_that_a_recipe_names_are_trained():
+    model = torch.nn.ModuleDict({"trunk": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
+    loop.freeze_others(model, "head")
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+    with pytest.raises(DepthRosError, match="train_only is 'tail', with which no parameter starts"):
+        loop.freeze_others(model, "tail")
+
+
+def test_a_fraction_of_the_start_is_kept(small_model):
+    recipe = replace(find_recipe("mono").fine_tuning(str(small_model)), settings={}, start_fraction=0.25)
+    start, trained = loop.build_model(compact, recipe), loop.build_model(compact, recipe)
+    torch.nn.init.ones_(trained.network.head.weight)
+    loop.mix_with_start(trained, compact, recipe)
+    torch.testing.assert_close(trained.network.head.weight, 0.75 + 0.25 * start.network.head.weight)
+    with pytest.raises(DepthRosError, match="start_fraction needs a model to start from"):
+        loop.mix_with_start(trained, compact, replace(recipe, base_model=""))

@@ -14,7 +14,7 @@ from depth_ros.training.data.cache import ArrayCache
 from depth_ros.training.data.clip import Clip, ClipFrame, ClipSettings
 from depth_ros.training.data.example import Example
 from depth_ros.training.data.source import Source
-from depth_ros.world import World, WorldSettings
+from depth_ros.world import KIND_DEFAULTS, World, WorldSettings
 
 SKY_DEPTH = 400.0
 """Depth of rendered sky, m: beyond the range of published depth, but finite, so that it can be learned."""
@@ -48,6 +48,7 @@ class RenderedExamples:
             depth=np.where(sky, SKY_DEPTH, arrays["depth"]).astype(np.float32),
             weight=np.where(sky, SKY_WEIGHT, 1.0).astype(np.float32),
             right=arrays["right"],
+            fx_baseline=focal * KIND_DEFAULTS[self.kind]["baseline"],
             planes=Planes(arrays["labels"], arrays["equations"]),
         )
 

@@ -18,6 +18,13 @@ from depth_ros.training.data.cache import ArrayCache
 RENDERED_PREFIX = "world:"
 """First part of `Source.folder` for data of the built-in renderer."""
 GENERATED_PAIRS = "world:pairs"
+PARTS = {
+    "training": "without the held-out part",
+    "held_out": "the held-out part",
+    "calibration": "the first half of the held-out part",
+    "test": "the second half of the held-out part",
+    "all": "all frames",
+}
 HELD_OUT_SEED = 2_000_000
 """Seed of the first rendered scene for validation; those for training have seeds from 0."""
 
@@ -37,9 +44,10 @@ class Source:
     folder: a recording below the data folder, or anywhere; a pattern such as "scans/*", or a .txt file with the names
     of recordings, one a line, relative to its folder, for all of these; "world:street" or "world:room" for `count`
     rendered scenes; or "world:pairs" for `count` generated stereo pairs per epoch, new ones in every epoch.
-    part: "training" leaves out the held-out samples (see `recordings.split`), "held_out" uses these alone, "all" uses
-    every sample. options: how the recording is read. extra_inputs: names of inputs that a network takes beside the
-    image; if there are any, those of a recording are made, as far as they can be.
+    part: "training" leaves out the held-out samples (see `recordings.split`), "held_out" uses these alone,
+    "calibration" and "test" their halves, "all" uses every sample. options: how the recording is read. extra_inputs:
+    names of inputs that a network takes beside the image; if there are any, those of a recording are made, as far as
+    they can be.
     right_view: also learn from the right image. stereo_weight: loss weight of depth from semi-global matching where
     there is no ground truth; 0 disables it. frames: length of a rendered clip. rate: frame rate of a rendered clip,
     Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch. every: use every n-th sample.
@@ -80,7 +88,7 @@ class Source:
             return f"{self.count} generated stereo pairs per epoch, new in every epoch (exact disparity)"
         if self.is_rendered:
             return f"{self.count} {self.scene_kind} scenes of the built-in renderer (exact depth)"
-        parts = ["all frames" if self.part == "all" else "without the held-out part"]
+        parts = [PARTS[self.part]]
         if self.options.image_list:
             parts[0] = f"the images that {self.options.image_list.name} lists"
         if self.right_view:

@@ -14,13 +14,13 @@ from depth_ros.training.recipes.recipe import Recipe
 __all__ = ["CropSettings", "Recipe", "Source", "find_recipe", "recipe_names"]
 
 _RECIPES = (
-    depth.mono_driving_start, depth.mono_driving, depth.mono_indoor,
+    depth.mono, depth.mono_driving_start, depth.mono_driving, depth.mono_indoor,
     published.fcrn_nyu_published, published.sfmlearner_kitti_published, published.monodepth_kitti_published,
     published.vid2depth_kitti_published, published.struct2depth_kitti_published,
     published.struct2depth_cityscapes_published, published.planenet_scannet_published, published.mannequin_published,
     planes.planes_indoor, planes.planes_room,
-    stereo.monodepth_kitti, stereo.monodepth_resnet50_kitti, stereo.monodepth_stereo_kitti, stereo.stereo_start,
-    stereo.stereo,
+    stereo.monodepth_kitti, stereo.monodepth_resnet50_kitti, stereo.monodepth_stereo_kitti, stereo.stereo,
+    stereo.stereo_driving_start, stereo.stereo_driving,
     video.sfmlearner_street_start, video.sfmlearner_street, video.sfmlearner_kitti,
     video.vid2depth_street, video.vid2depth_street_unaligned, video.vid2depth_street_narrow, video.vid2depth_kitti,
     video.struct2depth_street_start, video.struct2depth_street,

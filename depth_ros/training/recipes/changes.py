@@ -29,7 +29,7 @@ from depth_ros.training.schedule import SCHEDULES
 KINDS: dict[str, Mapping[str, type]] = {"optimiser": OPTIMISERS, "schedule": SCHEDULES}
 """Fields of a recipe whose value is one of several dataclasses, by name."""
 CHOICES = {"crop.colours": tuple(COLOURS), "crop.fit": ("aspect", "crop", "stretch")}
-SOURCES = ("sources", "validation")
+SOURCES = ("sources", "validation", "calibration")
 FIXED = ("family",)
 """Fields that cannot be changed: all the others depend on them."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from depth_ros.training.crop import CropSettings
 from depth_ros.training.data.source import Source, held_out
 from depth_ros.training.recipes.recipe import Recipe
+from depth_ros.training.recipes.stereo import HELD_OUT_WORLD, TRAINING_WORLDS
 from depth_ros.training.supervision.depth import DepthSupervision
 
 
@@ -26,6 +27,7 @@ def mono_driving_start() -> Recipe:
         description="Metric depth from one camera on roads, trained on KITTI and rendered streets",
         licence="CC BY-NC-SA 3.0 (weights, as the KITTI data); code Apache-2.0",
         terms="Non-commercial: trained on KITTI (CC BY-NC-SA 3.0, Geiger et al. 2012, Menze and Geiger 2015).",
+        settings={"std": True},
         steps=2200,
     )
 
@@ -42,9 +44,48 @@ def mono_driving() -> Recipe:
             Source("kitti_raw_jam"),
             Source("world:street", count=60),
         ),
+        calibration=(Source("kitti2015_stereo", part="calibration"),),
         steps=900,
         learning_rate=5e-4,
         weight_decay=0.05,
+    )
+
+
+def mono() -> Recipe:
+    """Metric depth and its standard deviation from one camera in rooms, corridors, halls and streets: mono_indoor,
+    continued with path-traced buildings and rendered streets."""
+    return Recipe(
+        name="mono",
+        family="compact",
+        crop=CropSettings(320, 224, max_roll=12.0),
+        sources=(
+            *(Source(f"rendered_rooms_mono/{world}_*", part="all") for world in TRAINING_WORLDS),
+            Source("hololens_office", repeat=2),
+            Source("tum_fr1_rpy", repeat=2),
+            Source("world:room", count=240),
+            Source("world:street", count=120),
+        ),
+        validation=(
+            held_out("hololens_office"),
+            held_out("tum_fr1_rpy"),
+            Source(f"rendered_rooms_mono/{HELD_OUT_WORLD}_*", part="all"),
+        ),
+        calibration=(
+            Source("hololens_office", part="calibration"),
+            Source("tum_fr1_rpy", part="calibration"),
+        ),
+        description="Metric depth and its standard deviation from one camera in rooms, halls and streets, trained on "
+        "rendered buildings, HoloLens and TUM RGB-D",
+        licence="Apache-2.0",
+        terms=(
+            "Trained on views of the AWS RoboMaker worlds (MIT-0), hololens_office (MIT, deep-video-mvs repository, "
+            "Duzceker et al. 2021) and TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
+        ),
+        settings={"std": True},
+        start_recipe="mono_indoor",
+        steps=1800,
+        learning_rate=5e-4,
+        validate_every=450,
     )
 
 
@@ -66,6 +107,7 @@ def mono_indoor() -> Recipe:
             "Trained on hololens_office (MIT, deep-video-mvs repository, Duzceker et al. 2021) and "
             "TUM RGB-D freiburg1_rpy (CC BY 4.0, Sturm et al. 2012)."
         ),
+        settings={"std": True},
         steps=1300,
     )
 

@@ -15,12 +15,12 @@ MAX_PLANES = 20
 
 
 def planes_indoor() -> Recipe:
-    """Planes of rooms from one camera: planenet with the small network, whose depth comes from mono_indoor."""
+    """Planes of rooms from one camera: planenet with the small network, whose depth comes from mono."""
     return replace(
         mono_indoor(),
         name="planes_indoor",
         family="planenet",
-        matching_weights_from="mono_indoor",
+        matching_weights_from="mono",
         crop=CropSettings(192, 128, max_roll=15.0),
         deployed_size=(256, 192),
         sources=(

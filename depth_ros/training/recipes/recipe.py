@@ -24,12 +24,17 @@ class Recipe:
     """Everything that `loop.train` needs.
 
     name, description, licence, terms: as the card of the model states them. sources: training data. validation:
-    data that the model is validated on, no part of the training data. command: what the user typed, for the card; empty
+    data that the model is validated on, no part of the training data. calibration: data of which the factor on
+    predicted standard deviations is found at the end, see `std_calibration`; neither training data nor what coverage is
+    reported of. command: what the user typed, for the card; empty
     for the recipe by its name. deployed_size: width and height, px, of the images that the model is meant for, where
     the crops are smaller: a whole image at the size of the crops has a smaller scale than any crop. None for the size
     of the crops.
     settings, loss_settings: what differs from the defaults of the family's `Settings` and `LossSettings`.
     learning_rate: the highest of the schedule.
+    start_fraction: fraction of the weights of `base_model` in those of the result, which keeps more of what the model
+    could do on other images (Wortsman et al., CVPR 2022).
+    train_only: start of the names of the parameters that are trained, e.g. network.head; empty for all.
     average_decay: decay of the moving average of the weights. validate_every: steps between validations.
 
     Initial weights are the family's own, with at most one of
@@ -48,6 +53,7 @@ class Recipe:
     description: str
     licence: str
     terms: str
+    calibration: tuple[Source, ...] = ()
     command: str = ""
     supervision: Supervision = field(default_factory=DepthSupervision)
     deployed_size: tuple[int, int] | None = None
@@ -65,6 +71,8 @@ class Recipe:
     schedule: Schedule = field(default_factory=OneCycle)
     average_decay: float = 0.995
     validate_every: int = 250
+    start_fraction: float = 0.0
+    train_only: str = ""
     seed: int = 0
 
     def with_steps(self, steps: int) -> Recipe:
@@ -84,12 +92,14 @@ class Recipe:
         """
         names = ", ".join(Path(source.folder).name for source in sources)
         terms = f"The terms of the recordings that it was trained on apply: {names}."
+        held_out = [source for source in validation if source.part == "held_out"]
         inherits = bool(self.start_recipe or self.matching_weights_from)
         return replace(
             self,
             name=own_name(self.name),
             sources=(*sources, *(source for source in self.sources if source.is_rendered)),
             validation=tuple(validation),
+            calibration=tuple(replace(source, part="calibration") for source in held_out if self.calibration),
             description=f"{self.description.partition(', trained on ')[0]}, trained on {names}",
             licence=self.licence if inherits else OWN_LICENCE,
             terms=f"{self.terms} {terms}" if inherits else terms,

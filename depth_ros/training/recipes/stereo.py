@@ -10,6 +10,11 @@ from depth_ros.training.recipes.recipe import Recipe
 from depth_ros.training.supervision.disparity import DisparitySupervision
 from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
 
+TRAINING_WORLDS = ("hospital", "small_house", "small_warehouse")
+"""Buildings of the path-traced rooms to learn from."""
+HELD_OUT_WORLD = "bookstore"
+"""The building that models are measured on."""
+
 
 def monodepth_kitti() -> Recipe:
     """monodepth from stereo pairs without ground truth, as published (Godard et al. 2017), at the published size."""
@@ -48,10 +53,42 @@ def monodepth_stereo_kitti() -> Recipe:
     )
 
 
-def stereo_start() -> Recipe:
-    """Pre-training for stereo: mostly generated pairs, for matching of any scene, and a few recorded ones."""
+def stereo() -> Recipe:
+    """Stereo of any scene: generated pairs, path-traced rooms and rendered streets; no recorded ground truth."""
     return Recipe(
-        name="stereo_start",
+        name="stereo",
+        family="stereo",
+        crop=CropSettings(448, 256, zoom=1.5),
+        deployed_size=(640, 480),
+        sources=(
+            *(Source(f"rendered_rooms_stereo/{world}_*", part="all") for world in TRAINING_WORLDS),
+            Source("world:street", count=120),
+            Source("world:room", count=60),
+            Source("world:pairs", count=420),
+            *(Source(f"rendered_rooms_mono/{world}_*", part="all") for world in TRAINING_WORLDS),
+            Source("hololens_office"),
+            Source("tum_fr1_rpy"),
+        ),
+        validation=(Source(f"rendered_rooms_stereo/{HELD_OUT_WORLD}_*", part="all"),),
+        description="Disparity and its standard deviation from rectified pairs, trained on rendered pairs",
+        licence="Apache-2.0",
+        terms=(
+            "Trained on views of the AWS RoboMaker worlds (MIT-0) and on generated pairs, with textures from "
+            "hololens_office (MIT) and TUM RGB-D freiburg1_rpy (CC BY 4.0)."
+        ),
+        supervision=DisparitySupervision(),
+        steps=5800,
+        batch_size=2,
+        average_decay=0.998,
+        learning_rate=8e-4,
+        validate_every=1000,
+    )
+
+
+def stereo_driving_start() -> Recipe:
+    """Pre-training for stereo_driving: mostly generated pairs, for matching of any scene, and a few recorded ones."""
+    return Recipe(
+        name="stereo_driving_start",
         family="stereo",
         crop=CropSettings(512, 256, zoom=1.5),
         deployed_size=(1248, 384),
@@ -78,13 +115,13 @@ def stereo_start() -> Recipe:
     )
 
 
-def stereo() -> Recipe:
-    """Stereo of any scene, refined on roads: stereo_start, then more recorded than generated pairs."""
-    start = stereo_start()
+def stereo_driving() -> Recipe:
+    """Stereo refined on roads: stereo_driving_start, then more recorded than generated pairs."""
+    start = stereo_driving_start()
     return replace(
         start,
-        name="stereo",
-        start_recipe="stereo_start",
+        name="stereo_driving",
+        start_recipe="stereo_driving_start",
         sources=tuple(replace(s, count=90) if s.count else s for s in start.sources),
         steps=2800,
         learning_rate=5e-4,

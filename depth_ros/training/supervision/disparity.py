@@ -69,9 +69,11 @@ class DisparitySupervision:
 
 
 def load_pairs(sources: Iterable[Source], folders: DataFolders) -> Items[Example | Pairs]:
-    """The recorded pairs with ground truth, followed by the generator of pairs once per pair of an epoch."""
+    """The pairs with ground truth, recorded and rendered, followed by the generator of pairs once per pair of an
+    epoch."""
+    sources = tuple(sources)
     recorded = [source for source in sources if not source.is_rendered]
-    pairs = [source for source in recorded if has_pairs(source, folders)]
+    pairs = [source for source in sources if has_pairs(source, folders)]
     generated = sum(source.count for source in sources if source.folder == GENERATED_PAIRS)
     parts: list[Items[Example | Pairs]] = []
     if pairs:
@@ -84,7 +86,9 @@ def load_pairs(sources: Iterable[Source], folders: DataFolders) -> Items[Example
 
 
 def has_pairs(source: Source, folders: DataFolders) -> bool:
-    """Whether a recording has pairs with ground truth; textures are taken from the others, too."""
+    """Whether a source has pairs with ground truth; textures are taken from recordings without them, too."""
+    if source.is_rendered:
+        return source.folder != GENERATED_PAIRS
     contents = source.open(folders).contents
     return contents.pairs and contents.depth
 

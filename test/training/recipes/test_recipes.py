@@ -131,14 +131,16 @@ def test_the_loss_of_the_family_takes_the_crops_of_the_supervision(name):
 
 
 def test_an_unknown_recipe_is_an_error_that_lists_the_known():
-    with pytest.raises(DepthRosError, match="unknown recipe 'mono'; known are mono_driving"):
-        find_recipe("mono")
+    with pytest.raises(DepthRosError, match="unknown recipe 'depth'; known are mono, mono_driving"):
+        find_recipe("depth")
 
 
 def test_a_recipe_on_other_folders_keeps_its_rendered_data():
     sources, validation = (Source("hall"), Source("yard")), (held_out("hall"),)
     recipe = find_recipe("mono_indoor").on_recordings(sources, validation)
     assert recipe.name == "mono_indoor_own" and recipe.validation == validation
+    own = find_recipe("mono").on_recordings([Source("hall")], [held_out("hall")])
+    assert own.calibration == (Source("hall", part="calibration"),)
     assert recipe.sources == (Source("hall"), Source("yard"), Source("world:room", count=240))
 
 

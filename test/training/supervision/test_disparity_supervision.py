@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,13 @@ def test_a_mirrored_pair_matches_at_its_disparity(sample):
     disparity = example.fx_baseline / example.depth
     valid = np.isfinite(disparity)
     assert valid.mean() > 0.4 and np.array_equal(valid, example.weight > 0)
+    errors = [matching_error(example.image, example.right, disparity, offset) for offset in (0, -4, 4)]
+    assert errors[0] < 0.7 * min(errors[1:])
+
+
+def test_rendered_scenes_are_pairs_that_match_at_their_disparity():
+    example = load_pairs((Source("world:room", count=1),), DataFolders(Path()))[0]
+    disparity = example.fx_baseline / example.depth
     errors = [matching_error(example.image, example.right, disparity, offset) for offset in (0, -4, 4)]
     assert errors[0] < 0.7 * min(errors[1:])
 
