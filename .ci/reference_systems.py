@@ -188,13 +188,16 @@ def mannequin(source: Path, out: Path) -> None:
     np.savez(out / "outputs.npz", images=image, extra=extra, log_depth=depth, confidence=confidence)
 
 
+GAINS = {"ConvPred/weights": 1e-4, "plane_fc/weights": 1e-4, "non_plane_depth_conv2/weights": -1e-4}
+"""Factors of the last layers of FCRN and PlaneNet, with which depth is some metres."""
+
+
 def random_values(name: str, shape: tuple[int, ...], torch_layout: bool = False) -> np.ndarray:
     """Weights with which neither activations nor predictions vanish or saturate."""
     random = np.random.default_rng(sum(name.encode()))
     if len(shape) >= 2 and "crfrnn" not in name:
         inputs = np.prod(shape[1:] if torch_layout else shape[:-1])
-        gain = 1e-4 if name.startswith("ConvPred") else 1.0  # FCRN: to metres
-        return random.normal(0, gain * (1.5 / inputs) ** 0.5, shape).astype(np.float32)
+        return random.normal(0, GAINS.get(name, 1.0) * (1.5 / inputs) ** 0.5, shape).astype(np.float32)
     if name.rpartition("/")[2] in ("gamma", "scale", "variance", "moving_variance") or "running_var" in name:
         return random.uniform(0.5, 1.5, shape).astype(np.float32)
     return random.normal(0.1, 0.1, shape).astype(np.float32)
