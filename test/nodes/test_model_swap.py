@@ -131,8 +131,9 @@ def test_odometry_of_the_same_process_does_not_compare_depth_of_two_models(model
     log, size = tmp_path / "log", camera(160, 120)
     log.touch()
     script = str(Path(__file__).with_name("known_perception_node.py"))
+    parameters = ["-p", "base_frame:=''", "-p", "flying_pixels:=0.0"]
     with (
-        node_process([script, str(log), "--ros-args", "-p", "base_frame:=''"]) as (_, namespace),
+        node_process([script, str(log), "--ros-args", *parameters]) as (_, namespace),
         closing(Client(namespace, depth_node, odometry_node, log=log)) as client,
     ):
         client.results_of(image_of(size), info_of(size), "depth/image_rect", "odom")
