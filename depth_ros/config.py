@@ -33,12 +33,15 @@ def setting(
         "choices": choices,
         "dynamic": dynamic,
     }
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def value_problem(field: dataclasses.Field, value: Any) -> str:
     """Why `value` is not allowed for `field`, with value, range and unit; empty if it is allowed."""
-    kind = type(field.default)
+    factory = field.default_factory
+    kind = type(field.default) if factory is dataclasses.MISSING else type(factory())
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

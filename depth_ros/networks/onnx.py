@@ -60,10 +60,10 @@ class Settings:
     """
 
     graph_sha256: str = setting("", "Checksum of graph.json.")
-    inputs: list[str] = dataclasses.field(default_factory=lambda: ["image"])
-    outputs: list[str] = dataclasses.field(default_factory=lambda: ["depth"])
-    mean: list[float] = dataclasses.field(default_factory=lambda: [0.485, 0.456, 0.406])
-    std: list[float] = dataclasses.field(default_factory=lambda: [0.229, 0.224, 0.225])
+    inputs: list[str] = setting(["image"], "Meaning of each input of the graph.")
+    outputs: list[str] = setting(["depth"], "Meaning of each output of the graph.")
+    mean: list[float] = setting([0.485, 0.456, 0.406], "Mean of the channels in 0..1.")
+    std: list[float] = setting([0.229, 0.224, 0.225], "Standard deviation of the channels in 0..1.")
     channels: str = setting("rgb", "Order of the channels.", choices=("rgb", "bgr", "grey"))
     layout: str = setting("nchw", "Axes of the images that the graph takes.", choices=("nchw", "nhwc"))
     multiple: int = setting(1, "Width and height of its input are multiples of this.", "px", 1, 512)
