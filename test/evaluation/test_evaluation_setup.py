@@ -38,8 +38,10 @@ def test_held_out_split_and_limit(clip) -> None:
     assert select(folder, "held_out").indices == (5,)
     limited = select(folder, "all", 3)
     assert (limited.indices, limited.text) == ((0, 2, 5), "3 of all, evenly spaced")
+    later = select(folder, "test")
+    assert (later.indices, later.text) == ((5,), "used for neither training nor calibration")
     with pytest.raises(DepthRosError, match="held_out"):
-        select(folder, "test")
+        select(folder, "training")
     with pytest.raises(DepthRosError, match="has no images"):
         select([], "all")
 
