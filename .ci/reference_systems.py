@@ -197,7 +197,8 @@ def random_values(name: str, shape: tuple[int, ...], torch_layout: bool = False)
     random = np.random.default_rng(sum(name.encode()))
     if len(shape) >= 2 and "crfrnn" not in name:
         inputs = np.prod(shape[1:] if torch_layout else shape[:-1])
-        return random.normal(0, GAINS.get(name, 1.0) * (1.5 / inputs) ** 0.5, shape).astype(np.float32)
+        values = random.normal(0, (1.5 / inputs) ** 0.5, shape)
+        return (GAINS.get(name, 1.0) * values).astype(np.float32)
     if name.rpartition("/")[2] in ("gamma", "scale", "variance", "moving_variance") or "running_var" in name:
         return random.uniform(0.5, 1.5, shape).astype(np.float32)
     return random.normal(0.1, 0.1, shape).astype(np.float32)
