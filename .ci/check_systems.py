@@ -43,7 +43,8 @@ TOLERANCE = 1e-4
 PAGE = """\
 # The eight systems, checked
 
-`make check-systems REFERENCE=FOLDER` wrote this table on {date}. Each row is one published system:
+Checked on {date} with `.ci/check_systems.py`; `make check-systems REFERENCE=FOLDER` checks all cells. Each row is one
+published system:
 
 * **import**: a checkpoint with random weights, saved by the authors' code with its full shapes; all variables placed.
 * **forward**: largest median relative difference of the outputs from the authors' network with the same weights.

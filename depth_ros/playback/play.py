@@ -129,7 +129,7 @@ class Player:
         self._results: list[Played] = []
         self._failure, self._ready = "", False
         self._start = time.monotonic()
-        self._discovered: float | None = None
+        self._first_status: float | None = None
         self._image, self._info = Image(), CameraInfo()
 
     def __enter__(self) -> Player:
@@ -208,14 +208,16 @@ class Player:
         self.sent.clear()
 
     def _undiscovered(self) -> list[str]:
-        """What should have been discovered by now and has not: the node, then its topics."""
+        """What should have been discovered by now and has not: the node, then its topics.
+
+        The node has its topics, and publishes its first status, once it has loaded its model.
+        """
         now = time.monotonic()
-        if self._discovered is None:
-            if all(namespace != self.namespace for _, namespace in self._remote_nodes()):
-                late = now - self._start > PROCESS_TIMEOUT + DISCOVERY_TIMEOUT
-                return [f"a node in {self.namespace}"] if late else []
-            self._discovered = now
-        if now - self._discovered < DISCOVERY_TIMEOUT:
+        if self._first_status is None:
+            late = now - self._start > PROCESS_TIMEOUT + DISCOVERY_TIMEOUT
+            is_seen = any(namespace == self.namespace for _, namespace in self._remote_nodes())
+            return [f"a node in {self.namespace}"] if late and not is_seen else []
+        if now - self._first_status < DISCOVERY_TIMEOUT:
             return []
         publishers = [publisher for pair in self._cameras for publisher in pair]
         missing = [p.topic_name for p in publishers if not p.get_subscription_count()]
@@ -249,6 +251,7 @@ class Player:
         for status in message.status:
             if not status.name.startswith(self.namespace.lstrip("/")):
                 continue
+            self._first_status = self._first_status or time.monotonic()
             if status.level == DiagnosticStatus.ERROR:
                 self._failure = f"the node reports: {status.message}"
             building = {pair.key: pair.value for pair in status.values}.get("engine is being built")
