@@ -26,6 +26,7 @@ from depth_ros.networks.blocks.convolution import (
     keep_float32,
     upsample_nearest,
 )
+from depth_ros.networks.blocks.depth_loss import depth_loss
 from depth_ros.networks.blocks.efficientnet_lite import Encoder, imagenet_weights
 from depth_ros.networks.blocks.focal_length import LOG_INVERSE_DEPTH_OFFSET, mean_focal_length
 from depth_ros.networks.blocks.folding import fold_batch_norms
@@ -178,12 +179,8 @@ def loss(
     batch: image (B, H, W, 3) uint8, intrinsics (B, 3, 3), depth (B, H, W) m with NaN for invalid pixels, weight
     (B, H, W) of each pixel.
 
-    With e = predicted - true ln(f / Z) = ln(Z true / Z predicted), the terms are:
-    abs_rel: weighted mean of |Z predicted / Z true - 1|, the metric that is reported (minimising |e| alone makes depth
-    1.5 % too large). silog: per image sqrt(mean e^2 - 0.85 mean(e)^2) (Eigen et al., NIPS 2014, in the form of Lee et
-    al. 2019). gradient: mean |difference of e between neighbours|, which keeps edges (Li and Snavely, CVPR 2018). std,
-    where the model predicts it: pinball loss of ln |Z true / Z predicted - 1|, which is least at the `QUANTILE` of the
-    error; it does not change the error itself.
+    The terms are those of `depth_loss` and, where the model predicts it, std: pinball loss of
+    ln |Z true / Z predicted - 1|, which is least at the `QUANTILE` of the error; it does not change the error itself.
     """
     predicted, log_std = model.outputs(batch["image"], batch["intrinsics"])
     valid = torch.isfinite(batch["depth"])
@@ -191,17 +188,9 @@ def loss(
     ground_truth = torch.log(focal_length / batch["depth"].nan_to_num(1.0))
     weight = batch["weight"] * valid
     error = torch.where(valid, predicted - ground_truth, 0.0)
-    relative = torch.expm1(-error.clamp(min=-2.0)).abs()
-    total = weight.sum((1, 2)).clamp(min=1.0)
-    mean = (weight * error).sum((1, 2)) / total
-    square = (weight * error.square()).sum((1, 2)) / total
-    terms = {
-        "abs_rel": ((weight * relative).sum((1, 2)) / total).mean(),
-        "silog": torch.sqrt((square - 0.85 * mean.square()).clamp(min=1e-6)).mean(),
-        "gradient": _mean_difference(error, weight, 1) + _mean_difference(error, weight, 2),
-    }
-    terms["loss"] = terms["abs_rel"] + 0.5 * terms["silog"] + 0.25 * terms["gradient"]
+    terms = depth_loss(error, weight)
     if log_std is not None:
+        total = weight.sum((1, 2)).clamp(min=1.0)
         terms["std"] = (_pinball(error.detach(), log_std, weight).sum((1, 2)) / total).mean()
         terms["loss"] = terms["std"] if settings.std_only else terms["loss"] + 0.1 * terms["std"]
     return terms
@@ -214,11 +203,3 @@ def _pinball(error: Tensor, log_std: Tensor, weight: Tensor) -> Tensor:
         - upsample_nearest(log_std[:, None])[:, 0]
     )
     return weight * torch.maximum(QUANTILE * excess, (QUANTILE - 1) * excess)
-
-
-def _mean_difference(error: Tensor, weight: Tensor, dim: int) -> Tensor:
-    """Weighted mean of |difference of neighbours| along `dim`; a pair has the smaller of its two weights."""
-    size = error.shape[dim] - 1
-    step = (error.narrow(dim, 1, size) - error.narrow(dim, 0, size)).abs()
-    both = torch.minimum(weight.narrow(dim, 1, size), weight.narrow(dim, 0, size))
-    return (both * step).sum() / both.sum().clamp(min=1.0)

@@ -3,7 +3,8 @@
 Depth Anything V1 and V2 (Yang et al. 2024), including their metric checkpoints, DPT (Ranftl et al. 2021), ZoeDepth
 (Bhat et al. 2023), GLPN (Kim et al. 2022), Depth Pro (Bochkovskii et al. 2024). `depth_ros import hugging_face FOLDER`
 imports a folder written by `save_pretrained` or a download. Code and weights have their own licences; the card states
-that of the folder.
+that of the folder. Metric ones are fine-tuned by `depth_ros train depth_anything --start MODEL`: the decoder alone, or
+with `--set settings.train_encoder=true` all of the network.
 
 The library is optional: pip install transformers. Its own code builds the network; code in a checkpoint is not run.
 """
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from depth_ros.config import setting
 from depth_ros.errors import DepthRosError
+from depth_ros.networks.blocks.depth_loss import depth_loss
 
 TASK = "depth"
 KINDS = ("depth_anything", "dpt", "zoedepth", "glpn", "depth_pro")
@@ -37,11 +39,19 @@ class Settings:
 
     config: str = setting("{}", "Content of config.json.")
     processor: str = setting("{}", "Content of preprocessor_config.json: normalisation of the image.")
+    train_encoder: bool = setting(
+        False, "Training changes the encoder, too, not only what decodes its features."
+    )
 
 
 def parse(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     """Content of config.json and preprocessor_config.json. Raises DepthRosError if `model_type` is not supported."""
     config, processor = json.loads(settings.config), json.loads(settings.processor)
+    if not config:
+        raise DepthRosError(
+            "family hugging_face has no weights of its own: import a folder with `depth_ros import hugging_face`; "
+            "training starts from the result, `--start MODEL`"
+        )
     kind = config.get("model_type", "missing")
     if kind not in KINDS:
         raise DepthRosError(
@@ -73,6 +83,8 @@ class Model(nn.Module):
         config, processor = parse(settings)
         self.kind, self.scale = config["model_type"], scale_of(config)
         self.network = _build(config)
+        if not settings.train_encoder:
+            _encoder(self.network).requires_grad_(False)
         self.size_multiple = _multiple(config)
         self.side = _side(config)
         scale = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
@@ -121,6 +133,12 @@ def _build(config: dict[str, Any]) -> nn.Module:
     return network
 
 
+def _encoder(network: nn.Module) -> nn.Module:
+    """The part of a network of the library that was trained on other tasks before."""
+    names = ("backbone", "dpt", "glpn", "depth_pro")
+    return next(module for name in names if (module := getattr(network, name, None)) is not None)
+
+
 def _side(config: Mapping[str, Any]) -> int:
     """Side, px, of the square input that a network requires, whatever the shape of the image; 0 = any shape."""
     if config["model_type"] == "depth_pro":
@@ -141,10 +159,20 @@ def _multiple(config: Mapping[str, Any]) -> int:
 
 
 def loss(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Not supported: raises DepthRosError."""
-    raise DepthRosError(
-        "models of family hugging_face cannot be trained by depth_ros: train them with transformers, then import them"
-    )
+    """Supervised loss of metric depth; terms as of `depth_loss`.
+
+    batch: image (B, H, W, 3) uint8, intrinsics (B, 3, 3), depth (B, H, W) m with NaN for invalid pixels, weight
+    (B, H, W) of each pixel. Raises DepthRosError for networks whose depth is not metric.
+    """
+    if model.scale != "metric":
+        raise DepthRosError(
+            f"this network ({model.kind}) estimates relative inverse depth, which cannot be trained with metric ground "
+            "truth: start from a metric checkpoint"
+        )
+    depth = model(batch["image"], batch["intrinsics"])
+    valid = torch.isfinite(batch["depth"]) & torch.isfinite(depth)
+    error = torch.log(batch["depth"].where(valid, 1.0) / depth.where(valid, 1.0))
+    return depth_loss(error, batch["weight"] * valid)
 
 
 def initialise(model: Model) -> None:

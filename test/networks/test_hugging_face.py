@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from depth_ros.errors import DepthRosError
-from depth_ros.networks.hugging_face import Model, Settings, parse, scale_of
+from depth_ros.networks.hugging_face import Model, Settings, loss, parse, scale_of
 
 transformers = pytest.importorskip("transformers", reason="optional: pip install transformers")
 
@@ -125,3 +125,42 @@ def test_unsupported_kinds_and_a_missing_library_are_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(DepthRosError, match="pip install transformers"):
         built("glpn")
+
+
+def learnable_batch(model: Model) -> dict[str, torch.Tensor]:
+    """Two random images of a wall whose distance is twice the mean brightness of the image, in m."""
+    generator = torch.Generator().manual_seed(2)
+    size = (2 * model.size_multiple, 3 * model.size_multiple)
+    brightness = torch.tensor([60.0, 200.0])[:, None, None, None]
+    image = (brightness + 20 * torch.randn((2, *size, 3), generator=generator)).clamp(0, 255).to(torch.uint8)
+    depth = (brightness[..., 0] / 50).expand(2, *size).clone()
+    depth[:, 0] = torch.nan
+    return {"image": image, "intrinsics": K.expand(2, 3, 3), "depth": depth, "weight": torch.ones(2, *size)}
+
+
+@pytest.mark.parametrize("train_encoder", [False, True])
+def test_training_lowers_the_error_and_leaves_the_encoder_as_it_is_unless_told_otherwise(train_encoder):
+    config = json.dumps(CONFIGS["depth_anything"])
+    torch.manual_seed(0)
+    model = Model(Settings(config=config, train_encoder=train_encoder)).train()
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
+    errors = []
+    for _ in range(30):
+        terms = loss(model, learnable_batch(model))
+        optimiser.zero_grad()
+        terms["loss"].backward()
+        optimiser.step()
+        errors.append(float(terms["abs_rel"].detach()))
+    assert errors[-1] < 0.4 * errors[0]
+    changed = {name for name, value in model.network.state_dict().items() if not value.equal(before[name])}
+    assert any(name.startswith("head") for name in changed)
+    assert any(name.startswith("backbone") for name in changed) == train_encoder
+
+
+def test_networks_that_cannot_be_trained_are_refused():
+    model = built("dpt")
+    with pytest.raises(DepthRosError, match="start from a metric checkpoint"):
+        loss(model, learnable_batch(model))
+    with pytest.raises(DepthRosError, match="--start MODEL"):
+        Model(Settings())

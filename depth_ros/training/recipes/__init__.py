@@ -25,7 +25,7 @@ _RECIPES = (
     video.vid2depth_street, video.vid2depth_street_unaligned, video.vid2depth_street_narrow, video.vid2depth_kitti,
     video.struct2depth_street_start, video.struct2depth_street,
     video.struct2depth_street_still_start, video.struct2depth_street_still, video.struct2depth_kitti,
-    depth.fcrn_indoor, depth.mannequin_indoor, depth.mannequin_hdf5, depth.mannequin_one_view,
+    depth.fcrn_indoor, depth.depth_anything, depth.mannequin_indoor, depth.mannequin_hdf5, depth.mannequin_one_view,
     depth.mannequin_two_views,
 )  # fmt: skip
 

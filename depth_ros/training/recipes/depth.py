@@ -126,6 +126,24 @@ def fcrn_indoor() -> Recipe:
     )
 
 
+def depth_anything() -> Recipe:
+    """Fine-tuning of an imported metric network of transformers, such as Depth Anything, in rooms: the decoder alone.
+
+    Needs `--start MODEL`. Width and height of the crops are multiples of 14 px, the patches of Depth Anything.
+    """
+    return replace(
+        mono_indoor(),
+        name="depth_anything",
+        family="hugging_face",
+        crop=CropSettings(280, 210, max_roll=15.0),
+        deployed_size=(518, 392),
+        settings={},
+        description="A depth network of transformers, trained on HoloLens, TUM RGB-D and rendered rooms",
+        steps=600,
+        learning_rate=1e-4,
+    )
+
+
 def mannequin_indoor() -> Recipe:
     """The single-image network of Li et al. (2019) with a quarter of the channels, from scratch, in rooms."""
     return replace(

@@ -89,7 +89,7 @@ def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from depth_ros.training.recipes import find_recipe
 
     torch.manual_seed(0)
-    small = replace(find_recipe("stereo_start"), name="small_stereo", deployed_size=(128, 64))
+    small = replace(find_recipe("stereo"), name="small_stereo", deployed_size=(128, 64))
     model = stereo.Model(stereo.Settings(disparity_range=64))
     return export(model, small, tmp_path_factory.mktemp("models") / "small_stereo")
 

@@ -1,5 +1,6 @@
 """Every recipe fits its family, and its data fits the loss of the family."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,32 @@ from depth_ros.training.supervision.planes import PlaneSupervision
 from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
 from depth_ros.training.supervision.video import VideoSupervision
 
+DEPTH_ANYTHING = json.dumps(
+    {
+        "model_type": "depth_anything", "patch_size": 14, "reassemble_hidden_size": 16, "head_hidden_size": 8,
+        "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "depth_estimation_type": "metric", "max_depth": 20,
+        "backbone_config": {
+            "model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "mlp_ratio": 2,
+            "image_size": 56, "patch_size": 14, "out_indices": [1, 2, 3, 4], "reshape_hidden_states": False,
+        },
+    }
+)  # fmt: skip
+"""Configuration of a small network such as the imported one that recipe depth_anything starts from."""
 every_recipe = pytest.mark.parametrize("name", recipe_names())
+
+
+def with_imported_settings(recipe: Recipe) -> Recipe:
+    """The recipe with the settings of an imported model, if it is for such models only."""
+    if recipe.family != "hugging_face":
+        return recipe
+    pytest.importorskip("transformers", reason="optional: pip install transformers")
+    return replace(recipe, settings={"config": DEPTH_ANYTHING})
 
 
 def build_on_meta(recipe: Recipe) -> torch.nn.Module:
     """The model of a recipe without memory for its weights. Raises DepthRosError if its settings are not allowed."""
     with torch.device("meta"):
+        recipe = with_imported_settings(recipe)
         return loop.build_model(family(recipe.family), recipe)
 
 
@@ -101,7 +122,7 @@ def test_validation_folders_are_among_the_sources_or_whole_recordings(name):
 
 def smallest(recipe: Recipe) -> Recipe:
     """The recipe on one rendered example, at a small size and, where its family can, with few channels."""
-    module = family(recipe.family)
+    module, recipe = family(recipe.family), with_imported_settings(recipe)
     settings = dict(recipe.settings)
     if hasattr(module.Settings, "width_divisor"):
         settings["width_divisor"] = 8
@@ -109,7 +130,7 @@ def smallest(recipe: Recipe) -> Recipe:
         settings["encoder"] = "resnet50"
     kind = {DisparitySupervision: "pairs", VideoSupervision: "street", StereoPairSupervision: "street"}
     source = Source(f"world:{kind.get(type(recipe.supervision), 'room')}", count=1, frames=3)
-    side = 128 if recipe.family == "monodepth" else 64
+    side = {"monodepth": 128, "hugging_face": 56}.get(recipe.family, 64)
     return replace(
         recipe, settings=settings, sources=(source,), crop=CropSettings(2 * side, side), batch_size=1
     )
