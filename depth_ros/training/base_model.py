@@ -31,6 +31,8 @@ def fine_tuning(recipe: Recipe, model: str) -> Recipe:
     """
     card = base_card(recipe, model)
     changes: dict[str, Any] = {"supervision": recipe.supervision, "settings": {}}
+    if not family(recipe.family).NETWORKS:  # built by a library: runs at the size of its import
+        changes["deployed_size"] = (card.width, card.height)
     if isinstance(recipe.supervision, PlaneSupervision):
         changes["supervision"] = PlaneSupervision(int(_settings(card)["planes"]))
     if isinstance(recipe.supervision, VideoSupervision):

@@ -136,7 +136,6 @@ def depth_anything() -> Recipe:
         name="depth_anything",
         family="hugging_face",
         crop=CropSettings(280, 210, max_roll=15.0),
-        deployed_size=(518, 392),
         settings={},
         description="A depth network of transformers, trained on HoloLens, TUM RGB-D and rendered rooms",
         steps=600,

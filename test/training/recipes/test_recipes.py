@@ -1,11 +1,11 @@
 """Every recipe fits its family, and its data fits the loss of the family."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from small_recipes import DEPTH_ANYTHING
 from torch.utils.data import default_collate
 
 from depth_ros.card import SCALES, TASKS, find_card
@@ -22,17 +22,6 @@ from depth_ros.training.supervision.planes import PlaneSupervision
 from depth_ros.training.supervision.stereo_pairs import StereoPairSupervision
 from depth_ros.training.supervision.video import VideoSupervision
 
-DEPTH_ANYTHING = json.dumps(
-    {
-        "model_type": "depth_anything", "patch_size": 14, "reassemble_hidden_size": 16, "head_hidden_size": 8,
-        "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "depth_estimation_type": "metric", "max_depth": 20,
-        "backbone_config": {
-            "model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "mlp_ratio": 2,
-            "image_size": 56, "patch_size": 14, "out_indices": [1, 2, 3, 4], "reshape_hidden_states": False,
-        },
-    }
-)  # fmt: skip
-"""Configuration of a small network such as the imported one that recipe depth_anything starts from."""
 every_recipe = pytest.mark.parametrize("name", recipe_names())
 
 
