@@ -127,6 +127,7 @@ class Player:
         self.namespace, self.process, self.interface = namespace, process, interface
         self.sent: dict[int, float] = {}
         self._results: list[Played] = []
+        self._answered: set[int] = set()
         self._failure, self._ready = "", False
         self._start = time.monotonic()
         self._first_status: float | None = None
@@ -180,8 +181,12 @@ class Player:
             last_result = time.monotonic() if results else last_result
 
     def _received(self) -> Iterator[Played]:
+        """New results, one an image: a slow network may still answer repetitions of the first images."""
         results, self._results = self._results, []
-        yield from results
+        for result in results:
+            if result.stamp not in self._answered:
+                self._answered.add(result.stamp)
+                yield result
 
     def _wait_for_node(self, view: Views) -> None:
         """Publish the first images until their result comes back and the engine for the others is built.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from depth_ros.engine import EngineSettings
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.depth import DepthEstimator
 from depth_ros.playback.latency import LatencyOptions, node_latency
-from depth_ros.playback.play import DEPTH_NODE, play
+from depth_ros.playback.play import DEPTH_NODE, Played, Player, play
 
 
 def frames(count: int, rate: float) -> list[Frame]:
@@ -43,6 +44,16 @@ def test_depth_through_ros_equals_depth_offline(small_model: Path):
         np.testing.assert_allclose(result.image, estimator.estimate(frame).depth, rtol=1e-4)
         assert 0 < result.latency < 30
     assert played[-1][1] - played[0][1] == pytest.approx(2.5, abs=1.5)  # at the recorded rate
+
+
+def test_an_image_has_one_result_although_a_slow_network_also_answers_its_repetition(monkeypatch):
+    results = [
+        Played(stamp, np.zeros((1, 1), np.float32), latency)
+        for stamp, latency in ((1, 0.2), (1, 2.0), (2, 2.0))
+    ]
+    player = Player("/test", subprocess.Popen(["true"]))
+    monkeypatch.setattr(player, "_results", results)
+    assert [(result.stamp, result.latency) for result in player._received()] == [(1, 0.2), (2, 2.0)]
 
 
 def test_a_node_that_cannot_start_is_an_error():
