@@ -109,14 +109,14 @@ class CloudOutput:
 
 
 class RateLimit:
-    """Limit of the rate at which frames are published."""
+    """Limit of the rate at which frames are published, by their stamps. Equal stamps pass: some drivers set none."""
 
     def __init__(self) -> None:
         self._last_stamp = 0
 
     def is_due(self, stamp: int, rate: float) -> bool:
         """Whether enough time has passed since the last frame that was due. stamp: ns. rate: Hz, 0 = no limit."""
-        if rate and 0 <= stamp - self._last_stamp < (1 - SLACK) * 1e9 / rate:
+        if rate and 0 < stamp - self._last_stamp < (1 - SLACK) * 1e9 / rate:
             return False
         self._last_stamp = stamp
         return True
