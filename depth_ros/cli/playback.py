@@ -37,7 +37,9 @@ def add_commands(commands: Commands) -> None:
     demo.add_argument(
         "--data", type=Path, metavar="FOLDER", help="a recorded folder; default: a rendered street"
     )
-    demo.add_argument("--model", default="mono", help="default: %(default)s")
+    demo.add_argument(
+        "--model", default="mono_driving", help="default: %(default)s, for streets; rooms need mono"
+    )
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="FOLDER")
 
     replay = add_command(commands, "replay", run_replay, "run a model on a recording, faster than real time")
