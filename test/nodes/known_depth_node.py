@@ -1,8 +1,8 @@
 """The real DepthNode with an estimator of known results, which writes the stamps of its frames to a file.
 
-The first pixel of an image selects what happens while it is estimated, see the constants; model "slow" takes
-`SLOW_SECONDS` to load, "twice" gives twice the depth, "unbuildable" has no engine; and a message on `crash` raises an
-exception in a callback.
+The first pixel of an image selects what happens while it is estimated, see the constants. A network that sleeps or runs
+PyTorch ends once the file `ended(LOG)` exists. Model "slow" loads for `SLOW_SECONDS`, "twice" gives twice the depth,
+"unbuildable" has no engine. A message on `crash` raises an exception in a callback.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from depth_ros.nodes.worker import Worker
 
 SLOW_SECONDS = 8.0
 PREPARE_SECONDS = 2.0
+HELD_SECONDS = 120.0
+"""After which a network ends that no test ends."""
 SLEEP, EAGER, CRASH, NAP, SHORT = 11, 12, 13, 14, 15
 """Values of the first pixel: sleep, run PyTorch for as long, raise a RuntimeError, sleep for a second, for 0.1 s."""
 
@@ -62,18 +64,26 @@ def log(line: str) -> None:
         file.write(f"{line}\n")
 
 
+def ended(log: Path) -> Path:
+    """The file that ends a running network."""
+    return log.with_name(f"{log.name}.ended")
+
+
+def is_held(begin: float) -> bool:
+    """Whether a network that began at `begin`, time.monotonic(), still runs."""
+    return not ended(Path(sys.argv[1])).exists() and time.monotonic() < begin + HELD_SECONDS
+
+
 def work(value: int) -> None:
+    begin = time.monotonic()
     if value == SLEEP:
-        time.sleep(SLOW_SECONDS)
+        while is_held(begin):
+            time.sleep(0.05)
     elif value == EAGER:
         import torch
 
-        x, weight, end = (
-            torch.randn(1, 64, 128, 256),
-            torch.randn(64, 64, 3, 3),
-            time.monotonic() + SLOW_SECONDS,
-        )
-        while time.monotonic() < end:
+        x, weight = torch.randn(1, 64, 128, 256), torch.randn(64, 64, 3, 3)
+        while is_held(begin):
             torch.nn.functional.conv2d(x, weight, padding=1).relu()
     elif value == NAP:
         time.sleep(1)

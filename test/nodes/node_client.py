@@ -46,7 +46,7 @@ class Client:
     """
 
     def __init__(self, namespace: str, *modules: ModuleType, log: Path = Path("/dev/null")) -> None:
-        self.namespace, self._log = namespace, log
+        self.namespace, self.log = namespace, log
         self.name = modules[0].__name__.rpartition(".")[2]
         self._types = {topic.name: topic.type for module in modules for topic in module.TOPICS}
         self.context = rclpy.Context()
@@ -77,7 +77,7 @@ class Client:
 
     @property
     def estimated_stamps(self) -> list[int]:
-        return [int(line) for line in self._log.read_text().splitlines() if line.isdigit()]
+        return [int(line) for line in self.log.read_text().splitlines() if line.isdigit()]
 
     def subscribe(self, *topics: str) -> None:
         """Subscribe to these topics of the node and to no other; messages are collected in `received`."""

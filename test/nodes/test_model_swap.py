@@ -68,7 +68,7 @@ def test_another_model_takes_over_between_two_frames(node: Client, models: Path)
     node.statuses.clear()
     status = node.wait_until(lambda: next(iter(node.statuses), None))
     assert values_of(status)["model"] == model_of(node) == str(models / "twice")
-    assert "prepares twice 64x48" in node._log.read_text()
+    assert "prepares twice 64x48" in node.log.read_text()
 
 
 def test_the_frame_that_is_estimated_when_the_new_model_is_ready_is_published(node: Client, models: Path):
