@@ -63,8 +63,8 @@ class LossSettings:
 
 
 class Network(nn.Module):
-    """Image and pixel positions -> ln(f / Z) - LOG_INVERSE_DEPTH_OFFSET at the size of the image, (B, H, W), and, with
-    `std`, ln of the relative standard deviation - LOG_STD_OFFSET at half of it, (B, H/2, W/2).
+    """Image and pixel positions -> ln(f / Z) - LOG_INVERSE_DEPTH_OFFSET at the size of the image, (B, 1, H, W); with
+    `std` (B, 2, H, W), the second ln of the relative standard deviation - LOG_STD_OFFSET.
 
     image: (B, 3, H, W) in about [-1, 1], H and W multiples of 32. position: (B, 2, H/16, W/16), distance from the
     principal point in units of 128 px. The last two upsampling steps are sub-pixel convolutions (Shi et al., CVPR
@@ -81,11 +81,11 @@ class Network(nn.Module):
         self.level4 = conv_bn_relu(64 + 24, 32)
         self.level2 = nn.Conv2d(32, 4 * 16, 3, padding=1)
         # rounded to bfloat16, a depth of 10 m would come in steps of 6 cm
-        self.head = keep_float32(nn.Conv2d(16, 5 if std else 4, 3, padding=1))
+        self.head = keep_float32(nn.Conv2d(16, 8 if std else 4, 3, padding=1))
         nn.init.normal_(self.head.weight, std=0.01)  # training starts at the offsets everywhere
-        self.register_load_state_dict_pre_hook(_add_std_channel)
+        self.register_load_state_dict_pre_hook(_add_std)
 
-    def forward(self, image: Tensor, position: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, image: Tensor, position: Tensor) -> Tensor:
         (half, quarter, eighth, sixteenth), x = self.encoder(image)
         x = self.bottom(x)  # (B, 128, H/32, W/32)
         x = x + F.relu(self.context(x.mean((2, 3), keepdim=True)))
@@ -93,14 +93,13 @@ class Network(nn.Module):
         x = self.level8(torch.cat([upsample_nearest(x), eighth], 1))  # (B, 64, H/8, W/8)
         x = self.level4(torch.cat([upsample_nearest(x), quarter], 1))  # (B, 32, H/4, W/4)
         x = F.relu(F.pixel_shuffle(self.level2(x), 2) + half)  # (B, 16, H/2, W/2)
-        x = apply_in_own_precision(self.head, x)
-        return F.pixel_shuffle(x[:, :4], 2)[:, 0], x[:, 4] if x.shape[1] > 4 else None
+        return F.pixel_shuffle(apply_in_own_precision(self.head, x), 2)
 
 
-def _add_std_channel(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let a network with standard deviation start from the weights of one without: its channel starts at the offset."""
+def _add_std(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let a network with standard deviation start from the weights of one without: it starts at the offset."""
     for name, own in network.head.state_dict(prefix=f"{prefix}head.").items():  # type: ignore[union-attr]
-        if name in state and (missing := len(own) - len(state[name])) == 1:
+        if name in state and (missing := len(own) - len(state[name])) == 4:
             state[name] = torch.cat([state[name], state[name].new_zeros(missing, *own.shape[1:])])
 
 
@@ -123,15 +122,14 @@ class Model(nn.Module):
 
     def outputs(self, image: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor | None]:
         """ln(f / Z), (B, H, W) float32, of an image (B, H, W, 3) uint8; f in px of this image. With the setting `std`
-        also ln(std / Z), (B, H/2, W/2), before calibration."""
+        also ln(std / Z), (B, H, W), before calibration."""
         dtype = self.network.level2.weight.dtype
         x = image.to(dtype).permute(0, 3, 1, 2)
         x = (x - 127.0) * (1.0 / 128.0)
         position = _pixel_positions(image, intrinsics).to(dtype)
-        log_inverse_depth, log_std = self.network(x, position)
-        if log_std is not None:
-            log_std = log_std.float() + LOG_STD_OFFSET
-        return log_inverse_depth.float() + LOG_INVERSE_DEPTH_OFFSET, log_std
+        x = self.network(x, position).float()
+        log_std = x[:, 1] + LOG_STD_OFFSET if self.settings.std else None
+        return x[:, 0] + LOG_INVERSE_DEPTH_OFFSET, log_std
 
     def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Depth (B, H, W) float32 m; NaN beyond `max_depth`. With the setting `std` also its standard deviation, m."""
@@ -141,8 +139,7 @@ class Model(nn.Module):
         depth = torch.where(depth <= self.settings.max_depth, depth, torch.nan)
         if log_std is None:
             return depth
-        relative = self.settings.std_scale * torch.exp(log_std)
-        return depth, depth * upsample_nearest(relative[:, None])[:, 0]
+        return depth, self.settings.std_scale * depth * torch.exp(log_std)
 
 
 def _pixel_positions(image: Tensor, intrinsics: Tensor) -> Tensor:
@@ -198,8 +195,5 @@ def loss(
 
 def _pinball(error: Tensor, log_std: Tensor, weight: Tensor) -> Tensor:
     """Weighted pinball loss (B, H, W) of ln of the relative error, for e = ln(Z true / Z predicted) (B, H, W)."""
-    excess = (
-        torch.log(torch.expm1(error.clamp(max=5.0)).abs() + MIN_ERROR)
-        - upsample_nearest(log_std[:, None])[:, 0]
-    )
+    excess = torch.log(torch.expm1(error.clamp(max=5.0)).abs() + MIN_ERROR) - log_std
     return weight * torch.maximum(QUANTILE * excess, (QUANTILE - 1) * excess)

@@ -46,12 +46,12 @@ def test_standard_deviation_is_scaled_by_its_calibration_and_invalid_with_depth(
 def test_training_of_the_standard_deviation_covers_68_percent_and_leaves_depth_alone() -> None:
     """With errors of a relative Laplace distribution, the optimum of the std term covers 68 % of them."""
     error = torch.distributions.Laplace(0.0, 0.1).sample((1, 64, 128)).requires_grad_()
-    log_std = torch.full((1, 32, 64), -1.0, requires_grad=True)
+    log_std = torch.full((1, 64, 128), -1.0, requires_grad=True)
     optimiser = torch.optim.Adam([log_std], 0.05)
     for _ in range(200):
         optimiser.zero_grad()
         compact._pinball(
-            error.detach(), log_std.mean().expand(1, 32, 64), torch.ones(1, 64, 128)
+            error.detach(), log_std.mean().expand(1, 64, 128), torch.ones(1, 64, 128)
         ).mean().backward()
         optimiser.step()
     within = (torch.expm1(error).abs() <= log_std.mean().exp()).float().mean().item()
@@ -65,4 +65,4 @@ def test_training_of_the_standard_deviation_covers_68_percent_and_leaves_depth_a
     assert terms["loss"] is terms["std"]
     terms["loss"].backward()
     gradient = network.network.head.weight.grad
-    assert gradient is not None and not gradient[:4].any() and gradient[4].any()
+    assert gradient is not None and not gradient[:4].any() and gradient[4:].any()
