@@ -119,7 +119,8 @@ class Depth:
     """Metric depth of one frame. depth: (H, W) float32 m along the optical axis, NaN = invalid.
 
     camera: rectified, of the size of `depth`. image: (H, W, 3) uint8 RGB, registered with `depth`. std: (H, W) float32
-    m, standard deviation, or None. baseline: m, of the matched stereo pair; 0 if the depth is not from stereo.
+    m, standard deviation, or None. baseline: m, of the matched stereo pair; 0 if the depth is not from stereo. far:
+    (H, W) bool, invalid pixels that are known to be farther than can be measured, as the sky; None: none is known.
     """
 
     stamp: int
@@ -129,6 +130,7 @@ class Depth:
     image: np.ndarray
     std: np.ndarray | None = None
     baseline: float = 0.0
+    far: np.ndarray | None = None
 
     @functools.cached_property
     def grey(self) -> np.ndarray:
@@ -155,13 +157,15 @@ class Disparity:
     std: np.ndarray | None = None
 
     def depth(self) -> Depth:
-        """Z = fx * baseline / (disparity - offset); invalid where the disparity is not above the offset."""
+        """Z = fx * baseline / (disparity - offset); invalid where the disparity is not above the offset, and infinitely
+        far where it is less than 1 px below it."""
         near = self.disparity - np.float32(self.offset)
         fx_baseline = np.float32(self.camera.fx * self.baseline)
         z = np.full_like(near, np.nan)
         np.divide(fx_baseline, near, out=z, where=near > 0)
         std = None if self.std is None else z * z * (self.std / fx_baseline)
-        return Depth(self.stamp, self.frame_id, z, self.camera, self.image, std, self.baseline)
+        far = (near <= 0) & (near > -1)
+        return Depth(self.stamp, self.frame_id, z, self.camera, self.image, std, self.baseline, far)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from depth_ros.config import setting
-from depth_ros.datatypes import Camera, Depth, Disparity, Points, Scan
-from depth_ros.estimators.filters import FilterSettings, points_in_region, visible_pixels
+from depth_ros.datatypes import Camera, Depth, Points, Scan
+from depth_ros.estimators.filters import FilterSettings, kept_pixels, points_in_region, visible_pixels
 from depth_ros.geometry import rays
 
 SAMPLED_WIDTH = 320
@@ -19,9 +19,11 @@ RAYS_WIDTH = 80
 MIN_KNOWN_FRACTION = 0.5
 """Fraction of the pixels in a block, or a direction of the scan, that have to be valid for it to be known."""
 FREE_STDS = 2.0
-"""Standard deviations in front of the depth, at which free space ends."""
+"""Standard deviations of inverse depth in front of the depth, at which free space ends."""
 MAX_LEVEL = 6
 """Voxels are at most 2 ** 6 times as deep as wide."""
+SLACK = 0.1
+"""Fraction of the period of `cloud_rate` by which a frame may be early: stamps jitter."""
 _MULTIPLIERS = tuple(
     np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 )
@@ -139,9 +141,9 @@ def clearing_points(
 ) -> np.ndarray:
     """The farthest points (N, 3) m that are known to be free, on rays through blocks of pixels.
 
-    A block is as free as its nearest pixel that passes the filters; depth beyond `max_depth` is free to
-    `clearing_range`, m. Blocks with too few valid pixels have no point, and so have those of the border and the robot.
-    depth: before the filters. kept: (H, W) bool, pixels that pass them.
+    A block is as free as its nearest pixel, see `free_depth`, and at most to `clearing_range`, m. Blocks with too few
+    valid pixels have no point, and so have those of the border and the robot. depth: before the filters. kept: (H, W)
+    bool, pixels that pass them.
     """
     block = max(1, depth.camera.width // RAYS_WIDTH)
     height, width = depth.camera.height // block, depth.camera.width // block
@@ -162,18 +164,26 @@ def free_depth(depth: Depth, kept: np.ndarray, filters: FilterSettings) -> tuple
     """Depth (H, W) float32 m up to which the space along each pixel is free, inf where that is not known; (H, W) bool,
     where it is.
 
-    The depth less `FREE_STDS` standard deviations where it passes the filters; `max_depth` beyond it.
+    The depth with an inverse that is `FREE_STDS` standard deviations larger, at most `max_depth`. Errors of depth are
+    about symmetric in its inverse: far away, the depth less the same number of standard deviations is below 0. Pixels
+    that are uncertain, or beyond `max_depth`, are free so far, too; those that are `far` up to `max_depth`.
     """
-    z = depth.depth
-    far = z > filters.max_depth
-    far &= visible_pixels(z.shape[0], z.shape[1], filters)
+    z, visible = depth.depth, visible_pixels(*depth.depth.shape, filters)
+    measured = kept | (z > filters.max_depth) & visible
+    if filters.min_confidence:
+        measured |= kept_pixels(depth, replace(filters, min_confidence=0.0))
     free = np.full(z.shape, np.inf, np.float32)
-    free[far] = filters.max_depth
     if depth.std is None:
-        np.copyto(free, z, where=kept)
+        np.copyto(free, z, where=measured)
     else:
-        np.copyto(free, np.maximum(z - np.float32(FREE_STDS) * depth.std, 0), where=kept)
-    return free, far | kept
+        with np.errstate(invalid="ignore"):
+            np.copyto(free, z / (1 + np.float32(FREE_STDS) * depth.std / z), where=measured)
+    np.minimum(free, np.float32(filters.max_depth), out=free, where=measured)
+    if depth.far is not None:
+        far = depth.far & visible
+        free[far] = filters.max_depth
+        measured |= far
+    return free, measured
 
 
 def scan_of(
@@ -193,7 +203,9 @@ def scan_of(
     axis, lowest, count = _angles(directions, T_scan_camera, increment)
     R, t = T_scan_camera[:2, :3].astype(np.float32), T_scan_camera[:2, 3].astype(np.float32)
     is_kept = kept[sampled].ravel()
-    known = is_kept | (depth.depth > filters.max_depth)[sampled].ravel()
+    free, known = (each[sampled].ravel() for each in free_depth(depth, kept, filters))
+    beyond = np.float32(min(settings.clearing_range, filters.max_depth))
+    known &= is_kept | (free * np.linalg.norm(directions, axis=1) >= beyond)
     z = np.where(is_kept, depth.depth[sampled].ravel(), np.float32(np.inf))
     # Directions without depth are those of points at infinity.
     ends = directions @ R.T + t / z[:, None]
@@ -230,14 +242,19 @@ def _angles(directions: np.ndarray, T_scan_camera: np.ndarray, increment: float)
     return axis, lowest, highest - lowest + 1
 
 
-def with_infinity(depth: Depth, disparity: Disparity) -> Depth:
-    """Depth from stereo with inf instead of NaN where the disparity is that of a point at infinity, or less than 1 px
-    below it."""
-    near = disparity.disparity - np.float32(disparity.offset)
-    z = depth.depth.copy()
-    z[(near <= 0) & (near > -1)] = np.inf
-    return replace(depth, depth=z)
-
-
 def _stride(camera: Camera) -> int:
     return max(1, round(camera.width / SAMPLED_WIDTH))
+
+
+class RateLimit:
+    """Limit of the rate at which frames are published, by their stamps. Equal stamps pass: some drivers set none."""
+
+    def __init__(self) -> None:
+        self._last_stamp = 0
+
+    def is_due(self, stamp: int, rate: float) -> bool:
+        """Whether enough time has passed since the last frame that was due. stamp: ns. rate: Hz, 0 = no limit."""
+        if rate and 0 < stamp - self._last_stamp < (1 - SLACK) * 1e9 / rate:
+            return False
+        self._last_stamp = stamp
+        return True

@@ -70,7 +70,9 @@ class DepthEstimator:
         extra = [self._extra_inputs(frame, camera.width, camera.height)] if self.card.extra_inputs else []
         depth, *rest, small = engine.results(image, camera.K, *extra, images=[image])
         std = rest.pop(0) if rest and self.card.task == "depth" else None
-        return Depth(frame.stamp, frame.frame_id, depth, camera, small, std), tuple(rest)
+        far = np.isposinf(depth)
+        depth = np.where(far, np.float32(np.nan), depth)
+        return Depth(frame.stamp, frame.frame_id, depth, camera, small, std, far=far), tuple(rest)
 
     def _extra_inputs(self, frame: Frame, width: int, height: int) -> np.ndarray:
         """(C, height, width) float32: the model's extra inputs, resized to the nearest pixel."""

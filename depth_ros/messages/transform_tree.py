@@ -58,6 +58,10 @@ class TransformTree:
         """Parent of a frame; empty if it has none."""
         return self._parents.get(frame.lstrip("/"), ("", None))[0]
 
+    def ancestors(self, frame: str) -> list[str]:
+        """A frame and those above it, nearest first."""
+        return list(self._ancestors(frame.lstrip("/")))
+
     def between(self, a: str, b: str) -> np.ndarray | None:
         """(4, 4) T_a_b, or None if no chain of transforms connects the frames."""
         above_a, above_b = self._ancestors(a.lstrip("/")), self._ancestors(b.lstrip("/"))

@@ -39,7 +39,8 @@ The contract is the signature of the module that is exported, compiled and run. 
     planes         image, intrinsics -> depth (B, H, W), planes (B, P, 4) as unit normal and offset, labels
                    (B, H, W) int32 (-1 = no plane)
 
-Lengths are in metres if the card states scale `metric`; NaN = invalid. Normalisation, decoding and the use of the focal
+Lengths are in metres if the card states scale `metric`; NaN = invalid, inf = farther than the model measures, as the
+sky; estimators make both invalid (`Depth.far`). Normalisation, decoding and the use of the focal
 length are part of the module. Height and width of the images must be multiples of its attribute `size_multiple`. A
 module computes in the precision of its parameters; parts with `keep_float32 = True` are never converted to 16 bits.
 `int8 = True`: engines may quantise the model by default, since its metrics were measured that way. `deviations`:

@@ -44,7 +44,7 @@ LOG_STD_OFFSET = -2.0
 class Settings:
     """Options of `Model`."""
 
-    max_depth: float = setting(200.0, "Maximum depth; farther pixels are NaN.", "m", 1.0, 10000.0)
+    max_depth: float = setting(200.0, "Maximum depth; farther pixels are inf.", "m", 1.0, 10000.0)
     folded: bool = setting(
         False, "Batch norms are folded into the convolutions and weights are rounded to bfloat16."
     )
@@ -132,11 +132,11 @@ class Model(nn.Module):
         return x[:, 0] + LOG_INVERSE_DEPTH_OFFSET, log_std
 
     def forward(self, image: Tensor, intrinsics: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Depth (B, H, W) float32 m; NaN beyond `max_depth`. With the setting `std` also its standard deviation, m."""
+        """Depth (B, H, W) float32 m; inf beyond `max_depth`. With the setting `std` also its standard deviation, m."""
         log_focal = mean_focal_length(intrinsics).log()[:, None, None]
         log_inverse_depth, log_std = self.outputs(image, intrinsics)
         depth = torch.exp(log_focal - log_inverse_depth)
-        depth = torch.where(depth <= self.settings.max_depth, depth, torch.nan)
+        depth = torch.where(depth <= self.settings.max_depth, depth, torch.inf)
         if log_std is None:
             return depth
         return depth, self.settings.std_scale * depth * torch.exp(log_std)

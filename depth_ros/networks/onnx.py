@@ -91,7 +91,7 @@ class Settings:
     max_depth: float = setting(0.0, "Farther pixels are NaN; 0 = no limit.", "m", 0.0, 1e5)
     min_confidence: float = setting(0.0, "Pixels with less confidence are NaN.", "", -1e9, 1e9)
     min_valid: float = setting(0.5, "Pixels with a smaller value of 'valid' are NaN.", "", -1e9, 1e9)
-    max_sky: float = setting(0.3, "Pixels with a larger value of 'sky' are NaN.", "", -1e9, 1e9)
+    max_sky: float = setting(0.3, "Pixels with a larger value of 'sky' are inf.", "", -1e9, 1e9)
     graph: str = setting("", "Content of graph.json; it is read from the folder of the model.")
 
     def __post_init__(self) -> None:
@@ -201,6 +201,8 @@ class DepthModel(Wrapped):
         factor = self._factor(intrinsics, image.shape[2])
         depth = self._depth(meaning, found, intrinsics) * factor
         depth = torch.where(self._valid(found, depth), depth, torch.nan)
+        if "sky" in found:
+            depth = torch.where(found["sky"] < self.settings.max_sky, depth, torch.inf)
         if not self.has_std:
             return depth
         std = found["std"] if "std" in found else found["log_std"].exp()
@@ -239,8 +241,6 @@ class DepthModel(Wrapped):
             valid = valid & (found["confidence"] >= settings.min_confidence)
         if "valid" in found:
             valid = valid & (found["valid"] >= settings.min_valid)
-        if "sky" in found:
-            valid = valid & (found["sky"] < settings.max_sky)
         return valid
 
 

@@ -145,7 +145,7 @@ class DepthNode(LifecycleNode):
         self.diagnostics = Diagnostics(self, "depth", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
         self._transforms = Transforms(self)
-        self._depth_check = DepthCheck(self.diagnostics.warn)
+        self._depth_check = DepthCheck(self._transforms, self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         hooks = Hooks(self._check_model, self._load, self._prepare, self._install)
         self._swap = ModelSwap("model", self.parameters, self.diagnostics, self._processor, hooks)
@@ -195,6 +195,7 @@ class DepthNode(LifecycleNode):
 
     def _install(self, estimator: DepthEstimatorLike) -> None:
         self._estimator = estimator
+        self._depth_check.reset()
         if self._fusion:
             self._fusion.reset()
         restart(self.downstream)
@@ -241,7 +242,7 @@ class DepthNode(LifecycleNode):
             depth = self._fusion.fused(depth)
         filters = self.parameters.read(FilterSettings)
         kept = filtered(depth, filters)
-        self._depth_check.check(depth, kept, filters)
+        self._depth_check.check(depth, kept, filters, self._swap.running)
         self._output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
         self._clouds.publish(depth, kept, filters, self.parameters.read(CloudSettings))
 
@@ -266,7 +267,7 @@ class DepthNode(LifecycleNode):
             rate = self._input_rate.of(self._input.received + self._input.dropped)
             values["input rate (Hz)"] = f"{rate:.1f}"
             values["dropped frames"] = self._input.dropped + self._processor.dropped
-            values |= self._outputs.latency_values()
+            values |= self._outputs.latency_values() | self._depth_check.values
         return values
 
 

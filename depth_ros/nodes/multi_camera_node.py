@@ -20,7 +20,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Points
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.clouds import CloudSettings, filtered_points
+from depth_ros.estimators.clouds import CloudSettings, RateLimit, filtered_points
 from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.estimators.odometry.scale import in_metres
 from depth_ros.messages.fill import FILTERED_POINT_FIELDS, fill_filtered_points, fill_header
@@ -29,7 +29,6 @@ from depth_ros.nodes.depth_node import DepthNode, MakeDepthEstimator
 from depth_ros.nodes.diagnostics import Diagnostics, Timing
 from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
-from depth_ros.nodes.outputs.clouds import RateLimit
 from depth_ros.nodes.outputs.publishers import Publishers, point_cloud
 from depth_ros.nodes.parameters import Parameters, names_of
 from depth_ros.nodes.topics import Topic

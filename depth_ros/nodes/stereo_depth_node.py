@@ -16,7 +16,7 @@ from tf2_msgs.msg import TFMessage
 from depth_ros.config import setting
 from depth_ros.datatypes import Depth, Disparity, StereoFrame
 from depth_ros.engine import EngineProvider, EngineSettings, EngineStatus, serve_engine
-from depth_ros.estimators.clouds import CloudSettings, with_infinity
+from depth_ros.estimators.clouds import CloudSettings
 from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.estimators.stereo.estimator import SEMI_GLOBAL, StereoSettings
 from depth_ros.estimators.stereo.pair import baseline_doubt, rectified, stereo_pair
@@ -148,7 +148,7 @@ class StereoDepthNode(LifecycleNode):
         self._clouds = CloudOutput(self._outputs, self._transforms, self.diagnostics.warn)
         self._processor = FrameProcessor(worker, self.diagnostics, self._publish, self._forward)
         self._pair_check = PairCheck(self, self.diagnostics.warn)
-        self._depth_check = DepthCheck(self.diagnostics.warn)
+        self._depth_check = DepthCheck(self._transforms, self.diagnostics.warn)
         hooks = Hooks(_check_model, self._load, self._prepare, self._install)
         self._swap = ModelSwap("model", self.parameters, self.diagnostics, self._processor, hooks)
         self.life_cycle = LifeCycle(self, self.parameters, self.diagnostics, self._configure, self._release)
@@ -176,6 +176,7 @@ class StereoDepthNode(LifecycleNode):
 
     def _install(self, estimator: StereoEstimatorLike) -> None:
         self._take(estimator)
+        self._depth_check.reset()
         restart(self.downstream)
 
     def _take(self, estimator: StereoEstimatorLike) -> None:
@@ -217,12 +218,10 @@ class StereoDepthNode(LifecycleNode):
         if self._outputs.has_subscribers():
             filters = self.parameters.read(FilterSettings)
             kept = filtered(depth, filters)
-            self._depth_check.check(depth, kept, filters)
+            self._depth_check.check(depth, kept, filters, self._swap.running)
             self._disparity_output.publish(disparity, np.isfinite(kept.depth))
             self._depth_output.publish(depth, kept, self.parameters.read(DepthOutputSettings))
-            if self._clouds.has_subscribers():
-                settings = self.parameters.read(CloudSettings)
-                self._clouds.publish(with_infinity(depth, disparity), kept, filters, settings)
+            self._clouds.publish(depth, kept, filters, self.parameters.read(CloudSettings))
         self.diagnostics.published(disparity.stamp, timing)
 
     def _forward(self, result: Result) -> None:
@@ -243,7 +242,7 @@ class StereoDepthNode(LifecycleNode):
             values["pairs"] = self._input.pairs - replaced
             values["dropped frames"] = self._input.dropped + 2 * replaced
             values["images without a partner"] = self._input.unpaired
-            values |= self._outputs.latency_values()
+            values |= self._outputs.latency_values() | self._depth_check.values
         return values
 
 

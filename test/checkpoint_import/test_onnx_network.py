@@ -145,6 +145,17 @@ def test_outputs_become_depth_and_masks_invalid_pixels(meaning, expected, tmp_pa
     torch.testing.assert_close(std, torch.where(valid, 2 * d[:, 0], torch.nan), equal_nan=True)
 
 
+def test_sky_is_infinitely_far(tmp_path):
+    file = saved(simple(outputs=("a", "b", "c", "d")), tmp_path)
+    changes = {"outputs": "depth,sky,,", "max_sky": 0.6}
+    result = import_graph(file, tmp_path / "out", "depth", changes=changes)
+    model, (image,) = loaded(result), images("image")
+    a, b, *_ = model.network(*model.feeds({"image": model.prepared(image)}, K))
+    sky = b[:, 0] >= 0.6
+    assert 0.1 < sky.float().mean() < 0.9 and result.difference < 1e-4
+    torch.testing.assert_close(model(image, K), torch.where(sky, torch.inf, a[:, 0]))
+
+
 def test_the_shift_of_a_point_map_follows_from_the_focal_length():
     from depth_ros.networks.onnx import _depth_of_points, _rays
 

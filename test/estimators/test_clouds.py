@@ -15,7 +15,6 @@ from depth_ros.estimators.clouds import (
     first_of_each,
     scan_of,
     voxel_keys,
-    with_infinity,
 )
 from depth_ros.estimators.filters import FilterSettings, filtered
 from depth_ros.geometry import rays
@@ -91,11 +90,44 @@ def test_clearing_points_end_in_front_of_surfaces_and_reach_the_sky():
     assert np.linalg.norm(points, axis=1).max() == pytest.approx(6.0, rel=1e-4)  # towards the sky
     bearing, elevation = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
     wall = (elevation < 0.05) & (elevation > -0.2)
-    assert points[wall, 2] == pytest.approx(WALL - 0.2, rel=1e-5)
+    assert 1 / points[wall, 2] == pytest.approx(1 / WALL + 2 * 0.1 / WALL**2, rel=1e-5)
     on_floor = (elevation > 0.6) & (abs(bearing) > 0.3)
     assert on_floor.any() and (HEIGHT - points[on_floor, 1]).min() > 0  # above the ground, near it
     box = (abs(bearing) < 0.15) & (elevation > 0.15) & (elevation < 0.45)
-    assert points[box, 2] == pytest.approx(0.8, rel=1e-5)
+    assert points[box, 2] == pytest.approx(1 / 1.2, rel=1e-5)
+
+
+def rows_of(points: np.ndarray) -> np.ndarray:
+    return 80 * points[:, 1] / points[:, 2] + 59.5
+
+
+@pytest.mark.parametrize("min_confidence", [0.0, 0.3])
+def test_the_sky_clears_as_far_as_it_is_certainly_free(min_confidence: float):
+    """Sky at 50 m with a standard deviation of 40 m is free to 19 m, whatever min_confidence, which removes it."""
+    filters = replace(BAND, min_confidence=min_confidence)
+    depth = room(0.01)
+    sky = depth.depth == 50
+    depth.std[sky] = 40.0
+    assert keep(depth, replace(filters, max_depth=100.0))[sky].all() == (min_confidence == 0)
+    for max_depth, clearing_range, reach in ((100.0, 90.0, 50 / 2.6), (12.0, 90.0, 12.0), (100.0, 6.0, None)):
+        own = replace(filters, max_depth=max_depth)
+        points = clearing_points(depth, keep(depth, own), own, clearing_range)
+        above = rows_of(points) < 30
+        assert above.sum() > 500
+        if reach:
+            assert points[above, 2] == pytest.approx(reach, rel=1e-4)
+        else:
+            assert np.linalg.norm(points[above], axis=1) == pytest.approx(6.0, rel=1e-4)
+
+
+def test_pixels_known_to_be_far_clear_and_invalid_ones_do_not():
+    depth = room(0.01)
+    sky = depth.depth == 50
+    depth.depth[sky] = depth.std[sky] = np.nan
+    assert rows_of(clearing_points(depth, keep(depth), BAND, 6.0)).min() > 30
+    points = clearing_points(replace(depth, far=sky), keep(depth), BAND, 6.0)
+    above = rows_of(points) < 30
+    assert above.sum() > 500 and np.linalg.norm(points[above], axis=1) == pytest.approx(6.0, rel=1e-4)
 
 
 def test_unknown_pixels_clear_nothing():
@@ -103,8 +135,7 @@ def test_unknown_pixels_clear_nothing():
     depth.depth[:60] = np.nan
     masked = replace(BAND, body_mask="0,0.8 1,0.8 1,1 0,1")
     points = clearing_points(depth, keep(depth, masked), masked, 6.0)
-    rows = 80 * points[:, 1] / points[:, 2] + 59.5
-    assert rows.min() >= 59 and rows.max() <= 97
+    assert rows_of(points).min() >= 59 and rows_of(points).max() <= 97
 
 
 def test_a_block_is_as_free_as_its_nearest_pixel():
@@ -159,5 +190,17 @@ def test_a_disparity_of_zero_is_infinitely_far():
         0.1,
         2.0,
     )
-    depth = with_infinity(disparity.depth(), disparity).depth[0]
-    assert np.isposinf(depth).tolist() == [False, True, True, False, False] and np.isnan(depth[3:]).all()
+    depth = disparity.depth()
+    assert depth.far.tolist() == [[False, True, True, False, False]]
+    assert np.isnan(depth.depth).tolist() == [[False, True, True, True, True]]
+
+
+def test_scan_is_free_where_the_sky_is_uncertain_but_far():
+    """Everything but the left half of the wall is sky with a confidence below the minimum."""
+    settings, filters = CloudSettings(clearing_range=5.0), replace(BAND, min_confidence=0.3)
+    for std, is_free in ((50.0, True), (2000.0, False)):  # free to 16.7 m, and to 0.6 m
+        depth = room(0.01)
+        depth.depth[:, 80:], depth.std[:, 80:] = 50.0, std
+        scan = scan_of(depth, keep(depth, filters), T_BASE_CAMERA, T_BASE_CAMERA, filters, settings)
+        right = scan.ranges[: len(scan.ranges) // 2 - 1]
+        assert np.isposinf(right).all() if is_free else np.isnan(right).all()

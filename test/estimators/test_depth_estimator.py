@@ -38,6 +38,16 @@ def test_depth_is_metric_on_any_focal_length(small_model, engine_cache):
     np.testing.assert_allclose(long, 2 * short, rtol=1e-4)
 
 
+def test_pixels_beyond_the_range_of_the_model_are_invalid_and_known_to_be_far(small_model, engine_cache):
+    estimator = DepthEstimator(str(small_model), EAGER)
+    near = estimator.estimate(frame())
+    assert not near.far.any()
+    focal_length = 0.6 * 256 * 200 / np.median(near.depth)
+    found = estimator.estimate(frame(camera=Camera.pinhole(256, 128, focal_length, focal_length, 128, 64)))
+    assert 0.2 < found.far.mean() < 0.8 and np.array_equal(found.far, np.isnan(found.depth))
+    assert (near.depth[found.far] >= np.median(near.depth)).all()
+
+
 def test_size_may_change_in_mid_stream(small_model, engine_cache):
     estimator = DepthEstimator(str(small_model), EAGER)
     assert estimator.estimate(frame()).depth.shape == (64, 128)

@@ -26,7 +26,7 @@ from depth_ros.datatypes import Camera
 from depth_ros.messages.decode import stamp_ns
 from depth_ros.messages.fill import fill_camera_info, fill_header, fill_image
 
-DISCOVERY_TIMEOUT = 30.0
+DISCOVERY_TIMEOUT = 90.0
 """Seconds for the node to start, and for DDS to connect it with the client."""
 TIMEOUT = 90.0
 """Seconds for everything else; reached only if something is broken."""

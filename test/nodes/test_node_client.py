@@ -12,7 +12,7 @@ from depth_ros.nodes import depth_node
 
 
 def test_a_client_without_a_node_fails_with_the_reason_and_later_ones_of_the_module_at_once(monkeypatch):
-    assert node_client.DISCOVERY_TIMEOUT == 30
+    assert node_client.DISCOVERY_TIMEOUT == 90
     monkeypatch.setattr(node_client, "DISCOVERY_TIMEOUT", 1.0)
     monkeypatch.setattr(node_client, "_undiscovered", {})
     reason = (

@@ -53,6 +53,11 @@ class StaticTransforms(ManagedEntity):
         with self._lock:
             return self._tree.parent(frame)
 
+    def ancestors(self, frame: str) -> list[str]:
+        """`frame` and the frames above it in /tf_static, nearest first."""
+        with self._lock:
+            return self._tree.ancestors(frame)
+
     def between(self, a: str, b: str) -> np.ndarray | None:
         """(4, 4) T_a_b, or None if no chain of static transforms connects the frames."""
         with self._lock:

@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import LaserScan, PointCloud2
 
 from depth_ros.datatypes import Depth
-from depth_ros.estimators.clouds import CloudSettings, clearing_points, filtered_points, scan_of
+from depth_ros.estimators.clouds import CloudSettings, RateLimit, clearing_points, filtered_points, scan_of
 from depth_ros.estimators.filters import FilterSettings
 from depth_ros.messages.fill import (
     FILTERED_POINT_FIELDS,
@@ -37,8 +37,6 @@ CLOUD_TOPICS = (
         "Distances to the nearest points of the height band; inf: none within clearing_range, NaN: unknown (REP-117).",
     ),
 )  # fmt: skip
-SLACK = 0.1
-"""Fraction of the period of `cloud_rate` by which a frame may be early: stamps jitter."""
 
 
 class CloudOutput:
@@ -58,7 +56,7 @@ class CloudOutput:
         return self._publishers.has_subscribers(*(topic.name for topic in CLOUD_TOPICS))
 
     def publish(self, depth: Depth, kept: Depth, filters: FilterSettings, settings: CloudSettings) -> None:
-        """Publish one frame, before (inf = farther than can be measured) and after the filters of pixels."""
+        """Publish one frame, before and after the filters of pixels."""
         if not self.has_subscribers() or not self._limit.is_due(depth.stamp, settings.cloud_rate):
             return
         for message in (self._filtered, self._clearing):
@@ -106,17 +104,3 @@ class CloudOutput:
         if T is None:
             self._warn(self._transforms.missing_transform_text(frame, depth.frame_id))
         return T
-
-
-class RateLimit:
-    """Limit of the rate at which frames are published, by their stamps. Equal stamps pass: some drivers set none."""
-
-    def __init__(self) -> None:
-        self._last_stamp = 0
-
-    def is_due(self, stamp: int, rate: float) -> bool:
-        """Whether enough time has passed since the last frame that was due. stamp: ns. rate: Hz, 0 = no limit."""
-        if rate and 0 < stamp - self._last_stamp < (1 - SLACK) * 1e9 / rate:
-            return False
-        self._last_stamp = stamp
-        return True
