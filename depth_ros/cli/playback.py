@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from depth_ros.playback.estimator import EstimatorSettings
     from depth_ros.playback.kinds import ReplayKind
     from depth_ros.playback.replay import Replay, ReplayOptions
+    from depth_ros.playback.robot import RobotOptions
     from depth_ros.recordings import Recording
 
 
@@ -51,6 +52,14 @@ def add_commands(commands: Commands) -> None:
     replay.add_argument("--out", type=Path, metavar="PATH",
                         help="new folder for depth images, or .mcap file for what the nodes would publish")  # fmt: skip
     replay.add_argument("--limit", type=int, default=0, help="maximum number of frames; 0 = all")
+    replay.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="YAML with parameters of the node: filters, clouds, and base_frame, located by /tf_static of the bag",
+    )  # fmt: skip
+    replay.add_argument(
+        "--camera-height", type=float, default=0.0, metavar="METRES",
+        help="height of a level camera above the ground, in place of /tf_static",
+    )  # fmt: skip
     replay.add_argument("--through-ros", action="store_true", help="play it through the real node over DDS")
     replay.add_argument(
         "--refine", type=int, default=0, metavar="STEPS",
@@ -100,8 +109,8 @@ def _replay_one(arguments: argparse.Namespace, path: Path) -> None:
     from depth_ros.recordings import open_recording
 
     settings = _estimator_settings(arguments)
-    options = ReplayOptions(arguments.out, arguments.limit)
     recording = open_recording(path, recording_options(arguments))
+    options = ReplayOptions(arguments.out, arguments.limit, robot=_robot_options(arguments).robot(recording))
     print(f"calibration: {recording.camera_source}")
     if arguments.through_ros:
         result = _replay_through_node(arguments, recording, settings.kind, options)
@@ -119,10 +128,12 @@ def _replay_all(arguments: argparse.Namespace, recordings: Mapping[str, Path]) -
     if arguments.through_ros:
         raise DepthRosError(f"--through-ros plays one recording; {len(recordings)} are given")
     settings, reading = _estimator_settings(arguments), recording_options(arguments)
-    outputs = output_paths(arguments.out, recordings)
+    outputs, robot = output_paths(arguments.out, recordings), _robot_options(arguments)
     outcomes = run_all(
         {
-            name: functools.partial(replay_item, path, reading, settings, outputs.get(name), arguments.limit)
+            name: functools.partial(
+                replay_item, path, reading, settings, outputs.get(name), arguments.limit, robot
+            )
             for name, path in recordings.items()
         },
         arguments,
@@ -135,6 +146,12 @@ def _estimator_settings(arguments: argparse.Namespace) -> EstimatorSettings:
     from depth_ros.playback.estimator import EstimatorSettings
 
     return EstimatorSettings(arguments.model, engine_settings(arguments), arguments.scale, arguments.refine)
+
+
+def _robot_options(arguments: argparse.Namespace) -> RobotOptions:
+    from depth_ros.playback.robot import RobotOptions
+
+    return RobotOptions(arguments.config, arguments.camera_height)
 
 
 def _replay_through_node(
@@ -170,6 +187,8 @@ def _print_replay(result: Replay) -> None:
     if latency:
         speed = f"{result.duration / result.seconds:.1f} times real time" if result.seconds else ""
         print(f"{result.frames} frames, median {latency.median:.1f} ms, p95 {latency.p95:.1f} ms, {speed}")
+    for name, value in result.checks.items():
+        print(f"{name}: {value}")
     if result.metrics:
         print(f"{result.compared} frames with ground truth; {result.protocol}")
         print(metrics_line(result.metrics))

@@ -13,23 +13,22 @@ import numpy as np
 
 from depth_ros.datatypes import Depth, Disparity, Pose
 from depth_ros.errors import DepthRosError
-from depth_ros.estimators.filters import FilterSettings, confidence_image, filtered
+from depth_ros.estimators.filters import confidence_image, filtered
 from depth_ros.estimators.odometry.base_frame import BaseFramePose, BaseState
 from depth_ros.estimators.odometry.estimator import OdometryEstimator
 from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.estimators.stereo.semi_global import DISPARITY_STEP
-from depth_ros.geometry import T_BODY_OPTICAL
 from depth_ros.messages.fill import (
-    POINT_FIELDS,
     fill_camera_info,
     fill_depth,
     fill_disparity,
     fill_odometry,
-    fill_points,
     fill_pose,
     fill_transform,
     fill_twist,
 )
+from depth_ros.playback.bag_clouds import BagClouds, point_message
+from depth_ros.playback.robot import Robot
 from depth_ros.recordings import Sample
 from depth_ros.recordings.bags.writer import CAMERA_INFO, IMAGE, ODOMETRY, TF, MessageWriter, SampleWriter
 
@@ -37,10 +36,6 @@ if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
 
 SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3"}
-FLOAT32 = 7
-"""sensor_msgs/PointField.FLOAT32."""
-POINT_STRIDE = 2
-"""px; a quarter of the points of each frame is written."""
 PATH_PERIOD = 1.0
 """s between two messages of the path, which grows."""
 MAX_DISPARITY = 512
@@ -51,13 +46,15 @@ class ResultBag:
     """Writer of results to a new .mcap or .db3 file. Use it as a context manager; a failed file is deleted.
 
     Topics: the images and their camera_info as `write_bag` names them; depth/image_rect, depth/camera_info, points,
-    depth/confidence if the model gives standard deviations; of a stereo pair disparity; of consecutive frames also
-    odom, path and the transform odom -> base_link. Depth of unknown scale has the names that the nodes give it, and no
-    odometry.
+    points_filtered, points_clearing, depth/confidence if the model gives standard deviations, scan if the robot has a
+    height band; of a stereo pair disparity; of consecutive frames also odom, path and the transform odom -> base_link.
+    Depth of unknown scale has the names that the nodes give it, and neither odometry nor clouds in metres.
     Raises DepthRosError if the file exists or has another suffix.
     """
 
-    def __init__(self, path: Path, is_consecutive: bool, is_metric: bool = True) -> None:
+    def __init__(
+        self, path: Path, is_consecutive: bool, is_metric: bool = True, robot: Robot | None = None
+    ) -> None:
         from rosbags.rosbag2 import StoragePlugin, Writer
 
         if path.suffix not in SUFFIXES:
@@ -68,13 +65,16 @@ class ResultBag:
         self._path, self._folder = path, Path(tempfile.mkdtemp(dir=path.parent))
         plugin = StoragePlugin.MCAP if path.suffix == ".mcap" else StoragePlugin.SQLITE3
         self._writer: Writer = Writer(self._folder / path.stem, version=9, storage_plugin=plugin)
-        self._odometry = _Odometry() if is_consecutive and is_metric else None
+        self._robot, self._is_metric = robot or Robot(), is_metric
+        self._odometry = _Odometry(self._robot) if is_consecutive and is_metric else None
         self._suffix = "" if is_metric else "_up_to_scale"
 
     def __enter__(self) -> ResultBag:
         self._writer.open()
         self._messages = MessageWriter(self._writer)
-        self._samples = SampleWriter(self._messages, compressed=True)
+        robot = self._robot
+        self._samples = SampleWriter(self._messages, True, robot.base_frame, robot.T_frame_camera)
+        self._clouds = BagClouds(self._messages, robot)
         return self
 
     def __exit__(
@@ -86,10 +86,10 @@ class ResultBag:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def write(self, sample: Sample, result: Depth | Disparity) -> None:
-        """The images of a sample and its result, after the default filters of the nodes."""
+        """The images of a sample and its result, after the filters of the node."""
         self._samples.write_frames(sample)
         depth = result.depth() if isinstance(result, Disparity) else result
-        kept = filtered(depth, FilterSettings())
+        kept = filtered(depth, self._robot.filters)
         if isinstance(result, Disparity):
             keep = np.isfinite(kept.depth)
             self._write_disparity(
@@ -100,6 +100,9 @@ class ResultBag:
             image = self._messages.message(IMAGE, depth.stamp, depth.frame_id)
             fill_depth(image, confidence)
             self._messages.add(f"/depth{self._suffix}/confidence", depth.stamp, image)
+        if self._is_metric:
+            for topic, message in self._clouds.of(depth, kept):
+                self._messages.add(topic, depth.stamp, message)
         if self._odometry:
             for topic, message in self._odometry.messages(depth, self._messages):
                 self._messages.add(topic, depth.stamp, message)
@@ -109,20 +112,12 @@ class ResultBag:
         fill_depth(image, depth.depth)
         info = self._messages.message(CAMERA_INFO, depth.stamp, depth.frame_id)
         fill_camera_info(info, depth.camera)
-        points = self._messages.message("sensor_msgs/msg/PointCloud2", depth.stamp, depth.frame_id)
-        points.fields = [self._field(name, offset) for name, offset in POINT_FIELDS]
-        fill_points(points, depth, POINT_STRIDE)
         for topic, message in (
             (f"/depth{self._suffix}/image_rect", image),
             (f"/depth{self._suffix}/camera_info", info),
-            (f"/points{self._suffix}", points),
+            (f"/points{self._suffix}", point_message(self._messages, depth)),
         ):
             self._messages.add(topic, depth.stamp, message)
-
-    def _field(self, name: str, offset: int) -> Any:
-        field = self._messages.message("sensor_msgs/msg/PointField")
-        field.name, field.offset, field.datatype, field.count = name, offset, FLOAT32, 1
-        return field
 
     def _write_disparity(self, disparity: Disparity) -> None:
         message = self._messages.message(
@@ -133,9 +128,10 @@ class ResultBag:
 
 
 class _Odometry:
-    """Odometry from the depth of each frame, with base_link as in the static transforms of the bag."""
+    """Odometry from the depth of each frame, with the base frame as in the static transforms of the bag."""
 
-    def __init__(self) -> None:
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
         self._estimator = OdometryEstimator(OdometrySettings())
         self._base = BaseFramePose()
         self._path: list[BaseState] = []
@@ -143,16 +139,17 @@ class _Odometry:
 
     def messages(self, depth: Depth, make: MessageWriter) -> list[tuple[str, Any]]:
         """Topics and messages of one frame; none while odometry is lost."""
-        state = self._base.update(self._estimator.estimate(depth), T_BODY_OPTICAL)
+        state = self._base.update(self._estimator.estimate(depth), self._robot.T_frame_camera)
         if state.state == "lost":
             return []
         self._path.append(state)
         odometry = make.message(ODOMETRY)
-        fill_odometry(odometry, Pose(state.stamp, state.T, state.covariance), "odom", "base_link")
+        base_frame = self._robot.base_frame
+        fill_odometry(odometry, Pose(state.stamp, state.T, state.covariance), "odom", base_frame)
         fill_twist(odometry.twist, state.twist, state.twist_covariance)
         transforms = make.message(TF)
         transform = make.message("geometry_msgs/msg/TransformStamped", state.stamp, "odom")
-        transform.child_frame_id = "base_link"
+        transform.child_frame_id = base_frame
         fill_transform(transform.transform, state.T)
         transforms.transforms.append(transform)
         found = [("/odom", odometry), ("/tf", transforms)]

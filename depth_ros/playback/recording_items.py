@@ -15,17 +15,20 @@ from depth_ros.playback.bag_output import SUFFIXES
 from depth_ros.playback.estimator import EstimatorSettings, open_estimator, require_pairs
 from depth_ros.playback.predict import predict
 from depth_ros.playback.replay import ReplayOptions, replay
+from depth_ros.playback.robot import RobotOptions
 from depth_ros.recordings import RecordingOptions, open_recording
 
 
 def replay_item(
-    path: Path, reading: RecordingOptions, settings: EstimatorSettings, out: Path | None, limit: int
-) -> dict[str, Any]:
+    path: Path, reading: RecordingOptions, settings: EstimatorSettings, out: Path | None, limit: int,
+    robot: RobotOptions = RobotOptions(),  # noqa: B008
+) -> dict[str, Any]:  # fmt: skip
     """Replay a recording; see `playback.replay`. `problem`: what of it could not be read."""
     recording = open_recording(path, reading)
     estimator = open_estimator(settings)
     with new_output(out) as target:
-        result = replay(recording, estimator, settings.kind, ReplayOptions(target, limit, progress=False))
+        options = ReplayOptions(target, limit, progress=False, robot=robot.robot(recording))
+        result = replay(recording, estimator, settings.kind, options)
     latency = summarise(result.latencies)
     return {
         "data": str(path),

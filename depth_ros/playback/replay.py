@@ -8,19 +8,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from depth_ros.card import Card
+from depth_ros.datatypes import Disparity
 from depth_ros.engine import EngineStatus
 from depth_ros.errors import DepthRosError
+from depth_ros.estimators.depth_doubts import DepthDoubts, Floor
+from depth_ros.estimators.filters import filtered
 from depth_ros.evaluation.two_view import prepared_for
 from depth_ros.playback.bag_output import SUFFIXES, ResultBag
 from depth_ros.playback.kinds import ReplayKind, Result
 from depth_ros.playback.output import ResultFolder
+from depth_ros.playback.robot import Robot
 from depth_ros.recordings import Recording, Sample, readable
 
 if TYPE_CHECKING:
@@ -52,12 +56,13 @@ class Estimator(Protocol):
 class ReplayOptions:
     """out: new folder (see `output.ResultFolder`), or new .mcap or .db3 file (see `bag_output.ResultBag`).
 
-    limit: maximum number of frames; 0 = all. progress: show a progress bar.
+    limit: maximum number of frames; 0 = all. progress: show a progress bar. robot: of what is written, and checked.
     """
 
     out: Path | None = None
     limit: int = 0
     progress: bool = True
+    robot: Robot = field(default_factory=Robot)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Replay:
     seconds: wall time. duration: s from the first to the last stamp. latencies: ms of each frame.
     metrics: against the recorded ground truth, over `compared` frames under `protocol`; None without ground truth.
     damage: what of the recording could not be read, one line each; all intact frames are in the result.
+    checks: {name: value} of what `DepthDoubts` measured last.
     """
 
     frames: int
@@ -77,6 +83,7 @@ class Replay:
     compared: int
     protocol: str
     damage: str
+    checks: dict[str, object]
 
 
 def replay(
@@ -157,8 +164,9 @@ def _collect(
     """Consume all results; write and measure them."""
     from tqdm import tqdm
 
+    check = _DepthCheck(options.robot)
     if options.out:
-        results = _written(results, options.out, frames.recording.contents.consecutive, scale == "metric")
+        results = _written(results, options, frames.recording.contents.consecutive, scale == "metric")
     latencies: list[float] = []
     stamps: list[int] = []
     metrics: DepthMetrics | None = None
@@ -172,6 +180,8 @@ def _collect(
                 log.warning("%s", doubt)
         latencies.append(latency)
         stamps.append(sample.left.stamp)
+        if scale == "metric":
+            check.add(result)
         without_depth += not np.isfinite(kind.depth_of(result)).any()
         if sample.depth is not None and not frames.recording.contents.predicted_depth:
             metrics = metrics or _metrics_for(sample, scale)
@@ -189,14 +199,41 @@ def _collect(
         len(metrics) if metrics else 0,
         metrics.protocol.text if metrics else "",
         frames.damage,
+        check.doubts.values,
     )
 
 
+class _DepthCheck:
+    """Logs the doubts that the nodes would publish, each once."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.doubts, self._filters = DepthDoubts(), robot.filters
+        T = robot.T_base_camera
+        self._floor = None if T is None else Floor(robot.base_frame, T)
+        self._logged: set[str] = set()
+
+    def add(self, result: Result) -> None:
+        """Measure a result, if one is due."""
+        time = 1e-9 * result.stamp
+        if not self.doubts.is_due(time):
+            return
+        depth = result.depth() if isinstance(result, Disparity) else result
+        self.doubts.measure(time, depth, filtered(depth, self._filters), self._floor)
+        for text in self.doubts.texts("the model", depth.baseline > 0):
+            kind = text[:10]
+            if kind not in self._logged:
+                log.warning("%s", text)
+            self._logged.add(kind)
+
+
 def _written(
-    results: Iterable[TimedResult], out: Path, is_consecutive: bool, is_metric: bool
+    results: Iterable[TimedResult], options: ReplayOptions, is_consecutive: bool, is_metric: bool
 ) -> Iterator[TimedResult]:
     """The same results, each written to a folder or bag."""
-    with ResultBag(out, is_consecutive, is_metric) if out.suffix in SUFFIXES else ResultFolder(out) as output:
+    out = options.out
+    assert out
+    is_bag = out.suffix in SUFFIXES
+    with ResultBag(out, is_consecutive, is_metric, options.robot) if is_bag else ResultFolder(out) as output:
         for timed in results:
             output.write(timed[0], timed[1])
             yield timed

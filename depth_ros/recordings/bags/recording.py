@@ -196,6 +196,10 @@ class BagRecording:
         T_rectified_camera[:3, :3] = first.camera.R
         return replace(imu, T_camera_imu=T_rectified_camera @ imu.T_camera_imu)
 
+    def transform(self, a: str, b: str) -> np.ndarray | None:
+        """(4, 4) T_a_b by the static transforms of the bag; None if they do not connect the frames."""
+        return self._transforms.between(a, b)
+
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 

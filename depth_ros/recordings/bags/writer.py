@@ -16,8 +16,15 @@ import numpy as np
 
 from depth_ros.datatypes import Camera, Frame, Pose
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import T_BODY_OPTICAL, inverse, quaternion_from_matrix
-from depth_ros.messages.fill import fill_camera_info, fill_depth, fill_header, fill_image, fill_odometry
+from depth_ros.geometry import T_BODY_OPTICAL, inverse
+from depth_ros.messages.fill import (
+    fill_camera_info,
+    fill_depth,
+    fill_header,
+    fill_image,
+    fill_odometry,
+    fill_transform,
+)
 from depth_ros.recordings import Recording, Sample, readable
 
 if TYPE_CHECKING:
@@ -92,10 +99,17 @@ class MessageWriter:
 
 
 class SampleWriter:
-    """Writes samples: images, camera_info, /tf_static and ground truth."""
+    """Writes samples: images, camera_info, /tf_static and ground truth.
 
-    def __init__(self, messages: MessageWriter, compressed: bool) -> None:
+    T_base_camera: (4, 4) pose of the left camera in `base_frame`.
+    """
+
+    def __init__(
+        self, messages: MessageWriter, compressed: bool, base_frame: str = "base_link",
+        T_base_camera: np.ndarray = T_BODY_OPTICAL,
+    ) -> None:  # fmt: skip
         self._messages, self._compressed = messages, compressed
+        self._base_frame, self._T_base_camera = base_frame, T_base_camera
         self._is_first = True
         self._T_world_odom: np.ndarray | None = None  # first known pose of base_link
 
@@ -108,12 +122,12 @@ class SampleWriter:
             self._messages.add(GROUND_TRUTH_DEPTH, stamp, image)
             self._write_info(_GROUND_TRUTH_INFO, stamp, left.frame_id, left.camera.rectified())
         if sample.T_world_camera is not None:
-            T_world_base = sample.T_world_camera @ inverse(T_BODY_OPTICAL)
+            T_world_base = sample.T_world_camera @ inverse(self._T_base_camera)
             if self._T_world_odom is None:
                 self._T_world_odom = T_world_base
             odometry = self._messages.message(ODOMETRY, stamp, "odom")
             pose = Pose(stamp, inverse(self._T_world_odom) @ T_world_base)
-            fill_odometry(odometry, pose, "odom", "base_link")
+            fill_odometry(odometry, pose, "odom", self._base_frame)
             self._messages.add(GROUND_TRUTH_ODOMETRY, stamp, odometry)
 
     def write_frames(self, sample: Sample) -> None:
@@ -147,12 +161,13 @@ class SampleWriter:
     def _write_transforms(self, left: Frame, right: Frame | None) -> None:
         message = self._messages.message(TF)
         for frame in (left, right) if right else (left,):
-            transform = self._messages.message("geometry_msgs/msg/TransformStamped", left.stamp, "base_link")
+            transform = self._messages.message(
+                "geometry_msgs/msg/TransformStamped", left.stamp, self._base_frame
+            )
             transform.child_frame_id = frame.frame_id
-            x, y, z, w = map(float, quaternion_from_matrix(T_BODY_OPTICAL[:3, :3]))
-            rotation, translation = transform.transform.rotation, transform.transform.translation
-            rotation.x, rotation.y, rotation.z, rotation.w = x, y, z, w
-            translation.y = -frame.camera.baseline
+            offset = np.eye(4)
+            offset[0, 3] = frame.camera.baseline
+            fill_transform(transform.transform, self._T_base_camera @ offset)
             message.transforms.append(transform)
         self._messages.add("/tf_static", left.stamp, message)
 
