@@ -167,7 +167,7 @@ def _difference(expected: np.ndarray, found: np.ndarray, size: tuple[int, ...], 
     scale = np.abs(expected)
     if expected.shape[-2:] != size:  # motions and planes: small numbers beside large ones
         scale = np.full_like(scale, np.abs(expected - np.eye(*expected.shape[-2:])).max())
-    relative = np.abs(found - expected)[valid] / scale[valid].clip(1e-6)
+    relative = np.abs(found[valid] - expected[valid]) / scale[valid].clip(1e-6)
     median, tail = np.percentile(relative, [50, 99])
     if median > tolerance * MAX_MEDIAN or tail > tolerance * MAX_TAIL:
         return f"median {100 * median:.2f} %, 99th percentile {100 * tail:.1f} %"

@@ -11,6 +11,8 @@ import numpy as np
 from depth_ros.datatypes import Depth
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.depth import DepthEstimator
+from depth_ros.estimators.odometry.estimator import OdometryEstimator
+from depth_ros.estimators.odometry.settings import OdometrySettings
 from depth_ros.estimators.temporal_fusion import TemporalFusion
 from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.flicker import FlickerMetrics
@@ -50,7 +52,8 @@ def evaluate_flicker(
     """Flicker and depth metrics on consecutive images with poses; the content of `depth_ros evaluate flicker --json`.
 
     `metrics` and the first of `rows` are of each image alone, the second row of temporal fusion with the ground-truth
-    motion. Raises DepthRosError for a recording without poses, or a model or recording without metric scale.
+    motion, the third with that of odometry from the same depth, as in perception_node. Raises DepthRosError for a
+    recording without poses, or a model or recording without metric scale.
     """
     estimator = DepthEstimator(model, options.engine)
     folder = open_recording(data, options.recording)
@@ -63,8 +66,10 @@ def evaluate_flicker(
     setup = evaluation_setup(
         Selection(folder, tuple(range(count)), f"the first {count}"), card=estimator.card
     )
-    rows = [_Row("each image", setup.protocol), _Row("fused", setup.protocol)]
+    names = "each image", "fused", "fused, own odometry"
+    rows = [_Row(name, setup.protocol) for name in names]
     fusion, milliseconds = TemporalFusion(), list[float]()
+    own_fusion, odometry = TemporalFusion(), OdometryEstimator(OdometrySettings())
     T_world_old: np.ndarray | None = None
     for done, (index, sample) in enumerate(setup.selection.samples(), 1):
         if sample.T_world_camera is None:
@@ -75,10 +80,12 @@ def evaluate_flicker(
         start = time.process_time()
         fused = fusion.fuse(depth, T_old_new)
         milliseconds.append(1000 * (time.process_time() - start))
+        motion = odometry.estimate(depth).motion
+        own_fused = own_fusion.fuse(depth, motion.T_old_new if motion else None)
         is_compared = folder.contents.depth or index % REFERENCE_STEP == 0
         ground_truth = setup.ground_truth.depth(sample) if is_compared else None
-        rows[0].add(depth, sample, ground_truth)
-        rows[1].add(fused, sample, ground_truth)
+        for row, each in zip(rows, (depth, fused, own_fused), strict=True):
+            row.add(each, sample, ground_truth)
         options.progress(done, count)
     latency = summarise(milliseconds)
     found = [{"row": row.name, "metrics": row.compute()} for row in rows]

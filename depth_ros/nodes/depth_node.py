@@ -31,7 +31,7 @@ from depth_ros.nodes.inputs.odometry import OdometryInput
 from depth_ros.nodes.inputs.transforms import Transforms
 from depth_ros.nodes.life_cycle import LifeCycle, LifeCycleSettings
 from depth_ros.nodes.model_swap import Hooks, ModelSwap, check_card
-from depth_ros.nodes.odometry_fusion import MAX_GAP, OdometryFusion
+from depth_ros.nodes.odometry_fusion import MAX_GAP, MotionSource, OdometryFusion
 from depth_ros.nodes.outputs.clouds import CLOUD_TOPICS, CloudOutput
 from depth_ros.nodes.outputs.depth import (
     DEPTH_TOPICS,
@@ -121,6 +121,7 @@ class DepthNode(LifecycleNode):
     Results have the stamp and the frame_id of their image, and the size at which the model works. Nothing is computed
     without a subscriber or a node downstream that needs it. `downstream` receives every Depth. Depth of a model of
     scale up_to_scale is published in metres while `scale_source` knows the scale, otherwise on `UP_TO_SCALE_TOPICS`.
+    motion_source: a node downstream, whose motion temporal fusion takes in place of `odom`.
     make_estimator: DepthEstimator or a function like it. other_parameters: as in Parameters. arguments: as those of the
     command line, for this node alone. Raises DepthRosError if a parameter is started with an invalid value.
     """
@@ -141,6 +142,7 @@ class DepthNode(LifecycleNode):
         self._input_rate = Rate()
         self.downstream: list[Downstream[Depth]] = []
         self.scale_source: ScaleSource | None = None
+        self.motion_source: MotionSource | None = None
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
         self.diagnostics = Diagnostics(self, "depth", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
@@ -165,7 +167,9 @@ class DepthNode(LifecycleNode):
         self._input = CameraInput(self, self.parameters.read(CameraSettings), self._on_image, warn)
         self.get_logger().info(f"depth of '{self._input.topic}' by model {model}")
         parts: list[ManagedEntity] = [self._outputs, self._transforms, self._processor]
-        if settings.temporal_fusion:
+        if settings.temporal_fusion and self.motion_source:
+            self._fusion = OdometryFusion(self.motion_source, warn)
+        elif settings.temporal_fusion:
             odometry = OdometryInput(self, MAX_GAP, lambda: None, warn)
             self._fusion = OdometryFusion(odometry, warn)
             parts.append(odometry)
@@ -213,12 +217,21 @@ class DepthNode(LifecycleNode):
         assert self._estimator
         frame = self._input.frame(message)
         self._image_size = frame.camera.width, frame.camera.height
-        return self._estimator.estimate(frame)
+        depth = self._estimator.estimate(frame)
+        if self._needs_motion:
+            forward_to(self.downstream, depth)
+        return depth
 
-    def is_scale_needed(self) -> bool:
-        """Whether the scale of an up-to-scale model is needed to publish depth."""
+    @property
+    def _needs_motion(self) -> bool:
+        """Whether the nodes downstream process a frame before it is published."""
+        return self._fusion is not None and self.motion_source is not None
+
+    def is_odometry_needed(self) -> bool:
+        """Whether scale or motion are needed to publish depth."""
         is_up_to_scale = self._estimator is not None and self._estimator.card.scale != "metric"
-        return is_up_to_scale and self.life_cycle.is_active and self._outputs.has_subscribers()
+        is_needed_here = is_up_to_scale or self._needs_motion
+        return is_needed_here and self.life_cycle.is_active and self._outputs.has_subscribers()
 
     def _publish(self, depth: Depth, timing: Timing) -> None:
         if self.life_cycle.is_too_old(depth.stamp):
@@ -254,7 +267,8 @@ class DepthNode(LifecycleNode):
         self.diagnostics.warn(SCALE_UNKNOWN if self.scale_source else NO_SCALE_SOURCE)
 
     def _forward(self, depth: Depth) -> None:
-        forward_to(self.downstream, depth)
+        if not self._needs_motion:
+            forward_to(self.downstream, depth)
 
     def _no_input_reason(self) -> str:
         return self._input.no_input_reason() if self.life_cycle.is_active else ""

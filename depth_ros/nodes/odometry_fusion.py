@@ -1,4 +1,4 @@
-"""Temporal fusion of depth with the motion of the camera from odometry."""
+"""Temporal fusion of depth with the motion of the camera, from `odom` or from the odometry of the same process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_GAP = 1.0
 
 
 class MotionSource(Protocol):
-    """`inputs.odometry.OdometryInput`, or another source of the motion of a camera."""
+    """`inputs.odometry.OdometryInput`, or `OdometryNode`."""
 
     def motion(self, camera_frame: str, old: int, new: int) -> Motion | None:
         """Motion between two stamps, ns; None if it is not known (yet)."""
@@ -43,7 +43,7 @@ class OdometryFusion:
             return self._fusion.fuse(depth, None)
         motion = self._odometry.motion(depth.frame_id, self._stamp, depth.stamp)
         if motion is None:
-            self._warn("depth is not fused: odometry has no pose at the stamp of the image (yet)")
+            self._warn("depth is not fused: odometry has no pose at the stamp of the image (yet), or is lost")
             return depth
         self._stamp = depth.stamp
         return self._fusion.fuse(depth, motion.T_old_new)

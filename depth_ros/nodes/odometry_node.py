@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from tf2_msgs.msg import TFMessage
 
-from depth_ros.datatypes import Depth
+from depth_ros.datatypes import Depth, Motion
 from depth_ros.errors import DepthRosError
 from depth_ros.estimators.odometry.base_frame import BaseFramePose
 from depth_ros.estimators.odometry.scale import Scale, ScaleSettings, in_metres
@@ -69,9 +69,9 @@ class OdometryNode(LifecycleNode):
     """Life-cycle node with the topics `TOPICS` and the services `reset_odom`, `pause_odom` and `resume_odom`.
 
     Results have the stamp of the depth image. Nothing is computed without a subscriber or a node downstream that needs
-    it. `downstream` receives depth and odometry of every frame in metres. is_scale_needed: whether a node upstream
-    needs `scale` now. make_estimator: OdometryEstimator or a function like it. other_parameters: as in Parameters.
-    Raises DepthRosError if a parameter is started with an invalid value.
+    it. `downstream` receives depth and odometry of every frame in metres. is_needed_upstream: whether a node upstream
+    needs `scale` or `motion` now. make_estimator: OdometryEstimator or a function like it. other_parameters: as in
+    Parameters. Raises DepthRosError if a parameter is started with an invalid value.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class OdometryNode(LifecycleNode):
         self._input: RgbdInput | None = None
         self._odometry: BaseOdometry | None = None
         self.downstream: list[Downstream[DepthWithOdometry]] = []
-        self.is_scale_needed: Callable[[], bool] = lambda: False
+        self.is_needed_upstream: Callable[[], bool] = lambda: False
+        self._motion: Motion | None = None
         self.parameters = Parameters(self, *SETTINGS, other_parameters=other_parameters)
         self.diagnostics = Diagnostics(self, "odometry", self._values, self._no_input_reason)
         self.parameters.warn_about_unknown(self.diagnostics.warn)
@@ -160,7 +161,7 @@ class OdometryNode(LifecycleNode):
         always = (
             self._settings.publish_tf or self.parameters.read(OdometryNodeSettings).run_without_subscribers
         )
-        is_needed_here = always or self._outputs.has_subscribers() or self.is_scale_needed()
+        is_needed_here = always or self._outputs.has_subscribers() or self.is_needed_upstream()
         return is_needed_here or is_needed(self.downstream)
 
     @property
@@ -168,6 +169,11 @@ class OdometryNode(LifecycleNode):
         """Metres per unit of depth; None while it is unknown, and while no frames are processed."""
         is_processing = self.life_cycle.is_active and not self._odometry_services.is_paused
         return self._odometry.scale if is_processing and self._odometry else None
+
+    def motion(self, camera_frame: str, old: int, new: int) -> Motion | None:
+        """Motion of the camera, m, if it is that between the last two frames; read in the worker thread."""
+        found = self._motion
+        return found if found and (found.stamp_old, found.stamp_new) == (old, new) else None
 
     def restart(self) -> None:
         """Begin anew at the last pose: later depth comes from another model."""
@@ -192,7 +198,9 @@ class OdometryNode(LifecycleNode):
 
     def _estimate(self, depth: Depth, receive_milliseconds: float = 0.0) -> BaseOdometryResult:
         assert self._odometry
+        self._motion = None
         result = self._odometry.estimate(depth)
+        self._motion = result.odometry.motion if result.scale else None
         milliseconds = {"receive": receive_milliseconds, **result.odometry.milliseconds}
         return replace(result, odometry=replace(result.odometry, milliseconds=milliseconds))
 

@@ -80,11 +80,11 @@ def make_nodes(worker: Worker) -> Nodes:
 
 
 def connect(depth: DepthNode | StereoDepthNode, odometry: OdometryNode) -> None:
-    """Forward depth to odometry, and the scale that odometry estimates to the depth node of an up-to-scale model."""
+    """Forward depth to odometry, and its motion, for temporal fusion, and scale to the depth node of one camera."""
     depth.downstream.append(odometry)
     if isinstance(depth, DepthNode):
-        depth.scale_source = odometry
-        odometry.is_scale_needed = depth.is_scale_needed
+        depth.scale_source = depth.motion_source = odometry
+        odometry.is_needed_upstream = depth.is_odometry_needed
 
 
 def main(args: list[str] | None = None) -> int:

@@ -37,9 +37,10 @@ def test_flicker_of_a_model_with_and_without_fusion(clip, capsys):
     arguments = ["evaluate", "flicker", "--model", "mono_indoor", "--data", str(clip), "--backend", "eager"]
     main([*arguments, "--json", "-"])
     result = json.loads(capsys.readouterr().out)
-    assert [row["row"] for row in result["rows"]] == ["each image", "fused"]
-    single, fused = (row["metrics"] for row in result["rows"])
+    assert [row["row"] for row in result["rows"]] == ["each image", "fused", "fused, own odometry"]
+    single, fused, own = (row["metrics"] for row in result["rows"])
     assert 0 < fused["flicker"] < single["flicker"] and single["abs_rel"] > 0
+    assert 0 < own["flicker"] < single["flicker"] and own["flicker"] != fused["flicker"]
     assert result["images"] == 4 and result["fusion_cpu_ms_per_image"] > 0
 
 

@@ -1,6 +1,7 @@
 """The DepthNode of known_depth_node.py, with an OdometryNode downstream, in one process.
 
-Model "up_to_scale" has a unit of `UNIT` and sees a wall, in front of which there is a floor if the images are bright.
+Model "up_to_scale" has a unit of `UNIT` and sees a wall, in front of which there is a floor if the images are bright;
+"flickering" sees the same in metres, `FLICKER` times as far in every other tenth of a second.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from known_depth_node import KnownDepth
 
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.estimators.odometry.estimator import OdometryEstimator
+from depth_ros.estimators.odometry.scale import Scale, in_metres
 from depth_ros.nodes import depth_node, life_cycle, odometry_node
 from depth_ros.nodes.depth_node import DepthNode
 from depth_ros.nodes.downstream import DepthSource
@@ -22,6 +24,7 @@ from depth_ros.nodes.worker import Worker
 
 UNIT, HEIGHT, WALL = 0.4, 1.2, 6.0
 """m, of the depth; height of the camera, and distance of the wall."""
+FLICKER, TENTH = 1.2, 100_000_000
 
 
 class UpToScaleDepth(KnownDepth):
@@ -36,8 +39,19 @@ class UpToScaleDepth(KnownDepth):
         return Depth(frame.stamp, frame.frame_id, depth, camera, frame.image, std)
 
 
+class FlickeringDepth(UpToScaleDepth):
+    card = KnownDepth.card
+
+    def estimate(self, frame: Frame) -> Depth:
+        scale = Scale(UNIT * (FLICKER if frame.stamp // TENTH % 2 else 1.0), 0.0, "known")
+        return in_metres(super().estimate(frame), scale)
+
+
+ESTIMATORS = {"up_to_scale": UpToScaleDepth, "flickering": FlickeringDepth}
+
+
 def make_estimator(model: str, *others: object) -> KnownDepth:
-    return (UpToScaleDepth if model == "up_to_scale" else KnownDepth)(model, *others)
+    return ESTIMATORS.get(model, KnownDepth)(model, *others)
 
 
 def make(worker: Worker) -> list[DepthNode | OdometryNode]:

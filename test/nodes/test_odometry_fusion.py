@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import numpy as np
+import pytest
+from known_perception_node import FLICKER, TENTH
+from node_client import Client, camera, image_of, info_of
 
 from depth_ros.datatypes import Camera, Depth, Motion
+from depth_ros.messages.decode import depth_from, stamp_ns
+from depth_ros.nodes import depth_node
 from depth_ros.nodes.odometry_fusion import OdometryFusion
+from depth_ros.playback.play import node_process
 
 CAMERA = Camera.pinhole(32, 24, 20.0, 20.0, 15.5, 11.5)
 SECOND = 1_000_000_000
@@ -54,3 +63,31 @@ def test_after_a_reset_it_starts_anew():
     fusion.fused(depth_of(4.0, SECOND))
     fusion.reset()
     assert fusion.fused(depth_of(5.0, 11 * SECOND // 10)).depth[0, 0] == 5.0
+
+
+@pytest.mark.parametrize("temporal_fusion", [False, True])
+def test_depth_is_fused_by_the_odometry_of_the_same_process(tmp_path: Path, temporal_fusion: bool):
+    """A camera that stands still, and a model whose scale changes with every image. Nobody subscribes to odometry."""
+    script, size = str(Path(__file__).with_name("known_perception_node.py")), camera(64, 64)
+    parameters = "model:=flickering", "base_frame:=''", f"temporal_fusion:={str(temporal_fusion).lower()}"
+    words = [word for parameter in parameters for word in ("-p", parameter)]
+    message = image_of(size)
+    message.data = np.random.default_rng(0).integers(0, 255, 64 * 64 * 3, np.uint8).tobytes()
+    with (
+        node_process([script, str(tmp_path / "log"), "--ros-args", *words]) as (_, namespace),
+        closing(Client(namespace, depth_node)) as client,
+    ):
+        client.subscribe("depth/image_rect")
+
+        def wall() -> dict[int, list[float]]:
+            found: dict[int, list[float]] = {0: [], 1: []}
+            for each in client.received["depth/image_rect"][4:]:
+                found[stamp_ns(each.header) // TENTH % 2].append(float(depth_from(each)[10, 3]))
+            return found
+
+        def send() -> int:
+            return client.publish(message, info_of(size), TENTH)
+
+        found = client.wait_until(lambda: min(map(len, (each := wall()).values())) >= 6 and each, send)
+    flicker = np.log(np.median(found[1]) / np.median(found[0])) / np.log(FLICKER)
+    assert 0 < flicker < 0.5 if temporal_fusion else flicker == pytest.approx(1, abs=1e-3)
