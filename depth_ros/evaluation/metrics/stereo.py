@@ -118,17 +118,23 @@ def validate_pairs(model: nn.Module, samples: Iterable[Sample]) -> dict[str, flo
         ground_truth = ground_truth_disparity(sample)
         if ground_truth is None or sample.right is None:
             continue
-        height, width = ground_truth.shape
-        step = int(model.size_multiple)  # type: ignore[arg-type]
-        device = next(model.parameters()).device
-        pair = []
-        for image in (sample.left.image, sample.right.image):
-            padded = cv2.copyMakeBorder(image, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
-            pair.append(torch.from_numpy(padded)[None].to(device))
-        found = model(*pair)
-        results = (found,) if isinstance(found, torch.Tensor) else found
-        disparity, *stds = (x[0, :height, :width].cpu().numpy() for x in results)
+        disparity, *stds = predict_pair(model, sample.left.image, sample.right.image)
         rows.append(disparity_metrics(disparity, ground_truth, *stds))
     means = mean_metrics(rows)
     keys = ("epe", "d1_all", "bad_1", "coverage")
     return {key: value for key in keys if (value := means.get(key)) is not None}
+
+
+def predict_pair(model: nn.Module, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Disparity (H, W) float32 px of a rectified pair (H, W, 3) uint8 RGB by a module, and its standard deviation where
+    the module predicts it. Images are padded to a multiple of `size_multiple`."""
+    height, width = left.shape[:2]
+    step = int(model.size_multiple)  # type: ignore[arg-type]
+    device = next(model.parameters()).device
+    pair = []
+    for image in (left, right):
+        padded = cv2.copyMakeBorder(image, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
+        pair.append(torch.from_numpy(padded)[None].to(device))
+    found = model(*pair)
+    results = (found,) if isinstance(found, torch.Tensor) else found
+    return tuple(x[0, :height, :width].cpu().numpy() for x in results)

@@ -49,7 +49,7 @@ class RecordedExamples:
     def __getitem__(self, index: int, /) -> Example:
         number, is_right = divmod(index, 2) if self.source.right_view else (index, 0)
         sample = with_common_principal_point(self.source.open(self.folders)[self.indices[number]])
-        match = CachedMatching(self.folders.cache)
+        match = CachedMatching(self.folders.cache, self.source.stereo_model)
         if not is_right:
             return left_view_example(sample, self.source.stereo_weight, match)
         if sample.right is None or sample.depth is None:

@@ -1,19 +1,28 @@
-"""Semi-global stereo matching, which fills the gaps of measured depth."""
+"""Stereo matching, semi-global or by a stereo model, which fills the gaps of measured depth."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 
+from depth_ros.card import find_card, load_model
+from depth_ros.evaluation.metrics.stereo import predict_pair
 from depth_ros.training.data.cache import ArrayCache
 
 MIN_GRADIENT = 12.0
 """Mean horizontal Sobel response, grey levels, below which stereo matches are discarded as untextured."""
 DISPARITY_STEPS = 16
 """Steps of the matcher per pixel."""
+MAX_STD = 1.0
+"""px; disparities of a model with a larger standard deviation are discarded."""
+MAX_MATCHED_DISPARITY = 4000.0
+"""px; `DISPARITY_STEPS` of it are stored in 16 bits."""
 
 Match = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(left, right), (H, W, 3) uint8 RGB -> disparity (H, W) float32 px of the left image, NaN = invalid."""
@@ -33,18 +42,34 @@ def match_stereo(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where((disparity >= 1) & (cv2.blur(gradient, (15, 15)) > MIN_GRADIENT), disparity, np.nan)
 
 
-class CachedMatching:
-    """`match_stereo`, computed once for every pair of images (0.16 s for one of KITTI)."""
+@functools.lru_cache(maxsize=2)
+def _stereo_model(name: str) -> nn.Module:
+    return load_model(find_card(name)).eval()
 
-    def __init__(self, cache: ArrayCache) -> None:
-        self.cache = cache
+
+@torch.inference_mode()
+def match_by_model(name: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Disparity (H, W) float32 px of the left image by a stereo model; NaN where its standard deviation is large."""
+    disparity, std = predict_pair(_stereo_model(name), left, right)
+    valid = (disparity > 1 / DISPARITY_STEPS) & (disparity < MAX_MATCHED_DISPARITY) & (std < MAX_STD)
+    return np.where(valid, disparity, np.float32(np.nan))
+
+
+class CachedMatching:
+    """Disparities of the stereo model `model`, or of `match_stereo` where it is empty (0.16 s for a pair of KITTI),
+    computed once for every pair of images."""
+
+    def __init__(self, cache: ArrayCache, model: str = "") -> None:
+        self.cache, self.model = cache, model
 
     def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         digest = hashlib.sha256(left.tobytes())
         digest.update(right.tobytes())
+        if self.model:
+            digest.update(find_card(self.model).sha256.encode())
 
         def steps() -> dict[str, np.ndarray]:
-            disparity = match_stereo(left, right)
+            disparity = match_by_model(self.model, left, right) if self.model else match_stereo(left, right)
             return {"steps": np.nan_to_num(disparity * DISPARITY_STEPS).astype(np.uint16)}
 
         stored = self.cache.arrays(f"matches/{digest.hexdigest()[:32]}", steps)["steps"]

@@ -48,15 +48,17 @@ class Source:
     "calibration" and "test" their halves, "all" uses every sample. options: how the recording is read. extra_inputs:
     names of inputs that a network takes beside the image; if there are any, those of a recording are made, as far as
     they can be.
-    right_view: also learn from the right image. stereo_weight: loss weight of depth from semi-global matching where
-    there is no ground truth; 0 disables it. frames: length of a rendered clip. rate: frame rate of a rendered clip,
-    Hz; 0 for the renderer's default. repeat: how often each example occurs per epoch. every: use every n-th sample.
+    right_view: also learn from the right image. stereo_weight: loss weight of depth from stereo matching where there
+    is no ground truth; 0 disables it. stereo_model: the model that matches; empty for semi-global matching. frames:
+    length of a rendered clip. rate: frame rate of a rendered clip, Hz; 0 for the renderer's default. repeat: how often
+    each example occurs per epoch. every: use every n-th sample.
     """
 
     folder: str
     part: Part = "training"
     right_view: bool = False
     stereo_weight: float = 0.0
+    stereo_model: str = ""
     count: int = 0
     frames: int = 5
     rate: float = 0.0
@@ -94,9 +96,10 @@ class Source:
         if self.right_view:
             parts.append("both views")
         if self.stereo_weight:
-            parts.append(
-                f"semi-global stereo matches, weight {self.stereo_weight}, where there is no ground truth"
+            matches = (
+                f"disparities of {self.stereo_model}" if self.stereo_model else "semi-global stereo matches"
             )
+            parts.append(f"{matches}, weight {self.stereo_weight}, where there is no ground truth")
         if self.every > 1:
             parts.append(f"one in {self.every}")
         return f"{self.folder}: {', '.join(parts)}"
