@@ -16,7 +16,9 @@ from depth_ros.evaluation.metrics.stereo import predict_pair
 from depth_ros.training.data.cache import ArrayCache
 
 MIN_GRADIENT = 12.0
-"""Mean horizontal Sobel response, grey levels, below which stereo matches are discarded as untextured."""
+"""Mean horizontal Sobel response, grey levels, below which semi-global matches are discarded as untextured."""
+MIN_MODEL_GRADIENT = 4.0
+"""The same for a stereo model, which matches what has less texture, but not the sky."""
 DISPARITY_STEPS = 16
 """Steps of the matcher per pixel."""
 MAX_STD = 1.0
@@ -38,8 +40,13 @@ def match_stereo(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         uniquenessRatio=10, speckleWindowSize=100, speckleRange=2, mode=cv2.STEREO_SGBM_MODE_SGBM_3WAY,
     )  # fmt: skip
     disparity = matcher.compute(left, right).astype(np.float32) / DISPARITY_STEPS
-    gradient = np.abs(cv2.Sobel(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.CV_32F, 1, 0))
-    return np.where((disparity >= 1) & (cv2.blur(gradient, (15, 15)) > MIN_GRADIENT), disparity, np.nan)
+    return np.where((disparity >= 1) & (texture(left) > MIN_GRADIENT), disparity, np.nan)
+
+
+def texture(image: np.ndarray) -> np.ndarray:
+    """(H, W) float32 mean horizontal Sobel response around each pixel, grey levels."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.blur(np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0)), (15, 15))
 
 
 @functools.lru_cache(maxsize=2)
@@ -49,9 +56,13 @@ def _stereo_model(name: str) -> nn.Module:
 
 @torch.inference_mode()
 def match_by_model(name: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Disparity (H, W) float32 px of the left image by a stereo model; NaN where its standard deviation is large."""
+    """Disparity (H, W) float32 px of the left image by a stereo model.
+
+    NaN where its standard deviation is large, and where there is no texture at all (sky).
+    """
     disparity, std = predict_pair(_stereo_model(name), left, right)
     valid = (disparity > 1 / DISPARITY_STEPS) & (disparity < MAX_MATCHED_DISPARITY) & (std < MAX_STD)
+    valid &= texture(left) > MIN_MODEL_GRADIENT
     return np.where(valid, disparity, np.float32(np.nan))
 
 
