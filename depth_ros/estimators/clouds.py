@@ -168,7 +168,8 @@ def free_depth(depth: Depth, kept: np.ndarray, filters: FilterSettings) -> tuple
     about symmetric in its inverse: far away, the depth less the same number of standard deviations is below 0. Pixels
     that are uncertain, or beyond `max_depth`, are free so far, too; those that are `far` up to `max_depth`.
     """
-    z, visible = depth.depth, visible_pixels(*depth.depth.shape, filters)
+    z = depth.depth
+    visible = visible_pixels(z.shape[0], z.shape[1], filters)
     measured = kept | (z > filters.max_depth) & visible
     if filters.min_confidence:
         measured |= kept_pixels(depth, replace(filters, min_confidence=0.0))

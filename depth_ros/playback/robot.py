@@ -57,10 +57,8 @@ class RobotOptions:
         `base_frame` to the camera."""
         parameters = node_parameters(self.config) if self.config else {}
         source = str(self.config)
-        filters, clouds = (
-            settings_from(kind, {n: parameters.pop(n) for n in _names(kind) if n in parameters}, source)
-            for kind in (FilterSettings, CloudSettings)
-        )
+        filters = settings_from(FilterSettings, _taken(parameters, FilterSettings), source)
+        clouds = settings_from(CloudSettings, _taken(parameters, CloudSettings), source)
         if parameters:
             log.warning("%s: not used by a replay: %s", source, ", ".join(parameters))
         if self.camera_height:
@@ -81,8 +79,10 @@ class RobotOptions:
         return Robot(filters, clouds, T_base)
 
 
-def _names(kind: type) -> list[str]:
-    return [each.name for each in dataclasses.fields(kind)]
+def _taken(parameters: dict[str, Any], kind: type[FilterSettings | CloudSettings]) -> dict[str, Any]:
+    """The parameters that are fields of a settings dataclass, which are removed."""
+    names = [each.name for each in dataclasses.fields(kind)]
+    return {name: parameters.pop(name) for name in names if name in parameters}
 
 
 def node_parameters(path: Path) -> dict[str, Any]:
