@@ -1,6 +1,7 @@
 # make demo [DATA=folder] [MODEL=stereo]   play a clip through the node over DDS and write a report
 # make test [ARGS=...]      run all tests, or pytest with the arguments ARGS
 # make docs                 build the documentation in build/docs; warnings are errors
+# make scenes BOOKSTORE=folder [BLENDER=program] [ARGS="--models mono"]   make the pictures of docs/scenes.md
 # make check-tensorrt       convert all models to TensorRT without a GPU (12 GB, an hour); MODELS="mono_driving fcrn"
 # make check-systems        check the eight published systems against the authors' code; REFERENCE=folder with its checkouts
 # make lint                 check style, spelling, types and import contracts
@@ -14,7 +15,7 @@ SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c "import rclpy; print('distrib
 ROS := $(if $(JAZZY),jazzy,$(or $(SOURCED),kilted))
 READY := $(VENV)/.ready-$(ROS)
 
-.PHONY: setup demo docs test test-nodes test-engines test-others check-tensorrt check-systems lint clean
+.PHONY: setup demo docs scenes test test-nodes test-engines test-others check-tensorrt check-systems lint clean
 
 setup: $(READY)
 	@:
@@ -29,6 +30,9 @@ demo: setup
 docs: setup
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo build/docs/index.html
+
+scenes: setup
+	@$(BIN)/python docs/make_scenes.py $(BOOKSTORE) $(if $(BLENDER),--blender $(BLENDER)) $(ARGS)
 
 # Three parts side by side, in separate processes: most tests with nodes and engines wait, the others compute. Training has
 # a process of its own: after all compilers in one process, Python 3.11 crashed in it. A random domain isolates the tests

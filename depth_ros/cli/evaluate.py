@@ -63,6 +63,9 @@ def add_commands(commands: Commands) -> None:
     evaluate.add_argument("--limit", type=int, default=0, help="maximum number of images; 0 = all")
     add_json_option(evaluate)
     evaluate.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report")
+    evaluate.add_argument("--pictures", type=Path, metavar="FILE",
+                          help="depth of one recording: write an image, e.g. .webp, of the five best and the five "
+                          "worst images, by AbsRel or, of pairs, EPE")  # fmt: skip
     _add_depth_options(evaluate)
     evaluate.add_argument("--trajectories", type=Path, metavar="FOLDER",
                           help="odometry: write estimate.txt and ground_truth.txt, TUM format")  # fmt: skip
@@ -115,6 +118,12 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     recordings = find_recordings(arguments.data)
     if arguments.filters and (arguments.refine or arguments.report):
         raise DepthRosError("evaluate depth --filters prints rows: leave out --refine and --report")
+    if arguments.pictures and (
+        arguments.task != "depth" or arguments.filters or arguments.refine or len(recordings) > 1
+    ):
+        raise DepthRosError(
+            "--pictures is for evaluate depth of one recording, without --filters and --refine"
+        )
     if len(recordings) > 1 and arguments.refine:
         raise DepthRosError(f"evaluate depth --refine takes one recording at a time, not {len(recordings)}")
     if len(recordings) > 1:
@@ -133,7 +142,9 @@ def _evaluate_one(arguments: argparse.Namespace, task: Task, data: Path) -> None
             bar.total = total
             bar.update(done - bar.n)
 
-        options = dataclasses.replace(_options(arguments), report=arguments.report, progress=progress)
+        options = dataclasses.replace(
+            _options(arguments), report=arguments.report, pictures=arguments.pictures, progress=progress
+        )
         result = task.evaluation(arguments, "")(data, options)
     if arguments.json:
         write_json(result, arguments.json)
@@ -141,6 +152,8 @@ def _evaluate_one(arguments: argparse.Namespace, task: Task, data: Path) -> None
         print("\n".join(task.lines(result)))
         if arguments.report:
             print(f"report: {arguments.report}")
+        if arguments.pictures:
+            print(f"pictures: {arguments.pictures}")
 
 
 def _evaluate_all(arguments: argparse.Namespace, task: Task, recordings: Mapping[str, Path]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +21,9 @@ from depth_ros.evaluation.metrics.latency import summarise
 from depth_ros.evaluation.metrics.protocols import DepthProtocol, align_depth
 from depth_ros.evaluation.options import DepthOptions, EvaluationOptions, Progress, no_progress
 from depth_ros.evaluation.recorded import Recorded, RecordedDepths, match_by_stamp
-from depth_ros.evaluation.report.depth import DepthReport, DepthStrip, write_depth_report
+from depth_ros.evaluation.report.depth import DepthReport, DepthStrip, write_depth_report, write_depth_sheet
 from depth_ros.evaluation.report.sections import example_images, model_facts
+from depth_ros.evaluation.report.sheet import extreme_images
 from depth_ros.evaluation.setup import (
     EvaluationSetup,
     Selection,
@@ -82,6 +83,9 @@ def evaluate_depth(
         }
         report = _report(result, comparison, estimator, setup, facts)
         write_depth_report(options.report, dataclasses.replace(report, curves=card.curves))
+    if options.pictures is not None:
+        strips, _ = _strips(extreme_images(_ranked(comparison, setup)), comparison, estimator, setup)
+        write_depth_sheet(options.pictures, strips, setup.ground_truth.label)
     return result
 
 
@@ -185,10 +189,23 @@ def _report(
     facts: dict[str, str],
 ) -> DepthReport:
     """Content of the report: example images from best to worst, and the point cloud of the typical one."""
-    ranking = [index for _, index in comparison.ranking] or list(setup.selection.indices)
+    strips, cloud = _strips(example_images(_ranked(comparison, setup)), comparison, estimator, setup)
+    latencies, label = comparison.latencies, setup.ground_truth.label
+    return DepthReport(result, strips, latencies, cloud, facts, label)
+
+
+def _ranked(comparison: DepthComparison, setup: EvaluationSetup) -> list[int]:
+    """Indices from best to worst; without ground truth in their order."""
+    return [index for _, index in comparison.ranking] or list(setup.selection.indices)
+
+
+def _strips(
+    shown: Mapping[int, str], comparison: DepthComparison, estimator: DepthPredictor, setup: EvaluationSetup
+) -> tuple[tuple[DepthStrip, ...], Depth]:
+    """Strips of images, {index: name}, and the depth of the first."""
     abs_rel = {index: error for error, index in comparison.ranking}
     strips, depths = [], []
-    for index, position in example_images(ranking).items():
+    for index, position in shown.items():
         sample = setup.selection.folder[index]
         depths.append(estimator.estimate(model_input(sample.left, setup.protocol)))
         image, _ = geometry.rectify(sample.left.image, sample.left.camera)
@@ -196,5 +213,4 @@ def _report(
         g = setup.ground_truth.depth(sample)
         aligned = align_depth(depths[-1].depth, g, setup.protocol)
         strips.append(DepthStrip(title, image, aligned, g, abs_rel.get(index)))
-    latencies, label = comparison.latencies, setup.ground_truth.label
-    return DepthReport(result, tuple(strips), latencies, depths[0], facts, label)
+    return tuple(strips), depths[0]

@@ -28,8 +28,8 @@ class EvaluationOptions:
     `test` part, on which predicted standard deviations were not calibrated. Odometry and object motion need consecutive
     frames and ignore it.
     limit: maximum number of samples, evenly spaced; odometry and object motion take the first ones. 0 = no limit.
-    engine: engine of the model. recording: how the recording is read. report: HTML file to write. command: command
-    line that the report shows.
+    engine: engine of the model. recording: how the recording is read. report: HTML file to write. pictures: image
+    file to write, of the best and the worst images, of depth and stereo. command: command line that the report shows.
     """
 
     split: str = "all"
@@ -37,6 +37,7 @@ class EvaluationOptions:
     engine: EngineSettings = field(default_factory=EngineSettings)
     recording: RecordingOptions = field(default_factory=RecordingOptions)
     report: Path | None = None
+    pictures: Path | None = None
     command: str = ""
     progress: Progress = no_progress
 

@@ -34,7 +34,14 @@ from depth_ros.evaluation.metrics.stereo import (
 from depth_ros.evaluation.options import EvaluationOptions, Progress, no_progress
 from depth_ros.evaluation.recorded import Recorded, RecordedDisparities, match_by_stamp
 from depth_ros.evaluation.report.sections import example_images, model_facts
-from depth_ros.evaluation.report.stereo import StereoReport, StereoStrip, write_stereo_report
+from depth_ros.evaluation.report.sheet import extreme_images
+from depth_ros.evaluation.report.stereo import (
+    StereoReport,
+    StereoStrip,
+    format_metric,
+    write_stereo_report,
+    write_stereo_sheet,
+)
 from depth_ros.evaluation.setup import (
     STEREO_REFERENCE,
     GroundTruth,
@@ -85,7 +92,7 @@ class StereoSetup:
 
 @dataclass(frozen=True)
 class StereoComparison:
-    """Estimators on the same pairs. metrics, latencies (ms): by estimator. ranking: (D1, index) of the pairs with
+    """Estimators on the same pairs. metrics, latencies (ms): by estimator. ranking: (EPE px, index) of the pairs with
     ground truth by the model, best first. coverage: of the model's standard deviations."""
 
     metrics: dict[str, dict[str, float | None]]
@@ -120,6 +127,10 @@ def evaluate_stereo(
         report = _report(result, comparison, estimators, setup, facts)
         curves = estimator.card.curves if estimator.card else None
         write_stereo_report(options.report, dataclasses.replace(report, curves=curves))
+    if options.pictures is not None:
+        shown = extreme_images([index for _, index in comparison.ranking])
+        strips, _ = _strips(shown, estimators, setup)
+        write_stereo_sheet(options.pictures, strips, setup.ground_truth.label)
     return result
 
 
@@ -167,7 +178,7 @@ def compare_pairs(
                 metrics = disparity_metrics(prediction.disparity, g, prediction.std)
                 rows[name].append(metrics | _depth_metrics(prediction, sample))
                 if name == MODEL:
-                    ranking.append((metrics["d1_all"] or 0.0, index))
+                    ranking.append((metrics["epe"] or 0.0, index))
                     coverage.add(prediction.disparity, g, prediction.std)
         progress(done, len(indices))
     if not ranking:
@@ -237,9 +248,17 @@ def _report(
     facts: dict[str, str],
 ) -> StereoReport:
     """Content of the report: example pairs from best to worst, and the point cloud of the typical one."""
+    strips, cloud = _strips(example_images([index for _, index in comparison.ranking]), estimators, setup)
+    label = setup.ground_truth.label
+    return StereoReport(result, strips, comparison.latencies[MODEL], cloud, facts, label)
+
+
+def _strips(
+    shown: Mapping[int, str], estimators: Mapping[str, DisparityPredictor], setup: StereoSetup
+) -> tuple[tuple[StereoStrip, ...], Depth]:
+    """Strips of pairs, {index: name}, and the reliable depth of the first."""
     strips, clouds = [], []
-    d1 = {index: ratio for ratio, index in comparison.ranking}
-    for index, position in example_images(list(d1)).items():
+    for index, position in shown.items():
         sample = setup.selection.folder[index]
         assert sample.right is not None
         pair = rectified_pair(sample.left, sample.right)
@@ -247,13 +266,14 @@ def _report(
         semi_global = estimators[FILLED].estimate(pair).disparity if FILLED in estimators else None
         g = setup.disparity(sample)
         assert g is not None
-        title = f"{position}: {sample.name}, D1 {100 * d1[index]:.1f} %"
+        metrics = disparity_metrics(prediction.disparity, g)
+        epe, d1 = (format_metric(key, metrics[key]) for key in ("epe", "d1_all"))
+        title = f"{position}: {sample.name}, EPE {epe}, D1 {d1}"
         strips.append(
             StereoStrip(title, prediction.image, prediction.disparity, g, prediction.std, semi_global)
         )
         clouds.append(reliable_depth(prediction))
-    label = setup.ground_truth.label
-    return StereoReport(result, tuple(strips), comparison.latencies[MODEL], clouds[0], facts, label)
+    return tuple(strips), clouds[0]
 
 
 def reliable_depth(disparity: Disparity) -> Depth:

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from depth_ros.rendering.free_space import FreeSpace
+from depth_ros.rendering.scene import Scene
 from depth_ros.rendering.settings import SceneSettings
 
 PATTERNS = ("planks", "tiles", "stripes", "checks", "blotches", "speckle", "bricks")
 """Textures that the program in Blender generates."""
 LIGHT_POWER = 60.0
 """Median power of a lamp, W."""
+LAMP_RADIUS = 0.05
+"""Radius of the lights of a scene, which have none, m."""
 SCENE_SKY = {"colour": (1.0, 1.0, 1.0), "strength": 1.0}
 """Light of `appearance: scene`."""
 
@@ -77,6 +80,18 @@ def draw_lights(
 
 def _lamp(position: np.ndarray, power: float, kelvin: float, radius: float) -> dict[str, Any]:
     return {"position": position.tolist(), "power": power, "colour": black_body(kelvin), "radius": radius}
+
+
+def scene_lamps(scene: Scene) -> list[dict[str, Any]]:
+    """The lights of a scene."""
+    return [
+        {
+            "kind": {"point": "POINT", "spot": "SPOT", "directional": "SUN"}[each.kind],
+            "T": each.T_world_light.tolist(), "colour": each.colour, "attenuation": each.attenuation,
+            "range": each.range, "cone": each.cone, "shadows": each.shadows, "radius": LAMP_RADIUS,
+        }
+        for each in scene.lights
+    ]  # fmt: skip
 
 
 def black_body(kelvin: float) -> tuple[float, float, float]:

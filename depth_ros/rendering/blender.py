@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from depth_ros.datatypes import Planes
 from depth_ros.errors import DepthRosError
+from depth_ros.geometry import rays
+from depth_ros.rendering.planes import mesh_planes, transformed_planes, visible_equations
 from depth_ros.rendering.scene import Part, Scene
 from depth_ros.rendering.settings import SceneSettings
 
@@ -57,11 +61,12 @@ def find_blender(given: str = "") -> list[str]:
 @dataclass(frozen=True)
 class Rendered:
     """lights: of each camera, (H, W, 3) float32, linear. depth: (H, W) float32 m of the first camera along its optical
-    axis, 0 = nothing. labels: (H, W) int32 of the objects, 0 = nothing."""
+    axis, 0 = nothing. labels: (H, W) int32 of the objects, 0 = nothing. planes: those of the frame."""
 
     lights: tuple[np.ndarray, ...]
     depth: np.ndarray
     labels: np.ndarray
+    planes: Planes
 
 
 class Blender:
@@ -69,8 +74,9 @@ class Blender:
 
     def __init__(self, scene: Scene, settings: SceneSettings, command: list[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="depth_ros_render_")
-        self._job = Path(self._folder.name)
-        self.keys = write_job(scene, settings, self._job)
+        self._job, self._scene, self._camera = Path(self._folder.name), scene, settings.camera
+        self._planes = _planes_of(scene)
+        self.keys = write_job(scene, settings, self._job, {key: of for key, (of, _) in self._planes.items()})
         """The names in frames of the meshes, by their keys."""
         self.materials = sum(len(mesh) for mesh in scene.meshes.values())
         """Number of materials, in the order in which frames change them."""
@@ -109,7 +115,36 @@ class Blender:
         self._wait_for(DONE)
         geometry = np.load(self._job / "geometry.npy")
         lights = tuple(np.load(self._job / f"light_{k}.npy") for k in range(len(frame["cameras"])))
-        return Rendered(lights, geometry[..., 0], np.round(geometry[..., 1]).astype(np.int32))
+        depth = geometry[..., 0] / np.linalg.norm(rays(self._camera), axis=-1)
+        numbers, faces = np.moveaxis(np.round(geometry[..., 1:]).astype(np.int32), -1, 0)
+        placed = [(each.label, each.mesh, each.T_world_mesh) for each in self._scene.instances]
+        meshes = {name: key for key, name in self.keys.items()}
+        for each in frame["objects"]:
+            placed.append((each["label"], meshes[each["mesh"]], np.array(each["T"][len(each["T"]) // 2])))
+        labels = np.array([0, *(label for label, *_ in placed)], np.int32)[numbers]
+        cameras = frame["cameras"][0]
+        T_world_camera = np.array(cameras[len(cameras) // 2])
+        return Rendered(lights, depth, labels, self._frame_planes(placed, numbers, faces, T_world_camera))
+
+    def _frame_planes(
+        self,
+        placed: Sequence[tuple[int, str, np.ndarray]],
+        numbers: np.ndarray,
+        faces: np.ndarray,
+        T_world_camera: np.ndarray,
+    ) -> Planes:
+        """placed: label, mesh and T_world_mesh of what is there, which numbers (H, W) counts from 1. faces: (H, W)
+        planes of these meshes, from 1."""
+        owners: list[int] = []
+        equations, index = [np.zeros((0, 4))], np.full(numbers.shape, -1)
+        for number in np.unique(numbers[faces > 0]):
+            label, key, T = placed[number - 1]
+            of_mesh = self._planes[key][1]
+            here = (numbers == number) & (faces > 0)
+            index[here] = len(owners) + faces[here] - 1
+            equations.append(transformed_planes(of_mesh, T))
+            owners += [label] * len(of_mesh)
+        return visible_equations(index, owners, np.concatenate(equations), T_world_camera)
 
     def _wait_for(self, expected: str) -> None:
         stdout: IO[str] = self._process.stdout  # type: ignore[assignment]
@@ -122,12 +157,25 @@ class Blender:
         raise DepthRosError(f"Blender ended with status {status}: {reason}. {INSTALL}")
 
 
-def write_job(scene: Scene, settings: SceneSettings, job: Path) -> dict[str, str]:
-    """Write the scene into the folder of a job; returns the names in it of the meshes, by their keys."""
+def _planes_of(scene: Scene) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """`mesh_planes` of all meshes, by their keys."""
+    scales = {
+        each.mesh: abs(float(np.linalg.det(each.T_world_mesh[:3, :3]))) ** (1 / 3) for each in scene.instances
+    }
+    return {key: mesh_planes(mesh, scales.get(key, 1.0)) for key, mesh in scene.meshes.items()}
+
+
+def write_job(
+    scene: Scene, settings: SceneSettings, job: Path, planes: dict[str, np.ndarray]
+) -> dict[str, str]:
+    """Write the scene into the folder of a job; returns the names in it of the meshes, by their keys.
+
+    planes: of the triangles of each mesh, in the order of its parts.
+    """
     keys = {key: f"mesh_{number}" for number, key in enumerate(scene.meshes)}
     meshes: dict[str, list[dict[str, Any]]] = {}
     for key, mesh in scene.meshes.items():
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = {"planes": planes[key]}
         meshes[keys[key]] = []
         for number, part in enumerate(mesh):
             uv = part.uv if part.uv is not None else np.zeros((*part.corners.shape[:2], 2))
@@ -140,8 +188,9 @@ def write_job(scene: Scene, settings: SceneSettings, job: Path) -> dict[str, str
     content = {
         "width": settings.width, "height": settings.height, "angle": math.radians(settings.fov),
         "samples": settings.samples, "threads": settings.threads, "meshes": meshes,
+        "exposure": settings.exposure_time, "readout": settings.readout_time,
         "instances": [
-            {"mesh": keys[each.mesh], "T": each.T_world_mesh.tolist(), "label": each.label} for each in scene.instances
+            {"mesh": keys[each.mesh], "T": [each.T_world_mesh.tolist()]} for each in scene.instances
         ],
     }  # fmt: skip
     (job / "scene.json").write_text(json.dumps(content))

@@ -3,9 +3,11 @@
     python blender_program.py JOB        or        blender --background --python blender_program.py -- JOB
 
 JOB is a folder with scene.json and the arrays that it names. Each line of standard input is a frame (JSON); its
-results, `light_0.npy` (H, W, 3) linear RGB of each camera and `geometry.npy` (H, W, 2), depth along the optical axis
-(m, 0 = nothing) and label of the first one, are in JOB when the line DONE is written. It imports nothing of depth_ros
-and is never imported by it: bpy has another licence (GPL), and needs a Python of its own.
+results, `light_0.npy` (H, W, 3) linear RGB of each camera and `geometry.npy` (H, W, 3), distance from the first camera
+(m, 0 = nothing), number of the instance (those of the scene from 1, then those of the frame) and of the plane in its
+mesh, are in JOB when the line DONE is written. Poses are lists: one, or those at the start, the middle and the end of
+the exposure of all rows. It imports nothing of depth_ros and is never imported by it: bpy has another licence (GPL),
+and needs a Python of its own.
 """
 
 from __future__ import annotations
@@ -111,8 +113,8 @@ class Renderer:
         self._meshes = {}
         for key, parts in self._content["meshes"].items():
             self._meshes[key] = self._mesh(key, parts, patterns)
-        for each in self._content["instances"]:
-            self._place(each["mesh"], each["T"], each["label"])
+        for number, each in enumerate(self._content["instances"], 1):
+            self._place(each["mesh"], each["T"], number)
         self._set_up()
         self._geometry_material = geometry_material()
 
@@ -130,12 +132,15 @@ class Renderer:
             mesh.materials.append(surface.material)
             slots += [k] * len(arrays[f"corners_{k}"])
         mesh.polygons.foreach_set("material_index", np.array(slots, np.int32))
+        planes = mesh.attributes.new("plane", "FLOAT", "FACE")
+        planes.data.foreach_set("value", arrays["planes"].astype(np.float32))
         mesh.update()
         return mesh
 
-    def _place(self, mesh: str, T: list[list[float]], label: int) -> Any:
+    def _place(self, mesh: str, poses: list[list[list[float]]], number: int) -> Any:
         thing = bpy.data.objects.new(mesh, self._meshes[mesh])
-        thing.matrix_world, thing.pass_index = Matrix(T), label
+        thing.pass_index = number
+        move(thing, poses)
         self._scene.collection.objects.link(thing)
         return thing
 
@@ -158,8 +163,13 @@ class Renderer:
         scene.world = bpy.data.worlds.new("sky")
         scene.world.use_nodes = True
         camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-        camera.data.clip_start, camera.data.clip_end = 0.01, 1000.0
+        camera.data.clip_start, camera.data.clip_end = (
+            1e-5,
+            1000.0,
+        )  # rays start there, and their length counts from it
         camera.data.sensor_fit, camera.data.angle = "HORIZONTAL", content["angle"]
+        scene.frame_set(1)
+        scene.render.motion_blur_position = "CENTER"
         scene.collection.objects.link(camera)
         scene.camera = camera
 
@@ -167,7 +177,10 @@ class Renderer:
         """Write the results of a frame."""
         for surface, change in zip(self._surfaces, frame["surfaces"], strict=False):
             surface.change(change)
-        temporary = [self._place(each["mesh"], each["T"], each["label"]) for each in frame["objects"]]
+        first = len(self._content["instances"]) + 1
+        temporary = [
+            self._place(each["mesh"], each["T"], n) for n, each in enumerate(frame["objects"], first)
+        ]
         temporary += [self._lamp(lamp) for lamp in frame["lamps"]]
         sky = self._scene.world.node_tree.nodes["Background"].inputs
         sky["Color"].default_value = (*frame["sky"]["colour"], 1.0)
@@ -175,31 +188,61 @@ class Renderer:
         cycles, layer = self._scene.cycles, self._scene.view_layers[0]
         cycles.samples, cycles.use_denoising, cycles.seed = self._content["samples"], True, frame["seed"]
         cycles.pixel_filter_type, cycles.filter_width, layer.material_override = "BLACKMAN_HARRIS", 1.5, None
-        for number, T in enumerate(frame["cameras"]):
-            np.save(self._job / f"light_{number}.npy", self._pixels(T).astype(np.float32))
+        exposure, readout = self._content["exposure"], self._content["readout"]
+        self._expose(exposure, readout)
+        for number, poses in enumerate(frame["cameras"]):
+            np.save(self._job / f"light_{number}.npy", self._pixels(poses).astype(np.float32))
         cycles.samples, cycles.use_denoising = 1, False  # one ray through the centre of each pixel
         cycles.pixel_filter_type, cycles.filter_width = "BOX", 0.01
         layer.material_override = self._geometry_material
         sky["Strength"].default_value = 0.0
-        np.save(self._job / "geometry.npy", self._pixels(frame["cameras"][0])[..., :2])
+        self._expose(0.0, readout)
+        np.save(self._job / "geometry.npy", self._pixels(frame["cameras"][0]))
         for thing in temporary:
             data = thing.data
             bpy.data.objects.remove(thing)
             if isinstance(data, bpy.types.Light):
                 bpy.data.lights.remove(data)
+        for action in list(bpy.data.actions):
+            bpy.data.actions.remove(action)
+
+    def _expose(self, exposure: float, readout: float) -> None:
+        """Exposure time of a row and time from the first row to the last, s; poses span those of the job."""
+        total = self._content["exposure"] + self._content["readout"]
+        render, cycles = self._scene.render, self._scene.cycles
+        render.use_motion_blur = exposure + readout > 0
+        if render.use_motion_blur:
+            render.motion_blur_shutter = (exposure + readout) / total
+            cycles.rolling_shutter_type = "TOP" if readout else "NONE"
+            cycles.rolling_shutter_duration = exposure / (exposure + readout)
 
     def _lamp(self, lamp: dict[str, Any]) -> Any:
-        light = bpy.data.lights.new("lamp", "POINT")
-        light.energy, light.color, light.shadow_soft_size = lamp["power"], lamp["colour"], lamp["radius"]
+        """A point light with a power and a position, or a light of SDF; see `appearance`."""
+        light = bpy.data.lights.new("lamp", lamp.get("kind", "POINT"))
+        light.color = lamp["colour"]
         thing = bpy.data.objects.new("lamp", light)
-        thing.location, thing.visible_camera = lamp["position"], False
+        if "kind" in lamp:
+            thing.matrix_world, light.use_shadow = Matrix(lamp["T"]), lamp["shadows"]
+        else:
+            thing.location, light.energy = lamp["position"], lamp["power"]
+        if light.type == "SUN":
+            light.energy = math.pi  # a white surface reflects the colour of the light
+        else:
+            light.shadow_soft_size = lamp["radius"]
+        if light.type == "SPOT":
+            inner, outer = lamp["cone"]
+            light.spot_size, light.spot_blend = outer, 1 - inner / max(outer, 1e-6)
+        if "kind" in lamp and light.type != "SUN":
+            light.energy = 4 * math.pi**2  # the same at 1 m
+            attenuate(light, lamp["attenuation"], lamp["range"])
+        thing.visible_camera = False
         self._scene.collection.objects.link(thing)
         return thing
 
-    def _pixels(self, T_world_camera: list[list[float]]) -> np.ndarray:
-        """(H, W, 3) of the image of a camera, linear."""
+    def _pixels(self, poses: list[list[list[float]]]) -> np.ndarray:
+        """(H, W, 3) of the image of a camera at T_world_camera, linear."""
         scene = self._scene
-        scene.camera.matrix_world = Matrix((np.array(T_world_camera) @ OPTICAL_TO_BLENDER).tolist())
+        move(scene.camera, [(np.array(T) @ OPTICAL_TO_BLENDER).tolist() for T in poses])
         scene.render.filepath = str(self._job / "image.exr")
         bpy.ops.render.render(write_still=True)
         image = bpy.data.images.load(scene.render.filepath)
@@ -210,17 +253,69 @@ class Renderer:
         return pixels.reshape(height, width, -1)[::-1, :, :3]
 
 
+def attenuate(light: Any, attenuation: list[float], reach: float) -> None:
+    """Let a light fall by 1 / (constant + linear d + quadratic d^2) with the distance d, m, and end at `reach`."""
+    light.use_nodes = True
+    nodes, links = light.node_tree.nodes, light.node_tree.links
+
+    def calculate(operation: str, *inputs: Any) -> Any:
+        node = nodes.new("ShaderNodeMath")
+        node.operation = operation
+        for socket, value in zip(node.inputs, inputs, strict=False):
+            if isinstance(value, float):
+                socket.default_value = value
+            else:
+                links.new(value, socket)
+        return node.outputs[0]
+
+    constant, linear, quadratic = map(float, attenuation)
+    distance = nodes.new("ShaderNodeLightPath").outputs["Ray Length"]
+    square = calculate("MULTIPLY", distance, distance)
+    divisor = calculate("MULTIPLY_ADD", distance, linear, constant)
+    divisor = calculate("MULTIPLY_ADD", square, quadratic, divisor)
+    strength = calculate("MULTIPLY", square, calculate("LESS_THAN", distance, float(reach)))
+    links.new(calculate("DIVIDE", strength, divisor), nodes["Emission"].inputs["Strength"])
+
+
+def move(thing: Any, poses: list[list[list[float]]]) -> None:
+    """Put an object at a pose, or let it move through three in one frame, the shutter."""
+    if len(poses) == 1:
+        thing.matrix_world = Matrix(poses[0])
+        return
+    thing.rotation_mode = "QUATERNION"
+    thing.animation_data_clear()
+    previous = None
+    for time, pose in zip((0.5, 1.0, 1.5), poses, strict=True):
+        location, rotation, thing.scale = Matrix(pose).decompose()
+        if previous is not None and previous.dot(rotation) < 0:
+            rotation.negate()
+        thing.location, thing.rotation_quaternion, previous = location, rotation, rotation
+        thing.keyframe_insert("location", frame=time)
+        thing.keyframe_insert("rotation_quaternion", frame=time)
+    for curve in thing.animation_data.action.fcurves:
+        for key in curve.keyframe_points:
+            key.interpolation = "LINEAR"
+    bpy.context.scene.frame_set(1)
+
+
 def geometry_material() -> Any:
-    """Emits depth along the optical axis as red and the label of the object as green."""
+    """Emits the distance from the camera as red, the number of the instance as green and of the plane as blue.
+
+    Distance instead of depth: it is that of the camera at the time of the ray, where "View Z Depth" is that of the
+    camera at the middle of the shutter.
+    """
     material = bpy.data.materials.new("geometry")
     material.use_nodes = True
     nodes, links = material.node_tree.nodes, material.node_tree.links
     nodes.clear()
-    camera, thing = nodes.new("ShaderNodeCameraData"), nodes.new("ShaderNodeObjectInfo")
+    ray, thing = nodes.new("ShaderNodeLightPath"), nodes.new("ShaderNodeObjectInfo")
+    plane = nodes.new("ShaderNodeAttribute")
+    plane.attribute_name = "plane"
     colour, emission = nodes.new("ShaderNodeCombineColor"), nodes.new("ShaderNodeEmission")
     output = nodes.new("ShaderNodeOutputMaterial")
-    links.new(camera.outputs["View Z Depth"], colour.inputs["Red"])
+    links.new(ray.outputs["Ray Length"], colour.inputs["Red"])
     links.new(thing.outputs["Object Index"], colour.inputs["Green"])
+    links.new(plane.outputs["Fac"], colour.inputs["Blue"])
     links.new(colour.outputs["Color"], emission.inputs["Color"])
     links.new(emission.outputs["Emission"], output.inputs["Surface"])
     return material

@@ -18,7 +18,7 @@ import yaml
 
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings.files import images_in, read_values, read_yaml
-from depth_ros.rendering.appearance import draw_lights, draw_surfaces
+from depth_ros.rendering.appearance import draw_lights, draw_surfaces, scene_lamps
 from depth_ros.rendering.blender import Blender, Rendered
 from depth_ros.rendering.clutter import Object, extra_objects, movable_objects, place_clutter
 from depth_ros.rendering.free_space import FreeSpace
@@ -26,7 +26,7 @@ from depth_ros.rendering.moving import Moving, place_moving
 from depth_ros.rendering.scene import Mesh, Scene
 from depth_ros.rendering.sensor import draw_sensor
 from depth_ros.rendering.settings import SceneSettings
-from depth_ros.rendering.views import VIEWS
+from depth_ros.rendering.views import VIEWS, exposed_poses
 
 DEPTH_SCALE, DISPARITY_SCALE = 1000, 256
 """Stored units per metre and per px."""
@@ -65,7 +65,10 @@ def render_recording(
         with Blender(scene, settings, command) as blender:
             for number in missing:
                 frame = plan_frame(space, clutter, settings, poses[number], number)
-                frame["objects"] += [(each.each.mesh, each.at(number / settings.rate)[0]) for each in moving]
+                if settings.appearance == "scene" and scene.lights:
+                    frame |= {"lamps": scene_lamps(scene), "sky": {"colour": scene.ambient, "strength": 1.0}}
+                seconds = [number / settings.rate + t for t in settings.exposure_times]
+                frame["objects"] += [(each.each.mesh, [each.at(t)[0] for t in seconds]) for each in moving]
                 frame["surfaces"] = draw_surfaces(blender.materials, settings, frame["look"])
                 frame["objects"] = _labelled(frame["objects"], blender.keys, max(scene.names()))
                 rendered = blender.render(frame)
@@ -105,12 +108,15 @@ def plan_frame(
 ) -> dict[str, Any]:
     """What the program in Blender renders for a frame, without surfaces. The frames of a drive share light and look."""
     drive = settings.views == "drive"
-    right = T_world_camera.copy()
-    right[:3, 3] += settings.baseline * right[:3, 0]
+    left = exposed_poses(space, settings, number, T_world_camera)
+    T_left_right = np.eye(4)
+    T_left_right[0, 3] = settings.baseline
+    right = [[T @ T_left_right for T in left]] if settings.baseline else []
     lamps, sky = draw_lights(space, settings, T_world_camera, 0 if drive else number)
+    placed = [] if drive else place_clutter(space, clutter, settings, T_world_camera, number)
     return {
-        "cameras": [T.tolist() for T in ([T_world_camera, right] if settings.baseline else [T_world_camera])],
-        "objects": [] if drive else place_clutter(space, clutter, settings, T_world_camera, number),
+        "cameras": [[T.tolist() for T in poses] for poses in (left, *right)],
+        "objects": [(mesh, [T]) for mesh, T in placed],
         "lamps": lamps,
         "sky": sky,
         "seed": number,
@@ -119,11 +125,11 @@ def plan_frame(
 
 
 def _labelled(
-    objects: Sequence[tuple[str, np.ndarray]], keys: dict[str, str], last_label: int
+    objects: Sequence[tuple[str, list[np.ndarray]]], keys: dict[str, str], last_label: int
 ) -> list[dict[str, Any]]:
     return [
-        {"mesh": keys[mesh], "T": T.tolist(), "label": last_label + number}
-        for number, (mesh, T) in enumerate(objects, 1)
+        {"mesh": keys[mesh], "T": [T.tolist() for T in poses], "label": last_label + number}
+        for number, (mesh, poses) in enumerate(objects, 1)
     ]
 
 
@@ -147,6 +153,8 @@ def _write_frame(out: Path, settings: SceneSettings, number: int, rendered: Rend
     units = np.where(valid & (units <= 65535), np.round(units), 0).astype(np.uint16)
     _write(out / kind / f"{name}.png", units)
     _write(out / "instances" / f"{name}.png", rendered.labels.astype(np.uint16))
+    _write(out / "planes" / f"{name}.png", np.where(valid, rendered.planes.labels + 1, 0).astype(np.uint16))
+    np.savetxt(out / "planes" / f"{name}.txt", rendered.planes.equations, fmt="%.6f")
     sensor = draw_sensor(rendered.lights[0], settings, 0 if drive else number)
     rng = np.random.default_rng([settings.seed, number, 9])
     folders = ("left", "right") if settings.baseline else ("image",)
@@ -182,7 +190,7 @@ def _write_camera(file: Path, settings: SceneSettings) -> None:
         key: getattr(camera, key) for key in ("width", "height", "fx", "fy", "cx", "cy")
     }
     values |= {"baseline": settings.baseline} if settings.baseline else {"depth_scale": DEPTH_SCALE}
-    values |= {"rate_hz": settings.rate, "rendered": "true"}
+    values |= {"rate_hz": settings.rate} | ({} if settings.readout_time else {"rendered": "true"})
     file.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
 
 

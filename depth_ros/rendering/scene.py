@@ -48,13 +48,36 @@ class Instance:
     bounds: bool = True
 
 
+@dataclass(frozen=True)
+class Light:
+    """A light of SDF, which shines along the -z axis of T_world_light (4, 4).
+
+    kind: point, spot or directional. colour: RGB, diffuse times intensity. attenuation: constant, linear, quadratic:
+    the light at d m is colour / (constant + linear d + quadratic d^2), and 0 beyond `range`. cone: full inner and outer
+    angle of a spot, rad.
+    """
+
+    kind: str
+    T_world_light: np.ndarray
+    colour: tuple[float, float, float]
+    attenuation: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    range: float = 10.0
+    cone: tuple[float, float] = (0.0, 0.0)
+    shadows: bool = True
+
+
 @dataclass
 class Scene:
-    """Meshes by key, and where they are; z is up, m. left_out: what could not be read, one line each."""
+    """Meshes by key, and where they are; z is up, m. left_out: what could not be read, one line each.
+
+    ambient: RGB of the light from all sides that goes with `lights`.
+    """
 
     meshes: dict[str, Mesh] = field(default_factory=dict)
     instances: list[Instance] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    lights: list[Light] = field(default_factory=list)
+    ambient: tuple[float, float, float] = (0.4, 0.4, 0.4)
 
     def triangles(self, bounds_only: bool = False) -> np.ndarray:
         """(N, 3, 3) m, in the world."""

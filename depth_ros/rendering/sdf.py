@@ -1,8 +1,8 @@
 """SDF worlds and models (sdformat.org/spec, 1.4 to 1.12): the visuals of all models at their poses.
 
-<include>, nested models, <frame>, relative_to and attached_to, scale, meshes, the geometric shapes, and diffuse colours
-and albedo maps are followed. Not drawn, and named in `Scene.left_out`: height maps, images and polylines. Joints are at
-their zero positions; lights, actors and plugins are not read.
+<include>, nested models, <frame>, relative_to and attached_to, scale, meshes, the geometric shapes, diffuse colours,
+albedo maps and lights are followed. Not drawn, and named in `Scene.left_out`: height maps, images and polylines. Joints
+are at their zero positions; actors and plugins are not read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import matrix_from_quaternion
-from depth_ros.rendering.meshes import primitives, read_mesh
+from depth_ros.rendering.meshes import read_mesh
 from depth_ros.rendering.scene import GREY, Instance, Material, Mesh, Part, Scene
+from depth_ros.rendering.sdf_elements import light, numbers, pose_of, primitive
 from depth_ros.rendering.uris import find_file, model_file
 
-_POSED = ("model", "link", "frame", "include")
+_POSED = ("model", "link", "frame", "include", "light")
 COLOURS = {
     "White": (1, 1, 1), "Grey": (0.7, 0.7, 0.7), "DarkGrey": (0.18, 0.18, 0.18), "Black": (0, 0, 0),
     "Red": (1, 0, 0), "Green": (0, 1, 0), "Blue": (0, 0, 1), "Yellow": (1, 1, 0), "Orange": (1, 0.5, 0),
@@ -37,7 +37,10 @@ def read_sdf(file: Path, folders: Sequence[Path], skip_missing: bool = False) ->
     """
     reader = _Reader(folders)
     root = _parse(file)
-    reader.add_members((root.findall("world") or [root])[0], file.parent, np.eye(4), None)
+    world = (root.findall("world") or [root])[0]
+    reader.add_members(world, file.parent, np.eye(4), None)
+    r, g, b = numbers(world.findtext("scene/ambient"), (*reader.scene.ambient, 1.0))[:3]
+    reader.scene.ambient = (r, g, b)
     missing = sorted(reader.missing)
     if missing and not skip_missing:
         raise DepthRosError(
@@ -73,10 +76,16 @@ class _Reader:
         """
         poses = _poses(scope)
         for member in scope:
-            if member.tag not in ("model", "link", "include"):
+            if member.tag not in ("model", "link", "include", "light"):
                 continue
             T_member = T @ poses[id(member)]
+            if member.tag == "light":
+                self.scene.lights.append(light(member, T_member))
+                continue
             if member.tag == "link":
+                self.scene.lights += [
+                    light(each, T_member @ pose_of(each)) for each in member.findall("light")
+                ]
                 for visual in member.findall("visual"):
                     assert owner is not None
                     self._add_visual(visual, folder, T_member, owner)
@@ -102,7 +111,7 @@ class _Reader:
             return
         for model in _parse(file).findall("model"):
             own = (
-                np.eye(4) if include.find("pose") is not None else _pose(model)
+                np.eye(4) if include.find("pose") is not None else pose_of(model)
             )  # an include's pose replaces it
             self.add_members(model, file.parent, T @ own, owner)
 
@@ -117,15 +126,15 @@ class _Reader:
         except DepthRosError as error:
             self.scene.left_out.append(f"{owner[0]}: {error}")
             return
-        T = T @ _pose(visual)
+        T = T @ pose_of(visual)
         if shape.tag == "mesh":
-            T = T @ np.diag([*_numbers(shape.findtext("scale"), (1.0, 1.0, 1.0)), 1.0])
+            T = T @ np.diag([*numbers(shape.findtext("scale"), (1.0, 1.0, 1.0)), 1.0])
         self.scene.meshes.setdefault(key, mesh)
         self.scene.instances.append(Instance(*owner, key, T, shape.tag != "plane"))
 
     def _mesh(self, shape: Element, folder: Path, material: Material | None) -> tuple[str, Mesh]:
         if shape.tag != "mesh":
-            part = Part(*_primitive(shape), material or Material())
+            part = Part(*primitive(shape), material or Material())
             return f"{ElementTree.tostring(shape).decode().strip()} {material}", (part,)
         uri = (shape.findtext("uri") or "").strip()
         file = find_file(uri, folder, self._folders)
@@ -148,7 +157,7 @@ class _Reader:
         if texture is not None:
             return Material(GREY, texture)
         if element.find("diffuse") is not None:
-            r, g, b = _numbers(element.findtext("diffuse"), (1.0, 1.0, 1.0, 1.0))[:3]
+            r, g, b = numbers(element.findtext("diffuse"), (1.0, 1.0, 1.0, 1.0))[:3]
             return Material((r, g, b))
         name = (element.findtext("script/name") or "").strip().rpartition("/")[2]
         return Material(COLOURS[name]) if name in COLOURS else None
@@ -156,61 +165,6 @@ class _Reader:
 
 def _is_transparent(visual: Element) -> bool:
     return float(visual.findtext("transparency") or 0) >= 0.99
-
-
-def _primitive(shape: Element) -> primitives.Triangles:
-    def number(name: str, default: float) -> float:
-        return float(shape.findtext(name) or default)
-
-    if shape.tag == "plane":
-        return primitives.plane(
-            np.array(_numbers(shape.findtext("size"), (1.0, 1.0))),
-            np.array(_numbers(shape.findtext("normal"), (0.0, 0.0, 1.0))),
-        )
-    if shape.tag == "box":
-        return primitives.box(np.array(_numbers(shape.findtext("size"), (1.0, 1.0, 1.0))))
-    if shape.tag == "sphere":
-        return primitives.sphere(np.full(3, number("radius", 1.0)))
-    if shape.tag == "ellipsoid":
-        return primitives.sphere(np.array(_numbers(shape.findtext("radii"), (1.0, 1.0, 1.0))))
-    radius, length = number("radius", 1.0), number("length", 1.0)
-    if shape.tag == "cylinder":
-        return primitives.cylinder(radius, radius, length)
-    if shape.tag == "cone":
-        return primitives.cylinder(radius, 0.0, length)
-    if shape.tag == "capsule":
-        return primitives.capsule(radius, length)
-    raise DepthRosError(f"<{shape.tag}> is not drawn")
-
-
-def _numbers(text: str | None, default: tuple[float, ...]) -> tuple[float, ...]:
-    """The numbers of a text, at least as many as in `default`, which stands for a missing one."""
-    values = tuple(float(word) for word in text.split()) if text and text.strip() else default
-    if len(values) < len(default):
-        raise DepthRosError(f"SDF: '{text}' has {len(values)} numbers; {len(default)} are needed")
-    return values
-
-
-def _pose(element: Element) -> np.ndarray:
-    """(4, 4) of <pose>: x y z, then roll pitch yaw (rad, or degrees="true") or a quaternion; identity without it."""
-    pose = element.find("pose")
-    T = np.eye(4)
-    if pose is None or not (pose.text or "").strip():
-        return T
-    if pose.get("rotation_format") == "quat_xyzw":
-        values = np.array(_numbers(pose.text, (0.0,) * 7))
-        T[:3, :3], T[:3, 3] = matrix_from_quaternion(values[3:7]), values[:3]
-        return T
-    values = np.array(_numbers(pose.text, (0.0,) * 6))
-    angles = np.radians(values[3:6]) if pose.get("degrees") == "true" else values[3:6]
-    (sr, sp, sy), (cr, cp, cy) = np.sin(angles), np.cos(angles)
-    T[:3, :3] = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
-    T[:3, 3] = values[:3]
-    return T
 
 
 def _poses(scope: Element) -> dict[int, np.ndarray]:
@@ -225,12 +179,12 @@ def _poses(scope: Element) -> dict[int, np.ndarray]:
         pose = member.find("pose")
         reference = (pose.get("relative_to") if pose is not None else "") or member.get("attached_to") or ""
         if reference in ("", "world", "__model__"):
-            return _pose(member)
+            return pose_of(member)
         if reference not in named or depth > len(members):
             raise DepthRosError(
                 f"SDF: the pose of '{_name(member)}' is relative to '{reference}', which is not there"
             )
-        return resolve(named[reference], depth + 1) @ _pose(member)
+        return resolve(named[reference], depth + 1) @ pose_of(member)
 
     return {id(each): resolve(each) for each in members}
 

@@ -51,12 +51,13 @@ def automatic_exposure(light: np.ndarray, target: float = MID_GREY) -> float:
 def draw_sensor(light: np.ndarray, settings: SceneSettings, number: int) -> Sensor:
     """The sensor of a frame with this light (H, W, 3); of a drive, all frames have the one of the first."""
     if settings.sensor == "ideal":
-        return Sensor(automatic_exposure(light))
+        return Sensor(automatic_exposure(light), noise=settings.noise)
     rng = np.random.default_rng([settings.seed, number, 8])
     exposure = automatic_exposure(light, math.exp(rng.normal(math.log(MID_GREY), 0.35)))
     cast = light.mean((0, 1)) / max(float(light.mean()), 1e-9)
     gains = np.maximum(cast, 0.2) ** -rng.uniform(0.3, 1.0) * rng.normal(1, 0.04, 3)  # white balance, in part
     return Sensor(
         exposure, (float(gains[0]), float(gains[1]), float(gains[2])), rng.uniform(0, 0.25),
-        float(rng.choice([0.0, 0.0, 0.3, 0.5, 0.7])), float(rng.choice([0.0, 0.003, 0.006, 0.012, 0.02])),
+        float(rng.choice([0.0, 0.0, 0.3, 0.5, 0.7])),
+        max(float(rng.choice([0.0, 0.003, 0.006, 0.012, 0.02])), settings.noise),
     )  # fmt: skip

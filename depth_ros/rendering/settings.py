@@ -32,7 +32,12 @@ class SceneSettings:
     lowest: float = setting(0.2, "Lowest height of cameras above the floor", "m", minimum=0.0)
     highest: float = setting(1.8, "Highest height of cameras above the floor", "m", minimum=0.0)
     clearance: float = setting(0.25, "Minimum distance from the camera to any surface", "m", minimum=0.02)
-    speed: float = setting(0.5, "Speed of drive", "m/s", minimum=0.01)
+    speed: float = setting(
+        0.5,
+        "Speed of drive; maximum speed of the camera during the exposure of other views",
+        "m/s",
+        minimum=0.01,
+    )
     rate: float = setting(10.0, "Frame rate of drive", "Hz", minimum=0.1)
     max_depth: float = setting(
         30.0, "Maximum depth; farther pixels are stored as 0 = invalid", "m", minimum=0.1
@@ -54,9 +59,35 @@ class SceneSettings:
         "automatic exposure only",
         choices=("vary", "ideal"),
     )
+    noise: float = setting(
+        0.0,
+        "Least standard deviation of the noise of a white pixel, where black is 0 and white 1",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    exposure_time: float = setting(
+        0.0,
+        "Exposure time, by which the camera's motion blurs images; 0 = none",
+        "s",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    readout_time: float = setting(
+        0.0,
+        "Time from the first row to the last of a rolling shutter; 0 = global shutter",
+        "s",
+        minimum=0.0,
+        maximum=1.0,
+    )
     samples: int = setting(8, "Rays per pixel, before denoising", minimum=1)
     threads: int = setting(0, "Threads of Blender; 0 = all processors", minimum=0)
     seed: int = setting(0, "Random seed", minimum=0)
+
+    @property
+    def exposure_times(self) -> tuple[float, ...]:
+        """Start, middle and end of the exposure of all rows relative to the stamp, s; the stamp alone if it is 0."""
+        half = (self.exposure_time + self.readout_time) / 2
+        return (-half, 0.0, half) if half else (0.0,)
 
     @property
     def camera(self) -> Camera:

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
-from depth_ros.geometry import T_BODY_OPTICAL, rays
+from depth_ros.geometry import T_BODY_OPTICAL, rays, se3_exp
 from depth_ros.rendering.free_space import FreeSpace
 from depth_ros.rendering.settings import SceneSettings
 
@@ -30,7 +30,7 @@ MIN_AREA = 1.0
 CORNER = 0.25
 """Length over which corners of a drive are rounded, m, standard deviation."""
 TURN_RATE = 45.0
-"""Maximum angular velocity of a drive, degrees/s."""
+"""Maximum angular velocity of a drive, and of the camera during the exposure of other views, degrees/s."""
 Views = Callable[[FreeSpace, SceneSettings, int], np.ndarray]
 """T_world_camera (4, 4), optical, of the frame of a number; it depends on the seed and the number alone."""
 
@@ -119,15 +119,33 @@ def arm_view(space: FreeSpace, settings: SceneSettings, number: int) -> np.ndarr
     )
 
 
-def drive_view(space: FreeSpace, settings: SceneSettings, number: int) -> np.ndarray:
-    """A pose of a drive at a constant height along the path of the seed."""
+def drive_view(space: FreeSpace, settings: SceneSettings, number: float) -> np.ndarray:
+    """A pose of a drive at a constant height along the path of the seed; between frames, too, and just beyond them."""
     height = np.random.default_rng([settings.seed, 3]).uniform(settings.lowest, settings.highest)
     path, headings = _path(space, settings, height)
-    position = np.array([*path[number], space.floor + height])
-    return camera_pose(position, headings[number], 0.0, 0.0)
+    frame = min(max(math.floor(number), 0), max(len(path) - 2, 0))
+    following, part = min(frame + 1, len(path) - 1), number - frame
+    position = path[frame] + part * (path[following] - path[frame])
+    heading = headings[frame] + part * (headings[following] - headings[frame])
+    return camera_pose(np.array([*position, space.floor + height]), heading, 0.0, 0.0)
 
 
 VIEWS: dict[str, Views] = {"random": random_view, "drive": drive_view, "arm": arm_view}
+
+
+def exposed_poses(space: FreeSpace, settings: SceneSettings, number: int, T: np.ndarray) -> list[np.ndarray]:
+    """T_world_camera (4, 4) at `settings.exposure_times` of a frame with the pose T at its stamp.
+
+    A drive goes on along its path; other views have a random velocity, up to `settings.speed` and TURN_RATE.
+    """
+    if settings.views == "drive":
+        times = (number + t * settings.rate for t in settings.exposure_times)
+        return [drive_view(space, settings, time) for time in times]
+    rng = np.random.default_rng([settings.seed, number, 11])
+    velocity = rng.standard_normal((2, 3))
+    velocity *= rng.uniform(0, 1, (2, 1)) / np.linalg.norm(velocity, axis=1, keepdims=True)
+    twist = np.concatenate([settings.speed * velocity[0], math.radians(TURN_RATE) * velocity[1]])
+    return [T @ se3_exp(t * twist) for t in settings.exposure_times]
 
 
 @functools.lru_cache(maxsize=1)

@@ -105,3 +105,41 @@ def test_scenes_that_cannot_be_read(tmp_path, content, problem):
     (tmp_path / "w.sdf").write_text(content)
     with pytest.raises(DepthRosError, match=problem):
         read_scene(tmp_path / "w.sdf")
+
+
+def test_lights_are_read_with_their_poses(tmp_path):
+    world = """<sdf version="1.9"><world name="w"><scene><ambient>0.1 0.2 0.3 1</ambient></scene>
+      <light name="sun" type="directional"><pose>0 0 10 0 1.5707963267948966 0</pose><direction>0 0 -1</direction>
+      </light>
+      <model name="lamp"><pose>1 2 0 0 0 0</pose><link name="l"><pose>0 0 1 0 0 0</pose><visual name="v"><geometry>
+        <box/></geometry></visual><light name="bulb" type="spot"><pose>0 0 0.5 0 0 0</pose><diffuse>1 0.5 0 1</diffuse>
+        <intensity>3</intensity><direction>1 0 0</direction><cast_shadows>true</cast_shadows><attenuation>
+        <range>8</range>
+        <constant>0.5</constant><linear>0.25</linear><quadratic>0.125</quadratic></attenuation>
+        <spot><inner_angle>0.3</inner_angle><outer_angle>0.6</outer_angle></spot></light></link></model></world></sdf>"""
+    (tmp_path / "w.sdf").write_text(world)
+    scene = read_scene(tmp_path / "w.sdf")
+    sun, bulb = scene.lights
+    assert scene.ambient == (0.1, 0.2, 0.3)
+    assert (sun.kind, sun.colour, sun.shadows) == ("directional", (1, 1, 1), False)
+    assert -sun.T_world_light[:3, 2] == pytest.approx([-1, 0, 0])  # pitched by 90 degrees
+    assert bulb.T_world_light[:3, 3] == pytest.approx([1, 2, 1.5])
+    assert -bulb.T_world_light[:3, 2] == pytest.approx([1, 0, 0])
+    assert np.linalg.det(bulb.T_world_light[:3, :3]) == pytest.approx(1)
+    assert (bulb.colour, bulb.attenuation, bulb.range) == ((3, 1.5, 0), (0.5, 0.25, 0.125), 8)
+    assert bulb.cone == (0.3, 0.6) and bulb.shadows
+    (tmp_path / "w.sdf").write_text(world.replace('"spot"', '"laser"'))
+    with pytest.raises(DepthRosError, match="a light of the type 'laser'"):
+        read_scene(tmp_path / "w.sdf")
+
+
+def test_an_object_that_flew_off_is_left_out(tmp_path):
+    visual = "<visual name='v'><geometry><box/></geometry></visual>"
+    box = "<model name='{}'><pose>{} 0 0 0 0 0</pose><link name='l'>" + visual + "</link></model>"
+    for far, names in ((343582, {1: "a", 2: "b"}), (400, {1: "a", 2: "b", 3: "book"})):
+        models = box.format("a", 0) + box.format("b", 5) + box.format("book", far)
+        (tmp_path / "w.sdf").write_text(f"<sdf><world>{models}</world></sdf>")
+        scene = read_scene(tmp_path / "w.sdf")
+        assert scene.names() == names
+    (tmp_path / "w.sdf").write_text(f"<sdf><world>{models.replace('400', '343582')}</world></sdf>")
+    assert read_scene(tmp_path / "w.sdf").left_out == ["book: 343577 m from the other objects"]

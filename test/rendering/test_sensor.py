@@ -38,3 +38,9 @@ def test_black_bodies():
     assert black_body(6600) == pytest.approx((1, 1, 1), abs=0.06)
     red, green, blue = black_body(2700)
     assert red == 1 and red > green > blue
+
+
+def test_noise_that_was_asked_for_is_the_least():
+    for sensor in ("vary", "ideal"):
+        drawn = [draw_sensor(LIGHT, SceneSettings(sensor=sensor, noise=0.01), n).noise for n in range(20)]
+        assert min(drawn) == 0.01 and (max(drawn) > 0.01) == (sensor == "vary")

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from depth_ros.errors import DepthRosError
+from depth_ros.geometry import inverse, se3_log
 from depth_ros.rendering.clutter import Object, place_clutter
 from depth_ros.rendering.free_space import FreeSpace, surface_points
 from depth_ros.rendering.meshes import primitives
 from depth_ros.rendering.moving import place_moving
 from depth_ros.rendering.settings import SceneSettings
-from depth_ros.rendering.views import VIEWS, camera_pose, view_depth
+from depth_ros.rendering.views import TURN_RATE, VIEWS, camera_pose, exposed_poses, view_depth
 
 ROOM, TABLE, TABLE_HEIGHT = np.array([6.0, 5.0, 2.5]), np.array([1.2, 0.8, 0.05]), 0.75
 SETTINGS = SceneSettings(frames=30, clutter=4, width=64, height=48)
@@ -138,3 +139,28 @@ def test_a_scene_without_room_says_what_to_change():
     for views in ("random", "drive"):
         with pytest.raises(DepthRosError, match=r"--lowest|--views random"):
             VIEWS[views](FreeSpace(tight), replace(SETTINGS, views=views), 0)
+
+
+def test_a_drive_goes_on_during_the_exposure_and_other_cameras_move_at_random(space):
+    settings = replace(SETTINGS, views="drive", speed=0.5, rate=10.0, exposure_time=0.02, readout_time=0.06)
+    for number in (0, 3, settings.frames - 1):
+        T = VIEWS["drive"](space, settings, number)
+        start, middle, end = exposed_poses(space, settings, number, T)
+        assert middle == pytest.approx(T)
+        for before, after in ((start, middle), (middle, end)):
+            assert 0.5 * 0.02 < np.linalg.norm(after[:3, 3] - before[:3, 3]) <= 0.5 * 0.04 + 1e-6
+    half_way = replace(settings, exposure_time=0.1, readout_time=0.0)  # to the middle between frames
+    end, start = (
+        exposed_poses(space, half_way, n, VIEWS["drive"](space, half_way, n))[k] for n, k in ((3, 2), (4, 0))
+    )
+    assert end == pytest.approx(start)
+    still, moved = replace(SETTINGS, speed=0.5), replace(SETTINGS, speed=0.5, readout_time=0.1)
+    T = VIEWS["random"](space, still, 7)
+    (only,) = exposed_poses(space, still, 7, T)
+    assert np.array_equal(only, T)
+    poses = [exposed_poses(space, moved, number, T) for number in range(20)]
+    speeds = np.array([np.linalg.norm(end[:3, 3] - start[:3, 3]) / 0.1 for start, _, end in poses])
+    rates = np.array(
+        [np.degrees(np.linalg.norm(se3_log(inverse(start) @ end)[3:])) / 0.1 for start, _, end in poses]
+    )
+    assert speeds.max() <= 0.5 and speeds.std() > 0.05 and rates.max() <= TURN_RATE and rates.std() > 4

@@ -30,6 +30,7 @@ from depth_ros.evaluation.report.sections import (
     latency_tiles,
     training_section,
 )
+from depth_ros.evaluation.report.sheet import SheetRow, write_sheet
 
 PERCENTAGES = ("delta1", "delta2", "delta3", "d1_all", "coverage", "within_std", "within_2_std")
 """Metrics that tables show in percent."""
@@ -127,7 +128,7 @@ def _headline(result: dict[str, Any], latencies: Sequence[float]) -> str:
 def _strips(strips: Sequence[DepthStrip], ground_truth: str) -> str:
     if not strips:
         return ""
-    span = depth_range([s.ground_truth if s.ground_truth is not None else s.depth for s in strips])
+    span = _strips_span(strips)
     figures = "".join(_strip(strip, span, ground_truth) for strip in strips)
     metres = np.geomspace(*span, 64)
     ticks = [f"{m:.{0 if m >= 10 else 1}f}" for m in np.geomspace(*span, 5)]
@@ -143,19 +144,41 @@ def _strips(strips: Sequence[DepthStrip], ground_truth: str) -> str:
 
 
 def _strip(strip: DepthStrip, span: tuple[float, float], ground_truth: str) -> str:
+    images = _strip_images(strip, span, ground_truth)
+    figures = "".join(figure(image, caption, IMAGE_WIDTH) for caption, image in images.items())
+    wide = " wide" if strip.image.shape[1] > 2 * strip.image.shape[0] else ""
+    return f'<div class="strip{wide}"><h3>{escape(_strip_title(strip))}</h3>{figures}</div>'
+
+
+def _strip_title(strip: DepthStrip) -> str:
+    return strip.title + ("" if strip.abs_rel is None else f", AbsRel {strip.abs_rel:.3f}")
+
+
+def _strip_images(strip: DepthStrip, span: tuple[float, float], ground_truth: str) -> dict[str, np.ndarray]:
+    """Images (h, w, 3) of a strip by their captions; depth is reduced to IMAGE_WIDTH px."""
     depth = resize_depth(strip.depth.astype(np.float32), *strip.image.shape[:2])
-    figures = [
-        figure(strip.image, "image", IMAGE_WIDTH),
-        figure(depth_image(reduce_depth(depth, IMAGE_WIDTH), span), "depth", IMAGE_WIDTH),
-    ]
+    images = {"image": strip.image, "depth": depth_image(reduce_depth(depth, IMAGE_WIDTH), span)}
     if strip.ground_truth is not None:
         measured = np.where(np.isfinite(strip.ground_truth), depth, np.nan)
         g = reduce_depth(strip.ground_truth, IMAGE_WIDTH)
-        figures.append(figure(depth_image(g, span), ground_truth, IMAGE_WIDTH))
-        figures.append(figure(error_image(reduce_depth(measured, IMAGE_WIDTH), g), "error", IMAGE_WIDTH))
-    error = "" if strip.abs_rel is None else f", AbsRel {strip.abs_rel:.3f}"
-    wide = " wide" if strip.image.shape[1] > 2 * strip.image.shape[0] else ""
-    return f'<div class="strip{wide}"><h3>{escape(strip.title + error)}</h3>{"".join(figures)}</div>'
+        images[ground_truth] = depth_image(g, span)
+        images["error"] = error_image(reduce_depth(measured, IMAGE_WIDTH), g)
+    return images
+
+
+def write_depth_sheet(file: Path, strips: Sequence[DepthStrip], ground_truth: str) -> None:
+    """Write an image of the strips, as in the report."""
+    span = _strips_span(strips)
+    note = (
+        f"depth: {span[0]:.1f} m (bright) to {span[1]:.1f} m (dark); error: 0 (white) to "
+        f"{MAX_RELATIVE_ERROR:.0%} or more (dark red); grey: invalid"
+    )
+    rows = [SheetRow(_strip_title(strip), _strip_images(strip, span, ground_truth)) for strip in strips]
+    write_sheet(file, rows, note)
+
+
+def _strips_span(strips: Sequence[DepthStrip]) -> tuple[float, float]:
+    return depth_range([s.ground_truth if s.ground_truth is not None else s.depth for s in strips])
 
 
 def _point_cloud(depth: Depth) -> str:

@@ -23,6 +23,7 @@ from depth_ros.evaluation.report.sections import (
     latency_tiles,
     training_section,
 )
+from depth_ros.evaluation.report.sheet import SheetRow, write_sheet
 
 MAX_ERROR = 6.0
 """Error and standard deviation at the end of their colour scale, px."""
@@ -119,10 +120,7 @@ def _headline(result: dict[str, Any], latencies: Sequence[float]) -> str:
 
 
 def _strips(strips: Sequence[StereoStrip], ground_truth: str) -> str:
-    near, far = depth_range(
-        [np.where(strip.ground_truth > 0, strip.ground_truth, np.nan) for strip in strips]
-    )
-    span = (0.8 * near, 1.1 * far)
+    span = _strips_span(strips)
     figures = "".join(_strip(strip, span, ground_truth) for strip in strips)
     ticks = [f"{px:.0f}" for px in np.geomspace(*span, 5)]
     scales = legend(disparity_image(np.geomspace(*span, 64)[None], span), ticks, "disparity, px")
@@ -135,14 +133,40 @@ def _strips(strips: Sequence[StereoStrip], ground_truth: str) -> str:
     )
 
 
-def _strip(strip: StereoStrip, span: tuple[float, float], ground_truth: str) -> str:
+def _strips_span(strips: Sequence[StereoStrip]) -> tuple[float, float]:
+    near, far = depth_range(
+        [np.where(strip.ground_truth > 0, strip.ground_truth, np.nan) for strip in strips]
+    )
+    return 0.8 * near, 1.1 * far
+
+
+def write_stereo_sheet(file: Path, strips: Sequence[StereoStrip], ground_truth: str) -> None:
+    """Write an image of the strips, as in the report, without standard deviation and semi-global matching."""
+    span = _strips_span(strips)
+    note = (
+        f"disparity: {span[1]:.0f} px (bright) to {span[0]:.1f} px (dark); error: 0 (white) to "
+        f"{MAX_ERROR:g} px or more (dark red); grey: invalid"
+    )
+    rows = [SheetRow(strip.title, _matched_images(strip, span, ground_truth)) for strip in strips]
+    write_sheet(file, rows, note)
+
+
+def _matched_images(
+    strip: StereoStrip, span: tuple[float, float], ground_truth: str
+) -> dict[str, np.ndarray]:
+    """Images (h, w, 3) of a strip by their captions, but those of standard deviation and semi-global matching."""
     scale = min(1.0, IMAGE_WIDTH / strip.image.shape[1])
-    images = {
+    return {
         "left": strip.image,
         "disparity": disparity_image(_reduce(strip.disparity, scale), span),
         ground_truth: disparity_image(_reduce(strip.ground_truth, scale), span),
         "error": _error_image(strip.disparity - strip.ground_truth, scale),
     }
+
+
+def _strip(strip: StereoStrip, span: tuple[float, float], ground_truth: str) -> str:
+    scale = min(1.0, IMAGE_WIDTH / strip.image.shape[1])
+    images = _matched_images(strip, span, ground_truth)
     if strip.std is not None:
         images["predicted standard deviation"] = _error_image(strip.std, scale)
     if strip.semi_global is not None:

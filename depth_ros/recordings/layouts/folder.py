@@ -7,6 +7,8 @@
     depth/              uint16, `depth_scale` units per metre; or lidar_depth/, uint16, 256 units per metre; or
     disparity/          uint16, 256 units per px of the left image; depth = fx * baseline / disparity; 0 = invalid
     moving_objects/     instance ids, 0 = static
+    planes/             NAME.png, uint16, plane of each pixel, 0 = none; NAME.txt, a line for each plane from 1:
+                        nx ny nz d, unit normal and offset (m) with n . X + d = 0 in the camera frame
     keypoints/          numbers of the joints of people, 1 to 17, as discs, 0 = none
     velocities.txt      image name, id, vx vy vz of that object: m/s relative to the ground, in the camera frame
     poses.txt           T_world_camera, 3x4 or 4x4 row-major, one row per image
@@ -16,13 +18,14 @@ Depth and moving objects may exist for some images only; they belong to the imag
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from depth_ros.config import setting, settings_from
-from depth_ros.datatypes import Camera, Frame
+from depth_ros.datatypes import Camera, Frame, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.parallax import keypoints_input
 from depth_ros.recordings import Contents, Sample
@@ -120,7 +123,7 @@ class Recording:
         self._disparity, self._depth = images_in(path / "disparity"), images_in(path / "depth")
         self._lidar_depth = images_in(path / "lidar_depth")
         self._moving_objects = images_in(path / "moving_objects")
-        self._keypoints = images_in(path / "keypoints")
+        self._planes, self._keypoints = images_in(path / "planes"), images_in(path / "keypoints")
         self._velocities = read_velocities(path / "velocities.txt")
         self.names = list(self._left)
         self.stamps = frame_stamps(self.names, self.rate)
@@ -140,7 +143,7 @@ class Recording:
         self.contents = Contents(
             pairs=bool(self._right), depth=depth and not calibration.predicted, poses=self._poses is not None,
             moving_objects=bool(self._moving_objects), predicted_depth=depth and calibration.predicted,
-            consecutive=not _are_independent(self.names), exact=calibration.rendered,
+            planes=bool(self._planes), consecutive=not _are_independent(self.names), exact=calibration.rendered,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -166,6 +169,7 @@ class Recording:
             None if self._poses is None else self._poses[index],
             moving_objects,
             self._velocities.get(name),
+            planes=None if name not in self._planes else read_planes(self._planes[name], self.camera),
         )
 
     def _depth_of(self, name: str) -> np.ndarray | None:
@@ -177,6 +181,23 @@ class Recording:
         if name in self._lidar_depth:
             return read_depth(self._lidar_depth[name], self.camera, _LIDAR_DEPTH_SCALE)
         return None
+
+
+def read_planes(file: Path, camera: Camera) -> Planes:
+    """The planes of an image; file: planes/NAME.png. Raises DepthRosError if NAME.txt does not have all of them."""
+    labels = read_single_channel(file, camera).astype(np.int32) - 1
+    lines = file.with_suffix(".txt")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a file without planes is empty
+            equations = np.loadtxt(lines, ndmin=2).reshape(-1, 4)
+    except (OSError, ValueError) as error:
+        raise DepthRosError(f"{lines} must have four numbers a line, nx ny nz d: {error}") from error
+    if labels.max() >= len(equations):
+        raise DepthRosError(
+            f"{lines} has {len(equations)} planes; {file.name} has the label {labels.max() + 1}"
+        )
+    return Planes(labels, equations)
 
 
 def _are_independent(names: list[str]) -> bool:
