@@ -18,7 +18,7 @@ from depth_ros.world import World, WorldSettings, write_folder
 ROOT = Path(__file__).resolve().parents[1]
 SCENES, IMAGES = ROOT / "build/scenes", ROOT / "docs/images"
 BOOKSTORE = {
-    "bookstore": ("--frames", "40", "--clutter", "5"),
+    "bookstore": ("--frames", "32", "--clutter", "5"),
     "bookstore_pairs": (
         "--frames", "16", "--clutter", "5", "--baseline", "0.12", "--width", "480", "--height", "320",
     ),

@@ -151,7 +151,7 @@ class Renderer:
         cycles.device, cycles.use_adaptive_sampling = "CPU", False
         cycles.denoiser, cycles.denoising_prefilter = "OPENIMAGEDENOISE", "FAST"
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 2, 2
-        cycles.sample_clamp_indirect, cycles.sample_clamp_direct = 3.0, 20.0
+        cycles.sample_clamp_indirect = 3.0
         cycles.caustics_reflective = cycles.caustics_refractive = False
         cycles.use_fast_gi, cycles.fast_gi_method, cycles.ao_bounces_render = True, "REPLACE", 1
         if content["threads"]:
@@ -188,12 +188,14 @@ class Renderer:
         cycles, layer = self._scene.cycles, self._scene.view_layers[0]
         cycles.samples, cycles.use_denoising, cycles.seed = self._content["samples"], True, frame["seed"]
         cycles.pixel_filter_type, cycles.filter_width, layer.material_override = "BLACKMAN_HARRIS", 1.5, None
+        cycles.sample_clamp_direct = 20.0
         exposure, readout = self._content["exposure"], self._content["readout"]
         self._expose(exposure, readout)
         for number, poses in enumerate(frame["cameras"]):
             np.save(self._job / f"light_{number}.npy", self._pixels(poses).astype(np.float32))
         cycles.samples, cycles.use_denoising = 1, False  # one ray through the centre of each pixel
         cycles.pixel_filter_type, cycles.filter_width = "BOX", 0.01
+        cycles.sample_clamp_direct = 0.0  # it limits the sum of distance and numbers
         layer.material_override = self._geometry_material
         sky["Strength"].default_value = 0.0
         self._expose(0.0, readout)

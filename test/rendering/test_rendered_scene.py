@@ -20,7 +20,7 @@ from depth_ros.rendering.free_space import FreeSpace
 from depth_ros.rendering.meshes import primitives
 from depth_ros.rendering.reading import read_scene
 from depth_ros.rendering.recording import plan_frame, render_recording
-from depth_ros.rendering.scene import Part
+from depth_ros.rendering.scene import Instance, Part
 from depth_ros.rendering.settings import SceneSettings
 from depth_ros.rendering.views import camera_pose
 
@@ -69,6 +69,9 @@ def test_depth_and_masks_are_those_of_the_geometry(scene):
     )
     T = camera_pose(np.array([-1.0, 0.2, 1.3]), 0.1, -0.3, 0.05)
     space = FreeSpace(scene.triangles())
+    hidden = Instance("hidden", 3, scene.instances[1].mesh, np.diag([0.01, 0.01, 0.01, 1.0]))
+    hidden.T_world_mesh[2, 3] = -0.3
+    scene.instances[1:1] = [hidden] * 300  # large numbers of instances are exact, too
     with Blender(scene, settings, blender()) as program:
         frame = plan_frame(space, [], settings, T, 0)
         checks = {"pattern": "checks", "size": 2.0}  # on the floor
