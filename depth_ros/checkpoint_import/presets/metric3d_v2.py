@@ -10,6 +10,7 @@ PRESET = Preset(
     inputs={"image": "image"},
     outputs={"pred_depth": "depth"},
     size=(1064, 616),
+    fit="letterbox",
     settings={
         "mean": [0.0, 0.0, 0.0], "std": [1 / 255] * 3, "multiple": 28, "canonical_focal_length": 1000.0,
         "max_depth": 200.0,

@@ -13,10 +13,12 @@ FITS = {
     "width": "the width, and the height that the aspect ratio of the image requires",
     "stretch": "the region, stretched to width x height",
     "crop": "the largest centred part of the region with the aspect ratio of width x height, resized to it",
+    "letterbox": "the region, resized with its aspect ratio to fit into width x height, in a margin of one colour",
 }
-"""How a network gets the images of a camera; with the last two, the size of its input is always the same."""
-FIXED = ("stretch", "crop")
+"""How a network gets the images of a camera; with the last three, the size of its input is always the same."""
+FIXED = ("stretch", "crop", "letterbox")
 WHOLE = (0.0, 0.0, 1.0, 1.0)
+NO_MARGIN = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,24 @@ class Fit:
             w, h = min(w, round(h * self.width / self.height)), min(h, round(w * self.height / self.width))
         w, h = max(w, 1), max(h, 1)
         left, top = left + (right - left - w) // 2, top + (bottom - top - h) // 2
-        return View(width, height, left, top, w, h, self.width, self.height)
+        margin = self._margin(w, h) if self.mode == "letterbox" else NO_MARGIN
+        return View(width, height, left, top, w, h, self.width, self.height, margin)
+
+    def _margin(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Around a window of width x height px; an odd pixel is on the right or at the bottom, as in Metric3D."""
+        scale = min(self.width / width, self.height / height)
+        w, h = (max(int(side * scale + 1e-6), 1) for side in (width, height))
+        across, down = self.width - w, self.height - h
+        return across // 2, down // 2, across - across // 2, down - down // 2
 
 
 @dataclass(frozen=True)
 class View:
     """The window of an image that a network sees, and the size of the network's input. All in px.
 
-    image_width, image_height: of the image. left, top, width, height: the window. input_width, input_height: the size
-    to which the window is resized. Pixel centres have integer coordinates.
+    image_width, image_height: of the image. left, top, width, height: the window. input_width, input_height: of the
+    input. margin: of the input, left, top, right and bottom; the window is resized to what is inside. Pixel centres
+    have integer coordinates.
     """
 
     image_width: int
@@ -66,13 +77,21 @@ class View:
     height: int
     input_width: int
     input_height: int
+    margin: tuple[int, int, int, int] = NO_MARGIN
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """Width and height of the input without its margin."""
+        left, top, right, bottom = self.margin
+        return self.input_width - left - right, self.input_height - top - bottom
 
     @property
     def scale(self) -> tuple[float, float]:
         """Input px per image px, horizontally and vertically."""
-        return self.input_width / self.width, self.input_height / self.height
+        return self.inside[0] / self.width, self.inside[1] / self.height
 
     @property
     def is_identity(self) -> bool:
         """Whether the input is the image."""
-        return (self.image_width, self.image_height) == (self.width, self.height) and self.scale == (1, 1)
+        sizes = {(self.image_width, self.image_height), (self.width, self.height), self.inside}
+        return len(sizes) == 1 and self.margin == NO_MARGIN

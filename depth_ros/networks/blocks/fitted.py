@@ -1,7 +1,8 @@
 """A network that was trained at one size, for the images of any camera, with results in the geometry of the camera.
 
-The images are stretched, or cropped and resized, as those of its training were, and their intrinsics follow; depth,
-disparity and labels are resized back, and invalid outside the crop. All of it is part of the module that is compiled.
+The images are stretched, cropped and resized, or resized into a margin, as those of its training were, and their
+intrinsics follow; depth, disparity and labels are resized back, and invalid outside the crop. All of it is part of the
+module that is compiled.
 """
 
 from __future__ import annotations
@@ -15,29 +16,36 @@ from torch.nn import functional as F
 
 from depth_ros.networks.blocks.fit import Fit, View
 
+MARGIN_COLOUR = (123.675, 116.28, 103.53)
+"""The mean of ImageNet, which becomes zero where a network normalises by it."""
+
 
 def image_in_input(view: View, image: Tensor) -> Tensor:
     """Images (..., H, W, 3) in 0..255 as input (..., h, w, 3) float32, resized with antialiasing."""
     x = _window(view, image.float().movedim(-1, -3))
-    if view.height != view.input_height:
-        x = resize_weights(view.height, view.input_height, x.device) @ x
-    if view.width != view.input_width:
-        x = x @ resize_weights(view.width, view.input_width, x.device).T
+    width, height = view.inside
+    if view.height != height:
+        x = resize_weights(view.height, height, x.device) @ x
+    if view.width != width:
+        x = x @ resize_weights(view.width, width, x.device).T
+    if any(view.margin):
+        colour = torch.tensor(MARGIN_COLOUR, device=x.device)[:, None, None]
+        x = _with_margin(view, x - colour) + colour
     return x.movedim(-3, -1)
 
 
 def channels_in_input(view: View, channels: Tensor) -> Tensor:
     """Labels or extra channels (B, N, H, W) as input (B, N, h, w) float32: those of the nearest pixels."""
     window = _window(view, channels.float())
-    return F.interpolate(window, (view.input_height, view.input_width), mode="nearest")
+    return _with_margin(view, F.interpolate(window, view.inside[::-1], mode="nearest"))
 
 
 def intrinsics_in_input(view: View, K: Tensor) -> Tensor:
     """Intrinsics (B, 3, 3) of the image as those of the input."""
     sx, sy = view.scale
     # not a matrix product, which compilers may round to 16 bits
-    x = sx * (K[:, 0] - view.left * K[:, 2]) + 0.5 * (sx - 1) * K[:, 2]
-    y = sy * (K[:, 1] - view.top * K[:, 2]) + 0.5 * (sy - 1) * K[:, 2]
+    x = sx * (K[:, 0] - view.left * K[:, 2]) + (0.5 * (sx - 1) + view.margin[0]) * K[:, 2]
+    y = sy * (K[:, 1] - view.top * K[:, 2]) + (0.5 * (sy - 1) + view.margin[1]) * K[:, 2]
     return torch.stack([x, y, K[:, 2]], 1)
 
 
@@ -70,7 +78,8 @@ def disparity_in_image(view: View, disparity: Tensor) -> Tensor:
 
 def labels_in_image(view: View, labels: Tensor) -> Tensor:
     """Labels (B, h, w) int32 of the input as those of the image (B, H, W); -1 outside the window."""
-    window = F.interpolate(labels.float()[:, None] + 1, (view.height, view.width), mode="nearest")
+    inside = _without_margin(view, labels.float()[:, None])
+    window = F.interpolate(inside + 1, (view.height, view.width), mode="nearest")
     return (_padded(view, window)[:, 0] - 1).to(labels.dtype)
 
 
@@ -81,10 +90,22 @@ def _window(view: View, image: Tensor) -> Tensor:
 
 def _map_in_image(view: View, maps: Tensor) -> Tensor:
     """Maps (B, C, h, w) of the input as maps (B, C, H, W) of the image, zero outside the window."""
-    size = (view.height, view.width)
+    size, maps = (view.height, view.width), _without_margin(view, maps)
     if maps.shape[-2:] != size:
         maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     return _padded(view, maps)
+
+
+def _with_margin(view: View, maps: Tensor) -> Tensor:
+    """Maps (..., h, w) of what is inside the margin of the input, with a margin of zeros."""
+    left, top, right, bottom = view.margin
+    return F.pad(maps, (left, right, top, bottom)) if any(view.margin) else maps
+
+
+def _without_margin(view: View, maps: Tensor) -> Tensor:
+    """Maps (..., h, w) of the input without its margin."""
+    left, top, right, bottom = view.margin
+    return maps[..., top : maps.shape[-2] - bottom, left : maps.shape[-1] - right]
 
 
 def _padded(view: View, maps: Tensor) -> Tensor:

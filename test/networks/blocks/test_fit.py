@@ -29,6 +29,55 @@ def test_windows_of_images(fit, image, window):
     assert (view.input_width, view.input_height) == (fit.width, fit.height)
 
 
+def test_a_letterbox_keeps_the_aspect_ratio():
+    """By hand: 640x480 into 1064x616 is 821x616, with 243 px on the sides; 1242x375 is 1064x321, with 295 px above and
+    below. Intrinsics as by OpenCV's pixel centres, then moved by the margin."""
+    fit = Fit("letterbox", 1064, 616)
+    assert fit.is_fixed
+    view = fit.view(640, 480)
+    assert view.margin == (121, 0, 122, 0) and view.inside == (821, 616)
+    assert (view.left, view.top, view.width, view.height) == (0, 0, 640, 480)
+    assert fit.view(1242, 375).margin == (0, 147, 0, 148) and fit.view(1242, 375).inside == (1064, 321)
+    assert fit.view(1064, 616).is_identity and not view.is_identity
+    K = torch.tensor([[[500.0, 0, 319.5], [0, 520.0, 239.5], [0, 0, 1]]], dtype=torch.float64)
+    expected = [[500 * 821 / 640, 0, 320 * 821 / 640 - 0.5 + 121], [0, 520 * 616 / 480, 307.5], [0, 0, 1]]
+    np.testing.assert_allclose(intrinsics_in_input(view, K)[0].numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(60, 90), (90, 60)])
+def test_the_margin_of_a_letterbox_is_mean_colour_and_is_cut_from_the_result(size):
+    width, height = size
+    image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)
+    network = Constant(torch.full((1, 48, 96), torch.nan), torch.full((1, 48, 96), torch.nan))
+    view = Fit("letterbox", 96, 48).view(width, height)
+    left, top, right, bottom = view.margin
+    inside = (slice(None), slice(top, 48 - bottom), slice(left, 96 - right))
+    for result, value in zip(network.results, (4.0, 0.5)):
+        result[inside] = value
+    depth, std = fitted(network, "depth", Fit("letterbox", 96, 48))(image, torch.eye(3)[None])
+    torch.testing.assert_close(depth, torch.full((1, height, width), 4.0))
+    torch.testing.assert_close(std, torch.full((1, height, width), 0.5))
+    given = network.inputs[0].clone()
+    resized = F.interpolate(
+        image.permute(0, 3, 1, 2).float(), view.inside[::-1], mode="bilinear", antialias=True
+    )
+    torch.testing.assert_close(given[inside], resized.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-2)
+    given[inside] = torch.tensor([123.675, 116.28, 103.53])
+    torch.testing.assert_close(given, torch.tensor([123.675, 116.28, 103.53]).expand(given.shape))
+
+
+def test_labels_and_disparity_of_a_letterbox_are_those_of_the_image():
+    """By hand: 64x96 into 96x48 is 32x48, half its size, with 32 px on both sides."""
+    fit, image = Fit("letterbox", 96, 48), torch.zeros(1, 96, 64, 3, dtype=torch.uint8)
+    disparity = torch.arange(96.0).expand(1, 48, 96)
+    found = fitted(Constant(disparity), "stereo_depth", fit)(image, image)
+    torch.testing.assert_close(found[0, 50, 1:-1], 2 * (32 + (torch.arange(1, 63) + 0.5) / 2 - 0.5))
+    labels = torch.arange(48 * 96, dtype=torch.int32).reshape(1, 48, 96)
+    depth, planes = torch.ones(1, 48, 96), torch.rand(1, 6, 4)
+    _, _, found = fitted(Constant(depth, planes, labels), "planes", fit)(image, torch.eye(3)[None])
+    assert torch.equal(found[:, ::2, ::2], labels[:, :, 32:64])
+
+
 def test_other_fits_leave_images_as_they_are():
     for mode in ("aspect", "width"):
         view = Fit(mode, 512, 256, CITYSCAPES).view(640, 480)
@@ -73,7 +122,7 @@ class DepthOfX(nn.Module):
 
 
 @pytest.mark.parametrize("fit", [Fit("stretch", 96, 48), Fit("stretch", 96, 48, (0.25, 0.25, 0.75, 1.0)),
-                                 Fit("crop", 96, 48)])  # fmt: skip
+                                 Fit("crop", 96, 48), Fit("letterbox", 96, 48)])  # fmt: skip
 @pytest.mark.parametrize("size", [(200, 120), (64, 48)])
 def test_depth_is_at_the_pixels_of_the_camera(fit, size):
     """At every pixel inside the window, except for the outermost, which are not extrapolated; NaN outside."""
@@ -169,7 +218,8 @@ class Filter(nn.Module):
 
 
 @pytest.mark.parametrize("task", ["depth", "stereo_depth"])
-@pytest.mark.parametrize("fit", [Fit("stretch", 96, 48), Fit("crop", 96, 48, (0.0, 0.25, 1.0, 1.0))])
+@pytest.mark.parametrize("fit", [Fit("stretch", 96, 48), Fit("crop", 96, 48, (0.0, 0.25, 1.0, 1.0)),
+                                 Fit("letterbox", 96, 48)])  # fmt: skip
 def test_network_and_geometry_are_exported_as_one_program(task, fit):
     """Strictly, so that every compiler gets all of it; the images are converted before anything else."""
     image = torch.randint(0, 256, (1, 70, 110, 3), dtype=torch.uint8)
