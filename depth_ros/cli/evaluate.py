@@ -248,10 +248,11 @@ def _refined_depth(arguments: argparse.Namespace, depth: DepthOptions) -> Evalua
 
 def _depth_lines(result: dict[str, Any]) -> list[str]:
     rows = [(row["row"], row["metrics"]) for row in result.get("rows", ())] or [("model", result["metrics"])]
+    rows += [("without the focal length", result.get("without_focal_length"))]
     return [
         f"{result['model']} on {result['data']}: {result['images']} images, {result['engine']}",
         *(
-            f"{name:<{max(9, *(len(name) for name, _ in rows))}} {metrics_line(metrics)}"
+            f"{name:<{max(9, *(len(name) for name, metrics in rows if metrics))}} {metrics_line(metrics)}"
             for name, metrics in (*rows, ("baseline", result["baseline"]))
             if metrics
         ),

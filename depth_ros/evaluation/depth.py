@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from depth_ros import geometry
 from depth_ros.card import find_card
 from depth_ros.datatypes import Depth, Frame
 from depth_ros.estimators.depth import DepthEstimator
+from depth_ros.evaluation.focal_length import FocalLengthRule
 from depth_ros.evaluation.metrics.depth import DepthMetrics
 from depth_ros.evaluation.metrics.latency import summarise
 from depth_ros.evaluation.metrics.protocols import DepthProtocol, align_depth
@@ -48,6 +49,7 @@ class DepthPredictor(Protocol):
 class DepthComparison:
     """Metrics of predictions and of the baseline. images: number of images with ground truth.
 
+    without_rule: metrics of the same predictions without the rule for the focal length; empty without such a rule.
     ranking: (AbsRel, index) of these images, best first. latencies: ms, of all frames.
     """
 
@@ -56,6 +58,7 @@ class DepthComparison:
     images: int
     latencies: tuple[float, ...]
     ranking: tuple[tuple[float, int], ...]
+    without_rule: dict[str, float | None] = field(default_factory=dict)
 
 
 def evaluate_depth(
@@ -72,7 +75,7 @@ def evaluate_depth(
     selection = select(folder, options.split, options.limit)
     setup = evaluation_setup(selection, depth, card, training_folder)
     estimator.estimate(selection.first.left)  # builds the engine, which does not count as latency
-    comparison = compare(estimator, setup, options.progress)
+    comparison = compare(estimator, setup, options.progress, FocalLengthRule.of(card))
     result = _result(card.name, data, setup, comparison, estimator.engine_status.name)
     if card.extra_inputs:
         result["missing_inputs"] = dict(estimator.missing)
@@ -111,10 +114,17 @@ def evaluate_recorded_depth(
 
 
 def compare(
-    estimator: DepthPredictor, setup: EvaluationSetup, progress: Progress = no_progress
+    estimator: DepthPredictor,
+    setup: EvaluationSetup,
+    progress: Progress = no_progress,
+    rule: FocalLengthRule | None = None,
 ) -> DepthComparison:
-    """Run the estimator on the selected samples; measure its depth and the baseline against the ground truth."""
-    predicted = DepthMetrics(setup.protocol)
+    """Run the estimator on the selected samples; measure its depth and the baseline against the ground truth.
+
+    rule: of the model, to measure its depth without it too, unless the protocol fits the scale anyway.
+    """
+    rule = rule if setup.protocol.scaling == "none" else None
+    predicted, without_rule = DepthMetrics(setup.protocol), DepthMetrics(setup.protocol)
     baseline = DepthMetrics(dataclasses.replace(setup.protocol, model_rows=()))  # predicts the whole image
     latencies, ranking = [], []
     indices = setup.selection.indices
@@ -127,6 +137,8 @@ def compare(
         if g is not None:
             people = _people(sample)
             metrics = predicted.add(depth.depth, g, sample.fx_baseline, people, depth.std)
+            if rule is not None:
+                without_rule.add(rule.undone(depth), g, sample.fx_baseline, people)
             guess = setup.baseline.predict(g)
             if guess is not None:
                 baseline.add(guess, g, sample.fx_baseline, people)
@@ -134,7 +146,12 @@ def compare(
                 ranking.append((metrics["abs_rel"], index))
         progress(done, len(indices))
     return DepthComparison(
-        predicted.compute(), baseline.compute(), len(predicted), tuple(latencies), tuple(sorted(ranking))
+        predicted.compute(),
+        baseline.compute(),
+        len(predicted),
+        tuple(latencies),
+        tuple(sorted(ranking)),
+        without_rule.compute() if rule is not None else {},
     )
 
 
@@ -178,6 +195,7 @@ def _result(
         "baseline": comparison.baseline,
         "engine": engine,
         "ms_per_image": latency.median if latency else None,
+        **({"without_focal_length": comparison.without_rule} if comparison.without_rule else {}),
     }
 
 
