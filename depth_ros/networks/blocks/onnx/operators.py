@@ -112,3 +112,9 @@ OPERATORS: dict[str, Callable[[Node], Function]] = {
     "Upsample": resize,
 }
 """The operators that can be converted. If is resolved by `graph`, where its condition is constant."""
+
+ELEMENTWISE = {
+    *UNARY, *(set(BINARY) - {"MatMul", "CastLike"}), "Sum", "Max", "Min", "Mean", "Clip", "Cast", "Mod", "LeakyRelu",
+    "Elu", "Celu", "Selu", "Gelu", "HardSigmoid",
+}  # fmt: skip
+"""The operators whose results at a position depend on their inputs at that position only."""

@@ -136,7 +136,7 @@ def test_what_depends_on_the_size_alone_is_computed_once_for_each_size(tmp_path)
             (found,) = network(torch.from_numpy(x))
         np.testing.assert_allclose(found.numpy(), expected(model, x=x)[0], rtol=1e-5, atol=1e-6)
         assert (
-            len(network.steps((1, 4, *size))) == 3
+            len(network.program((1, 4, *size))[0]) == 3
         )  # Reshape, MatMul, Reshape: nothing about shapes is left
         program = torch.export.export(network, (torch.from_numpy(x),), strict=True)
         torch.testing.assert_close(program.module()(torch.from_numpy(x))[0], found)
