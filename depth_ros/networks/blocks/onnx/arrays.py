@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from depth_ros.errors import DepthRosError
 from depth_ros.networks.blocks.onnx.node import DTYPES, Function, Node
 
 
@@ -249,3 +250,23 @@ def top_k(node: Node) -> Function:
 def shape(node: Node) -> Function:
     first, last = node.get("start", 0), node.get("end")
     return lambda x: torch.tensor(list(x.shape)[first:last], dtype=torch.int64)
+
+
+def eye_like(node: Node) -> Function:
+    dtype, offset = node.get("dtype"), node.get("k", 0)
+
+    def function(x: Tensor) -> Tensor:
+        ones = torch.ones(x.shape, device=x.device, dtype=DTYPES[dtype] if dtype else x.dtype)
+        return ones.tril(offset).triu(offset)
+
+    return function
+
+
+def col2im(node: Node) -> Function:
+    size, block = node.values(1), node.values(2)
+    dilations, strides, pads = (
+        node.get(n, [d] * c) for n, d, c in (("dilations", 1, 2), ("strides", 1, 2), ("pads", 0, 4))
+    )
+    if len(block) != 2 or pads[:2] != pads[2:]:
+        raise DepthRosError("operator Col2Im is supported for images with symmetric pads only")
+    return lambda x, *_: F.fold(x, size, block, dilations, pads[:2], strides)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from depth_ros.errors import DepthRosError
 from depth_ros.networks.blocks.onnx.node import DTYPES, Function, Node
 
 
@@ -65,9 +64,14 @@ def arg(function: Callable) -> Callable[[Node], Function]:
 def cumsum(node: Node) -> Function:
     axis = node.values(1)
     axis = axis[0] if isinstance(axis, list) else axis
-    if node.get("exclusive", 0) or node.get("reverse", 0):
-        raise DepthRosError("operator CumSum: 'exclusive' and 'reverse' are not supported")
-    return lambda x, *_: x.cumsum(axis)
+    exclusive, backwards = node.get("exclusive", 0), node.get("reverse", 0)
+
+    def function(x: Tensor, *_: Any) -> Tensor:
+        x = x.flip(axis) if backwards else x
+        total = x.cumsum(axis) - x if exclusive else x.cumsum(axis)
+        return total.flip(axis) if backwards else total
+
+    return function
 
 
 def mod(node: Node) -> Function:
@@ -102,6 +106,14 @@ def where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def identity(x: Tensor, *_: Any) -> Tensor:
     return x
+
+
+def thresholded_relu(x: Tensor, threshold: float) -> Tensor:
+    return torch.where(x > threshold, x, 0.0)
+
+
+def log_sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    return x.sum(axes, keepdim=keepdim).log()
 
 
 def sum_squares(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:

@@ -180,6 +180,21 @@ def grid_sample(node: Node) -> Function:
     return lambda x, grid: F.grid_sample(x, grid, mode, padding, aligned)
 
 
+def affine_grid(node: Node) -> Function:
+    size, aligned = node.values(1), bool(node.get("align_corners", 0))
+    return lambda theta, *_: F.affine_grid(theta, size, aligned)
+
+
+def mean_variance_norm(node: Node) -> Function:
+    axes = node.get("axes", [0, 2, 3])
+
+    def function(x: Tensor) -> Tensor:
+        var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        return (x - mean) / (var.sqrt() + 1e-9)
+
+    return function
+
+
 def instance_norm(node: Node) -> Function:
     epsilon = node.get("epsilon", 1e-5)
     return lambda x, scale, bias: F.instance_norm(x, weight=scale, bias=bias, eps=epsilon)

@@ -22,14 +22,17 @@ UNARY: dict[str, Callable] = {
     "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Relu": F.relu, "Floor": torch.floor, "Ceil": torch.ceil,
     "Round": torch.round, "Sign": torch.sign, "Reciprocal": torch.reciprocal, "Sin": torch.sin, "Cos": torch.cos,
     "Tan": torch.tan, "Asin": torch.asin, "Acos": torch.acos, "Atan": torch.atan, "Sinh": torch.sinh,
-    "Cosh": torch.cosh, "Softplus": F.softplus, "Softsign": F.softsign, "Mish": F.mish, "HardSwish": F.hardswish,
-    "Not": torch.logical_not, "IsNaN": torch.isnan, "IsInf": torch.isinf, "Identity": elementwise.identity,
-    "Dropout": elementwise.identity, "Swish": F.silu,
+    "Cosh": torch.cosh, "Asinh": torch.asinh, "Acosh": torch.acosh, "Atanh": torch.atanh,
+    "BitwiseNot": torch.bitwise_not, "Softplus": F.softplus, "Softsign": F.softsign, "Mish": F.mish,
+    "HardSwish": F.hardswish, "Not": torch.logical_not, "IsNaN": torch.isnan, "IsInf": torch.isinf,
+    "Identity": elementwise.identity, "Dropout": elementwise.identity, "Swish": F.silu,
 }  # fmt: skip
 BINARY: dict[str, Callable] = {
     "Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": elementwise.div, "Pow": torch.pow,
     "Equal": torch.eq, "Greater": torch.gt, "Less": torch.lt, "GreaterOrEqual": torch.ge, "LessOrEqual": torch.le,
-    "And": torch.logical_and, "Or": torch.logical_or, "Xor": torch.logical_xor, "MatMul": torch.matmul,
+    "And": torch.logical_and, "Or": torch.logical_or, "Xor": torch.logical_xor,
+    "BitwiseAnd": torch.bitwise_and, "BitwiseOr": torch.bitwise_or, "BitwiseXor": torch.bitwise_xor,
+    "MatMul": torch.matmul,
     "PRelu": elementwise.prelu, "Where": elementwise.where, "CastLike": lambda x, like: x.to(like.dtype),
 }  # fmt: skip
 REDUCTIONS: dict[str, Callable] = {
@@ -42,6 +45,7 @@ REDUCTIONS: dict[str, Callable] = {
     "ReduceL2": elementwise.l2,
     "ReduceSumSquare": elementwise.sum_squares,
     "ReduceLogSumExp": torch.logsumexp,
+    "ReduceLogSum": elementwise.log_sum,
 }
 OPERATORS: dict[str, Callable[[Node], Function]] = {
     **{name: elementwise.elementwise(function) for name, function in {**UNARY, **BINARY}.items()},
@@ -82,6 +86,7 @@ OPERATORS: dict[str, Callable[[Node], Function]] = {
     "GroupNormalization": layers.group_norm,
     "RMSNormalization": layers.rms_norm,
     "LpNormalization": layers.lp_norm,
+    "MeanVarianceNormalization": layers.mean_variance_norm,
     "LRN": layers.lrn,
     "ArgMax": elementwise.arg(torch.argmax),
     "ArgMin": elementwise.arg(torch.argmin),
@@ -89,10 +94,13 @@ OPERATORS: dict[str, Callable[[Node], Function]] = {
     "LogSoftmax": layers.softmax(torch.log_softmax),
     "TopK": arrays.top_k,
     "OneHot": arrays.one_hot,
+    "EyeLike": arrays.eye_like,
+    "Col2Im": arrays.col2im,
     "Range": arrays.range_op,
     "DepthToSpace": arrays.depth_to_space,
     "SpaceToDepth": arrays.space_to_depth,
     "GridSample": layers.grid_sample,
+    "AffineGrid": layers.affine_grid,
     "Trilu": arrays.trilu,
     "CumSum": elementwise.cumsum,
     "DequantizeLinear": layers.dequantize,
@@ -100,6 +108,7 @@ OPERATORS: dict[str, Callable[[Node], Function]] = {
     "Einsum": layers.einsum,
     "Mod": elementwise.mod,
     "LeakyRelu": elementwise.alpha(F.leaky_relu, "alpha", 0.01),
+    "ThresholdedRelu": elementwise.alpha(elementwise.thresholded_relu, "alpha", 1.0),
     "Elu": elementwise.alpha(F.elu, "alpha", 1.0),
     "Celu": elementwise.alpha(F.celu, "alpha", 1.0),
     "Selu": lambda node: F.selu,
@@ -115,6 +124,7 @@ OPERATORS: dict[str, Callable[[Node], Function]] = {
 
 ELEMENTWISE = {
     *UNARY, *(set(BINARY) - {"MatMul", "CastLike"}), "Sum", "Max", "Min", "Mean", "Clip", "Cast", "Mod", "LeakyRelu",
+    "ThresholdedRelu",
     "Elu", "Celu", "Selu", "Gelu", "HardSigmoid",
 }  # fmt: skip
 """The operators whose results at a position depend on their inputs at that position only."""

@@ -80,6 +80,30 @@ CASES = {
     "quantised": (
         [("QuantizeLinear", ["x", "s", "z"], ["q"], {}), ("DequantizeLinear", ["q", "s", "z"], ["y"], {})],
         {"s": np.array(0.05, np.float32), "z": np.array(3, np.int8)}),
+    "cumulative sum, exclusive and backwards": (
+        [("CumSum", ["x", "a"], ["y"], {"exclusive": 1, "reverse": 1})], {"a": np.array(3, np.int64)}),
+    "hyperbolic": (
+        [("Asinh", ["x"], ["a"], {}), ("Tanh", ["a"], ["t"], {}), ("Atanh", ["t"], ["b"], {}),
+         ("Cosh", ["b"], ["c"], {}), ("Acosh", ["c"], ["y"], {})], {}),
+    "bits": (
+        [("Cast", ["x"], ["i"], {"to": 6}), ("BitwiseAnd", ["i", "m"], ["a"], {}), ("BitwiseNot", ["a"], ["n"], {}),
+         ("BitwiseXor", ["n", "i"], ["o"], {}), ("BitwiseOr", ["o", "m"], ["p"], {}),
+          ("Cast", ["p"], ["y"], {"to": 1})],
+        {"m": np.array(5, np.int32)}),
+    "thresholded": ([("ThresholdedRelu", ["x"], ["y"], {"alpha": 0.5})], {}),
+    "logarithm of sums": ([("Exp", ["x"], ["e"], {}), ("ReduceLogSum", ["e", "a"], ["y"], {})], {"a": ints(1, 2)}),
+    "mean and variance": ([("MeanVarianceNormalization", ["x"], ["y"], {"axes": [2, 3]})], {}),
+    "identity matrix": (
+        [("ReduceMean", ["x", "a"], ["m"], {"keepdims": 0}), ("EyeLike", ["m"], ["e"], {"k": 1}),
+         ("Add", ["m", "e"], ["y"], {})], {"a": ints(0, 1)}),
+    "columns to image": (
+        [("Reshape", ["x", "s"], ["c"], {}), ("Col2Im", ["c", "size", "block"], ["y"], {"strides": [2, 2]})],
+        {"s": ints(1, 16, 12), "size": ints(6, 8), "block": ints(2, 2)}),
+    "affine grid": (
+        [("Slice", ["x", "zero", "end", "axes"], ["part"], {}), ("Reshape", ["part", "shape"], ["theta"], {}),
+         ("AffineGrid", ["theta", "size"], ["grid"], {}), ("GridSample", ["x", "grid"], ["y"], {})],
+        {"zero": ints(0, 0, 0), "end": ints(1, 2, 3), "axes": ints(1, 2, 3), "shape": ints(1, 2, 3),
+         "size": ints(1, 4, 5, 7)}),
     "einsum": ([("Einsum", ["x", "x"], ["y"], {"equation": "bchw,bdhw->bcd"})], {}),
     "grid sample": (
         [("GridSample", ["x", "g"], ["y"], {"align_corners": 0, "padding_mode": "border"})],
@@ -104,7 +128,7 @@ def expected(model, **inputs) -> list[np.ndarray]:
 @pytest.mark.parametrize("case", CASES)
 def test_operators_compute_what_onnx_runtime_computes(case, tmp_path):
     nodes, weights = CASES[case]
-    model = graph(nodes, X, ["y"], weights, opset=12 if case == "softmax over all" else 18)
+    model = graph(nodes, X, ["y"], weights, opset={"softmax over all": 12, "affine grid": 20}.get(case, 18))
     x = np.random.default_rng(1).normal(size=X["x"]).astype(np.float32)
     with torch.no_grad():
         (found,) = loaded(model, tmp_path)(torch.from_numpy(x))
