@@ -102,6 +102,12 @@ def bench_forms(name: str, rounds: int) -> dict[str, Any]:
     }
 
 
+def median_difference(depth: np.ndarray, reference: np.ndarray) -> float:
+    """Median of the relative difference of the pixels that are finite in both."""
+    valid = np.isfinite(depth) & np.isfinite(reference)
+    return float(np.median(np.abs(depth[valid] / reference[valid] - 1)))
+
+
 def engines_of(card: Card, device: str) -> tuple[list[Engine], list[str]]:
     """All engines that this machine can run and that pass the check, eager float32 first, and why others are missing.
 
@@ -175,7 +181,7 @@ def engine_rows(card: Card, engines: list[Engine], rounds: int, roofline: Roofli
             "ms_min": float(np.min(taken)),
             "ms_p95": float(np.percentile(taken, 95)),
             "speedup": float(np.median(times[0]) / np.median(taken)),
-            "difference": float(np.nanmedian(np.abs(depth - depths[0]) / depths[0])),
+            "difference": median_difference(depth, depths[0]),
             **network_times(card, engine, roofline),
         }
         for engine, taken, depth in zip(engines, times, depths, strict=True)

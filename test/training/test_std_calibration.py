@@ -44,6 +44,22 @@ def test_the_factor_makes_normal_errors_be_covered_as_nominal() -> None:
     assert std_factor(Flat(), samples, CropSettings(64, 48)) == pytest.approx(3.0, rel=0.05)
 
 
+def test_every_recording_counts_the_same() -> None:
+    """Nine images with small errors do not hide one of another recording with large ones."""
+    rng = np.random.default_rng(0)
+    camera = Camera.pinhole(64, 48, 50.0, 50.0, 31.5, 23.5)
+
+    def sample(error: float) -> Sample:
+        depth = (4 + error * rng.standard_normal((48, 64))).astype(np.float32)
+        return Sample("1", Frame(1, "camera", np.zeros((48, 64, 3), np.uint8), camera), depth=depth)
+
+    one = std_factor(Flat(), {"a": [sample(0.1)], "b": [sample(0.5)]}, CropSettings(64, 48))
+    nine = std_factor(
+        Flat(), {"a": [sample(0.1) for _ in range(9)], "b": [sample(0.5)]}, CropSettings(64, 48)
+    )
+    assert one > 1.5 and nine == pytest.approx(one, rel=0.1)
+
+
 def test_a_trained_model_gets_the_factor_of_the_recipe(data) -> None:
     recipe = dataclasses.replace(find_recipe("mono"), calibration=(Source("clip", part="calibration"),))
     recipe = dataclasses.replace(recipe, crop=CropSettings(64, 32))
