@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ by a fifth in a scene that they know."""
 MAX_PITCH_ERROR = 2.0
 """deg, error of the camera's tilt in TF that is no doubt about depth."""
 MIN_CAMERA_HEIGHT = 0.05
-"""m above the floor, below which nothing is measured."""
+"""m; the floor is not measured by cameras that are lower."""
 MAX_RELATIVE_STD = 0.4
 """Standard deviation as a fraction of the depth, median of the image, above which the model is unsure of it. `mono` and
 `mono_driving` predict 0.07 to 0.27 for scenes like those of their training."""
@@ -53,7 +54,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class FloorDepth:
-    """ratio: depth of the floor as a fraction of the expected one. pitch_error: how much of it `MAX_PITCH_ERROR` is."""
+    """ratio: depth of the floor as a fraction of the expected one. pitch_error: its change by `MAX_PITCH_ERROR`."""
 
     ratio: float
     pitch_error: float
@@ -97,12 +98,12 @@ def _sampled(depth: Depth) -> Depth:
     """About `POINTS` pixels of a depth image."""
     step = max(1, round(math.sqrt(depth.depth.size / POINTS)))
     z = depth.depth[step // 2 :: step, step // 2 :: step]
-    return replace(depth, depth=z, camera=depth.camera.resized(z.shape[1], z.shape[0]), std=None)
+    return replace(depth, depth=z, camera=depth.camera.resized(z.shape[1], z.shape[0]), std=None, far=None)
 
 
 def _is_level(points: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """(H, W) bool: points (H, W, 3) on surfaces that rise by less than MAX_RISE from one row to the next. A level plane
-    may be laid through the noise of a wall."""
+    """(H, W) bool: points (H, W, 3) on surfaces that rise by less than MAX_RISE from one row to the next. Without this
+    test, a level plane could be fitted to the noise of a wall."""
     steps = points[2:] - points[:-2]
     rise, length = np.abs(steps @ up), np.linalg.norm(steps, axis=-1)
     level = np.zeros(points.shape[:2], bool)
@@ -162,19 +163,19 @@ class DepthDoubts:
             self.values["standard deviation / depth"] = f"{self._std():.2f}"
 
     def _ratio(self) -> float:
-        return float(np.median([each.ratio for _, each in self._floors]))
+        return statistics.median(each.ratio for _, each in self._floors)
 
     def _std(self) -> float:
-        return float(np.median([value for _, value in self._stds]))
+        return statistics.median(value for _, value in self._stds)
 
-    def texts(self, model: str, is_stereo: bool) -> list[str]:
-        """Warnings, in words for users. model: what to call it, e.g. "model 'mono'"."""
+    def texts(self, model: str, is_stereo: bool) -> dict[str, str]:
+        """Warnings for users by what they are about: floor, std. model: what to call it, e.g. "model 'mono'"."""
         doubtful = sum(each.is_doubtful for _, each in self._floors)
-        found = []
+        found = {}
         if self._floor and len(self._floors) >= MIN_MEASUREMENTS and 2 * doubtful > len(self._floors):
-            found.append(self._floor_text(self._floor, model, is_stereo))
+            found["floor"] = self._floor_text(self._floor, model, is_stereo)
         if len(self._stds) >= MIN_MEASUREMENTS and (std := self._std()) > MAX_RELATIVE_STD:
-            found.append(
+            found["std"] = (
                 f"{model} is unsure of these images: the standard deviation is {100 * std:.0f} % of the depth "
                 "(median of the pixels): choose a model for such scenes, or set min_confidence"
             )

@@ -69,10 +69,12 @@ class TransformTree:
         return None if root is None else inverse(above_a[root]) @ above_b[root]
 
     def _ancestors(self, frame: str) -> dict[str, np.ndarray]:
-        """{ancestor: T_ancestor_frame}, nearest first, starting with the frame itself."""
+        """{ancestor: T_ancestor_frame}, nearest first, starting with the frame itself. A loop is followed once."""
         found, T = {frame: np.eye(4)}, np.eye(4)
         while frame in self._parents and len(found) < MAX_CHAIN:
             frame, T_parent = self._parents[frame]
+            if frame in found:
+                break
             T = T_parent @ T
             found[frame] = T
         return found

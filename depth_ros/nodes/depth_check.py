@@ -47,7 +47,7 @@ class DepthCheck:
         # not the stamps, which some drivers do not set
         if self._doubts.is_due(now := time.monotonic()):
             self._doubts.measure(now, estimated, kept, self._floor(kept, settings.base_frame))
-        for text in self._doubts.texts(f"model '{model}'", is_stereo=estimated.baseline > 0):
+        for text in self._doubts.texts(f"model '{model}'", is_stereo=estimated.baseline > 0).values():
             self._warn(text)
 
     def _floor(self, depth: Depth, base_frame: str) -> Floor | None:

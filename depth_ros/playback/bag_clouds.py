@@ -53,7 +53,7 @@ class BagClouds:
     def _scan_message(self, depth: Depth, keep: np.ndarray, T: np.ndarray) -> Any:
         message = self._messages.message("sensor_msgs/msg/LaserScan", depth.stamp, self._robot.base_frame)
         scan = scan_of(depth, keep, T, T, self._robot.filters, self._robot.clouds)
-        fill_scan(message, scan, 1e-9 * (depth.stamp - self._last_scan) if self._last_scan else 0.0)
+        fill_scan(message, scan, 1e-9 * max(depth.stamp - self._last_scan, 0) if self._last_scan else 0.0)
         self._last_scan = depth.stamp
         return message
 

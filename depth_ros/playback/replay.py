@@ -219,8 +219,7 @@ class _DepthCheck:
             return
         depth = result.depth() if isinstance(result, Disparity) else result
         self.doubts.measure(time, depth, filtered(depth, self._filters), self._floor)
-        for text in self.doubts.texts("the model", depth.baseline > 0):
-            kind = text[:10]
+        for kind, text in self.doubts.texts("the model", depth.baseline > 0).items():
             if kind not in self._logged:
                 log.warning("%s", text)
             self._logged.add(kind)

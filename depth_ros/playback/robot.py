@@ -1,4 +1,4 @@
-"""What a replay is told of the robot: parameters of its nodes, and the place of the camera on it."""
+"""The robot of a recording, for replay: parameters of its nodes, and the pose of the camera on it."""
 
 from __future__ import annotations
 

@@ -110,10 +110,10 @@ def test_doubts_take_several_seconds_and_end_with_their_cause():
     feed(doubts, small, FLOOR, range(MIN_MEASUREMENTS - 1))
     assert not doubts.texts("model 'mono'", False)
     feed(doubts, small, FLOOR, range(MIN_MEASUREMENTS - 1, 12))
-    (text,) = doubts.texts("model 'mono'", False)
+    (text,) = doubts.texts("model 'mono'", False).values()
     assert "the floor lies at 0.60 of the camera's height (0.50 m above 'base_link' by TF)" in text
     assert "depth is probably 40 % too small here: model 'mono'" in text and "focal length" in text
-    assert "the baseline in camera_info" in doubts.texts("model 'stereo'", True)[0]
+    assert "the baseline in camera_info" in doubts.texts("model 'stereo'", True)["floor"]
     assert doubts.values["depth of the floor / expected"] == "0.60"
     feed(doubts, depth_of([0.0]), FLOOR, range(12, 18))
     assert not doubts.texts("model 'mono'", False)
@@ -140,7 +140,7 @@ def test_large_standard_deviations_are_a_doubt():
     feed(doubts, sure, None, range(6))
     assert not doubts.texts("model 'mono'", False) and doubts.values == {"standard deviation / depth": "0.10"}
     feed(doubts, unsure, None, range(6, 16))
-    (text,) = doubts.texts("model 'mono'", False)
+    (text,) = doubts.texts("model 'mono'", False).values()
     assert "model 'mono' is unsure of these images: the standard deviation is 60 % of the depth" in text
     feed(doubts, replace(sure, std=None), None, range(60, 61))
     assert not doubts.values

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from depth_ros.card import find_card, load_model
+from depth_ros.errors import DepthRosError
 from depth_ros.evaluation.metrics.stereo import predict_pair
 from depth_ros.training.data.cache import ArrayCache
 
@@ -51,17 +52,22 @@ def texture(image: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _stereo_model(name: str) -> nn.Module:
-    return load_model(find_card(name)).eval()
+    card = find_card(name)
+    if card.task != "stereo_depth":
+        raise DepthRosError(f"stereo_model: '{name}' is a model of task {card.task}, not of stereo_depth")
+    return load_model(card).eval()
 
 
 @torch.inference_mode()
 def match_by_model(name: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Disparity (H, W) float32 px of the left image by a stereo model.
 
-    NaN where its standard deviation is large, and where there is no texture at all (sky).
+    NaN where its standard deviation is large, if it predicts one, and where there is no texture at all (sky).
     """
-    disparity, std = predict_pair(_stereo_model(name), left, right)
-    valid = (disparity > 1 / DISPARITY_STEPS) & (disparity < MAX_MATCHED_DISPARITY) & (std < MAX_STD)
+    disparity, *stds = predict_pair(_stereo_model(name), left, right)
+    valid = (disparity > 1 / DISPARITY_STEPS) & (disparity < MAX_MATCHED_DISPARITY)
+    for std in stds:
+        valid &= std < MAX_STD
     valid &= texture(left) > MIN_MODEL_GRADIENT
     return np.where(valid, disparity, np.float32(np.nan))
 

@@ -10,6 +10,11 @@ from depth_ros.training.recipes.recipe import Recipe
 from depth_ros.training.recipes.stereo import HELD_OUT_WORLD, TRAINING_WORLDS
 from depth_ros.training.supervision.depth import DepthSupervision
 
+KITTI_PAIRS = Source(
+    "kitti2015_stereo", right_view=True, stereo_weight=0.2, stereo_model="stereo_driving", repeat=2
+)
+KITTI_CLIP = Source("kitti_odometry_06", part="all", stereo_weight=0.3, stereo_model="stereo_driving")
+
 
 def mono_driving_start() -> Recipe:
     """Pre-training for mono_driving: all recorded roads and rendered streets, strong augmentation."""
@@ -18,15 +23,9 @@ def mono_driving_start() -> Recipe:
         family="compact",
         crop=CropSettings(640, 192),
         sources=(
-            Source(
-                "kitti2015_stereo",
-                right_view=True,
-                stereo_weight=0.2,
-                stereo_model="stereo_driving",
-                repeat=2,
-            ),
+            KITTI_PAIRS,
             Source("kitti_raw_jam"),
-            Source("kitti_odometry_06", part="all", stereo_weight=0.3, stereo_model="stereo_driving"),
+            KITTI_CLIP,
             Source("world:street", count=240),
         ),
         validation=(held_out("kitti2015_stereo"),),
@@ -46,15 +45,9 @@ def mono_driving() -> Recipe:
         start_recipe="mono_driving_start",
         crop=CropSettings(736, 224, zoom=1.4, max_roll=2.0),
         sources=(
-            Source(
-                "kitti2015_stereo",
-                right_view=True,
-                stereo_weight=0.2,
-                stereo_model="stereo_driving",
-                repeat=2,
-            ),
+            KITTI_PAIRS,
             Source("kitti_raw_jam"),
-            Source("kitti_odometry_06", part="all", stereo_weight=0.3, stereo_model="stereo_driving"),
+            KITTI_CLIP,
             Source("world:street", count=60),
         ),
         calibration=(Source("kitti2015_stereo", part="calibration"),),

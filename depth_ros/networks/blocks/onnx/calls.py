@@ -44,7 +44,7 @@ def aligned(
     tensors: Tensors, views: Sequence[View], name: str, shape: tuple[int, ...]
 ) -> tuple[list[str], View] | None:
     """Tensors of these values whose axes agree, and the view of a result `name` of this shape; None if their axes
-    cannot be split alike."""
+    cannot be split in the same way."""
     wide = [replace(view, groups=((),) * (len(shape) - len(view.groups)) + view.groups) for view in views]
     found = [_common_parts([view.groups[i] for view in wide]) for i in range(len(shape))]
     parts = [part for part in found if part]
