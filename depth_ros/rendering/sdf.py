@@ -54,7 +54,7 @@ def read_sdf(file: Path, folders: Sequence[Path], skip_missing: bool = False) ->
 
 def _parse(file: Path) -> Element:
     try:
-        root = ElementTree.parse(file).getroot()
+        root = ElementTree.fromstring(file.read_bytes().lstrip())  # Gazebo, too, accepts lines before <?xml
     except (OSError, ElementTree.ParseError) as error:
         raise DepthRosError(f"{file} cannot be read: {error}") from error
     if root.tag != "sdf":
