@@ -19,12 +19,12 @@ DEFAULT_PIXELS = 518 * 518
 FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", "README.md")
 
 
-def import_folder(source: str, out: Path, hub: bool = False) -> Path:
+def import_folder(source: str, out: Path, hub: bool = False, scale: str = "") -> Path:
     """Import a folder with config.json and safetensors; returns the folder of the model, below `out`.
 
-    hub: download the repository OWNER/NAME of the Hugging Face hub if `source` is not a folder. No code of the source
-    is run. Raises DepthRosError if the source is not found, its kind of network is not supported, or weights are
-    missing.
+    hub: download the repository OWNER/NAME of the Hugging Face hub if `source` is not a folder. scale: what the
+    network predicts, see `hugging_face.Settings`. No code of the source is run. Raises DepthRosError if the source is
+    not found, its kind of network is not supported or its scale not known, or weights are missing.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -37,7 +37,7 @@ def import_folder(source: str, out: Path, hub: bool = False) -> Path:
     processor = (
         _read(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").is_file() else {}
     )
-    settings = hugging_face.Settings(config=json.dumps(config), processor=json.dumps(processor))
+    settings = hugging_face.Settings(json.dumps(config), json.dumps(processor), scale)
     model = hugging_face.Model(settings)
     model.network = _network(folder, model)
     name = re.sub(r"[^a-z0-9]+", "_", Path(source).resolve().name.lower()).strip("_")
@@ -46,7 +46,7 @@ def import_folder(source: str, out: Path, hub: bool = False) -> Path:
         name=name, task="depth", family="hugging_face", width=width, height=height, scale=model.scale,
         licence=_licence(folder), sha256="",
         description=f"{config['model_type']} of the transformers library, from {source}",
-        settings={"config": settings.config, "processor": settings.processor},
+        settings={"config": settings.config, "processor": settings.processor, **({"scale": scale} if scale else {})},
         training_data=["not stated: see the source of the weights"], recipe=f"depth_ros import hugging_face {source}",
         path=out / name,
     )  # fmt: skip

@@ -57,6 +57,10 @@ def add_commands(commands: Commands) -> None:
     )  # fmt: skip
     import_.add_argument("--hub", action="store_true", help="hugging_face: download OWNER/NAME from the hub")
     import_.add_argument(
+        "--scale", default="", choices=("metric", "affine_inverse"),
+        help="hugging_face: depth in m, or inverse depth of unknown scale and shift; default: as its kind predicts",
+    )  # fmt: skip
+    import_.add_argument(
         "--task", default="", choices=("depth", "stereo_depth"), help="onnx: what it computes"
     )
     import_.add_argument("--like", default="", metavar="PRESET",
@@ -154,7 +158,9 @@ def run_import(arguments: argparse.Namespace) -> None:
     if arguments.family == "hugging_face":
         from depth_ros.checkpoint_import.hugging_face import import_folder
 
-        return print(f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub)}")
+        return print(
+            f"model: {import_folder(str(arguments.checkpoint), arguments.out, arguments.hub, arguments.scale)}"
+        )
     if arguments.family == "onnx":
         return import_onnx(arguments)
     from depth_ros.checkpoint_import import import_checkpoint

@@ -2,9 +2,10 @@
 
 Depth Anything V1 and V2 (Yang et al. 2024), including their metric checkpoints, DPT (Ranftl et al. 2021), ZoeDepth
 (Bhat et al. 2023), GLPN (Kim et al. 2022), Depth Pro (Bochkovskii et al. 2024). `depth_ros import hugging_face FOLDER`
-imports a folder written by `save_pretrained` or a download. Code and weights have their own licences; the card states
-that of the folder. Metric ones are fine-tuned by `depth_ros train depth_anything --start MODEL`: the decoder alone, or
-with `--set settings.train_encoder=true` all of the network.
+imports a folder written by `save_pretrained` or a download; for other kinds that the installed library has, `--scale`
+says what they predict. Code and weights have their own licences; the card states that of the folder. Metric ones are
+fine-tuned by `depth_ros train depth_anything --start MODEL`: the decoder alone, or with
+`--set settings.train_encoder=true` all of the network.
 
 The library is optional: pip install transformers. Its own code builds the network; code in a checkpoint is not run.
 """
@@ -25,8 +26,20 @@ from depth_ros.errors import DepthRosError
 from depth_ros.networks.blocks.depth_loss import depth_loss
 
 TASK = "depth"
-KINDS = ("depth_anything", "dpt", "zoedepth", "glpn", "depth_pro")
-"""Supported values of `model_type` in the configuration."""
+KINDS = {
+    "depth_anything": "affine_inverse",  # "metric" where the configuration says so
+    "dpt": "affine_inverse",
+    "zoedepth": "metric",
+    "glpn": "metric",
+    "depth_pro": "metric",
+}
+"""Values of `model_type` in the configuration whose output is known, and its scale. Of other kinds that the library
+lists as depth networks, the user has to say it."""
+NO_DEPTH = {
+    "chmv2": "heights of trees seen from above",
+    "prompt_depth_anything": "depth in the range of a depth image, their prompt, which depth_ros does not give them",
+}
+"""What kinds predict that the library lists as depth networks and that cannot be used."""
 NETWORKS: dict[str, Callable[[], nn.Module]] = {}
 """Empty: the library builds the networks."""
 MAX_DEPTH = 1e4
@@ -39,13 +52,17 @@ class Settings:
 
     config: str = setting("{}", "Content of config.json.")
     processor: str = setting("{}", "Content of preprocessor_config.json: normalisation of the image.")
+    scale: str = setting(
+        "",
+        "What the network predicts: metric, depth in m; affine_inverse, inverse depth. Empty: as its kind does.",
+    )
     train_encoder: bool = setting(
         False, "Training changes the encoder, too, not only what decodes its features."
     )
 
 
 def parse(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Content of config.json and preprocessor_config.json. Raises DepthRosError if `model_type` is not supported."""
+    """Content of config.json and preprocessor_config.json. Raises DepthRosError if they are not of a depth network."""
     config, processor = json.loads(settings.config), json.loads(settings.processor)
     if not config:
         raise DepthRosError(
@@ -53,22 +70,40 @@ def parse(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
             "training starts from the result, `--start MODEL`"
         )
     kind = config.get("model_type", "missing")
-    if kind not in KINDS:
+    if kind in NO_DEPTH:
+        raise DepthRosError(f"hugging_face: networks of model_type '{kind}' predict {NO_DEPTH[kind]}")
+    if kind not in KINDS and kind not in (known := library_kinds()):
         raise DepthRosError(
-            f"hugging_face: model_type '{kind}' is not supported; supported are {', '.join(KINDS)}"
+            f"hugging_face: model_type '{kind}' is not a depth network of the installed transformers, which has "
+            f"{', '.join(sorted(known))}"
         )
     return config, processor
 
 
-def scale_of(config: Mapping[str, Any]) -> str:
+def library_kinds() -> set[str]:
+    """Values of `model_type` of all depth networks of the installed library. Raises DepthRosError without it."""
+    try:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES as NAMES
+    except ImportError as error:
+        raise DepthRosError("family hugging_face needs transformers: pip install transformers") from error
+    return set(NAMES)
+
+
+def scale_of(config: Mapping[str, Any], stated: str = "") -> str:
     """Scale of the network's depth for the card: "metric" or "affine_inverse".
 
-    DPT was trained for inverse depth up to scale and shift. There are checkpoints with metric heads, too, which the
-    configuration does not distinguish; their cards have to be corrected by hand.
+    stated: `Settings.scale`. DPT was trained for inverse depth up to scale and shift; its checkpoints with metric
+    heads, which the configuration does not distinguish, need it. Raises DepthRosError for a kind of unknown scale.
     """
-    if config["model_type"] == "depth_anything":
-        return "metric" if config.get("depth_estimation_type") == "metric" else "affine_inverse"
-    return "affine_inverse" if config["model_type"] == "dpt" else "metric"
+    kind = config["model_type"]
+    if stated:
+        return stated
+    if kind not in KINDS:
+        raise DepthRosError(
+            f"hugging_face: whether networks of model_type '{kind}' predict depth in m or inverse depth is not known "
+            "here: say --scale metric or --scale affine_inverse, as its model card states"
+        )
+    return "metric" if config.get("depth_estimation_type") == "metric" else KINDS[kind]
 
 
 class Model(nn.Module):
@@ -81,12 +116,11 @@ class Model(nn.Module):
         super().__init__()
         self.settings = settings
         config, processor = parse(settings)
-        self.kind, self.scale = config["model_type"], scale_of(config)
-        self.network = _build(config)
+        self.kind, self.scale = config["model_type"], scale_of(config, settings.scale)
+        self.network, complete = _build(config)
         if not settings.train_encoder:
             _encoder(self.network).requires_grad_(False)
-        self.size_multiple = _multiple(config)
-        self.side = _side(config)
+        self.size_multiple, self.side = _multiple(complete), _side(complete)
         scale = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
         normalise = processor.get("do_normalize", self.kind != "glpn")  # GLPN's processor only rescales
         mean = processor.get("image_mean", [0.5] * 3) if normalise else [0.0] * 3
@@ -113,8 +147,8 @@ class Model(nn.Module):
         return torch.where(predicted > 0, predicted, torch.nan)
 
 
-def _build(config: dict[str, Any]) -> nn.Module:
-    """The network with initial weights, float32."""
+def _build(config: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """The network with initial weights, float32, and its configuration with the library's defaults."""
     try:
         from transformers import AutoModelForDepthEstimation
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -130,13 +164,15 @@ def _build(config: dict[str, Any]) -> nn.Module:
         raise DepthRosError(f"hugging_face: transformers cannot build this network: {error}") from error
     if config["model_type"] == "zoedepth":  # BEiT's fused attention with bias cannot be exported to ONNX
         network.set_attn_implementation("eager")
-    return network
+    return network, library_config.to_dict()
 
 
 def _encoder(network: nn.Module) -> nn.Module:
-    """The part of a network of the library that was trained on other tasks before."""
+    """The part of a network of the library that was trained on other tasks before; of unknown kinds, none."""
     names = ("backbone", "dpt", "glpn", "depth_pro")
-    return next(module for name in names if (module := getattr(network, name, None)) is not None)
+    return next(
+        (module for name in names if (module := getattr(network, name, None)) is not None), nn.Module()
+    )
 
 
 def _side(config: Mapping[str, Any]) -> int:

@@ -61,6 +61,14 @@ def test_imported_models_are_evaluated_with_alignment(saved, tmp_path, capsys, e
     assert np.isfinite(result["metrics"]["abs_rel"])
 
 
+def test_what_the_network_predicts_can_be_stated(saved, tmp_path):
+    """The card and the imported model have it."""
+    command = ["import", "hugging_face", str(saved[0]), "--out", str(tmp_path), "--scale", "metric"]
+    assert main(command) == 0
+    card = read_card(tmp_path / "tiny_depth")
+    assert card.scale == load_model(card).scale == "metric"
+
+
 def test_node_rejects_models_of_relative_depth(saved, tmp_path):
     pytest.importorskip("rclpy")
     import rclpy

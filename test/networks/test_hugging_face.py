@@ -10,7 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from depth_ros.errors import DepthRosError
-from depth_ros.networks.hugging_face import Model, Settings, loss, parse, scale_of
+from depth_ros.networks.hugging_face import (
+    KINDS,
+    NO_DEPTH,
+    Model,
+    Settings,
+    library_kinds,
+    loss,
+    parse,
+    scale_of,
+)
 
 transformers = pytest.importorskip("transformers", reason="optional: pip install transformers")
 
@@ -42,14 +51,21 @@ CONFIGS = {
         "intermediate_feature_dims": [8, 8], "scaled_images_feature_dims": [8, 8, 8], "use_fov_model": True,
         "image_model_config": PATCHES, "patch_model_config": PATCHES, "fov_model_config": PATCHES,
     },
+    "tipsv2_dpt": {
+        "model_type": "tipsv2_dpt", "num_depth_bins": 8, **NECK,
+        "backbone_config": {"model_type": "tipsv2_vision_model", "image_size": 56, "patch_size": 14, "mlp_ratio": 2,
+                            "out_indices": [1, 2, 3, 4], "reshape_hidden_states": False, **VIT},
+    },
 }  # fmt: skip
+"""The last is one that KINDS does not have."""
 K = torch.tensor([[[50.0, 0, 20], [0, 50, 20], [0, 0, 1]]])
 
 
 def built(kind: str, processor: dict | None = None, **changes) -> Model:
     torch.manual_seed(0)
     config = {**CONFIGS[kind], **changes}
-    model = Model(Settings(config=json.dumps(config), processor=json.dumps(processor or {}))).eval()
+    scale = "" if kind in KINDS else "metric"
+    model = Model(Settings(json.dumps(config), json.dumps(processor or {}), scale)).eval()
     for parameter in model.network.parameters():  # the initial weights give the same depth for all images
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.15)
@@ -117,11 +133,36 @@ def test_depth_pro_uses_the_given_focal_length():
         torch.testing.assert_close(near, 50.0 / (96 * predicted.clamp(1e-4, 1e4)), rtol=1e-3, atol=1e-5)
 
 
-def test_unsupported_kinds_and_a_missing_library_are_reported(monkeypatch):
+def test_the_user_says_what_networks_of_unknown_kinds_predict():
+    """Of known kinds, too: DPT with a metric head has the configuration of one without."""
+    config = json.dumps(CONFIGS["tipsv2_dpt"])
     with pytest.raises(
-        DepthRosError, match="model_type 'llama' is not supported; supported are depth_anything"
+        DepthRosError, match=r"'tipsv2_dpt' predict depth in m or inverse depth is not known.*--scale metric"
+    ):
+        Model(Settings(config=config))
+    model = built("tipsv2_dpt")
+    assert model.size_multiple == 14 and not any(p.requires_grad for p in model.network.backbone.parameters())
+    inverse = Model(Settings(config, scale="affine_inverse")).eval()
+    inverse.load_state_dict(model.state_dict())
+    image = random_image(model)
+    with torch.no_grad():
+        torch.testing.assert_close(inverse(image, K), 1 / model(image, K).clamp(1e-4, 1e4))
+    assert scale_of(CONFIGS["dpt"], "metric") == "metric"
+
+
+def test_every_kind_of_the_installed_library_is_known_unusable_or_tested():
+    assert library_kinds() == {*KINDS, *NO_DEPTH, "tipsv2_dpt"}
+
+
+def test_unusable_kinds_and_a_missing_library_are_reported(monkeypatch):
+    with pytest.raises(
+        DepthRosError, match=r"'llama' is not a depth network of the installed transformers, which has.* dpt"
     ):
         parse(Settings(config='{"model_type": "llama"}'))
+    with pytest.raises(
+        DepthRosError, match="'prompt_depth_anything' predict depth in the range of a depth image"
+    ):
+        parse(Settings(config='{"model_type": "prompt_depth_anything"}'))
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(DepthRosError, match="pip install transformers"):
         built("glpn")
