@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_flatten, tree_map
 
 COPIES = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
 Kernel = Callable[[], None]
@@ -57,17 +57,17 @@ class FakeCuda(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        if _is_composite(func):
             with self:  # in inference mode composite operators arrive here as they are
                 return func.decompose(*args, **kwargs)
-        tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor)]
+        tensors = _tensors((args, kwargs))
         device = torch.device(kwargs["device"]).type if kwargs.get("device") else None
         self._count_transfer(func, tensors, device)
         on_gpu = device == "cuda" if device else any(isinstance(each, CudaTensor) for each in tensors)
         if device:
             kwargs["device"] = torch.device("cpu")
         pinned = kwargs.pop("pin_memory", False)
-        values = tree_map(_values, (args, kwargs))
+        values = _mapped(_values, (args, kwargs))
         result = func(*values[0], **values[1])
         if on_gpu and self.captured is not None:
             self.captured.append(_kernel(func, values, result))
@@ -85,7 +85,7 @@ class FakeCuda(TorchDispatchMode):
                     self._pinned.add(_storage(value))
             return value
 
-        return tree_map(wrapped, result)
+        return _mapped(wrapped, result)
 
     def _count_transfer(self, func: object, tensors: list[Tensor], device: str | None) -> None:
         on_gpu = [isinstance(each, CudaTensor) for each in tensors]
@@ -126,6 +126,29 @@ def _with_index(value: object) -> object:
     return torch.device("cuda", 0) if is_gpu else value
 
 
+@functools.cache
+def _is_composite(func: Any) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+
+
+def _tensors(value: object) -> list[Tensor]:
+    """All tensors in lists, tuples and dictionaries. Much faster than torch.utils._pytree."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for each in value for tensor in _tensors(each)] if isinstance(value, (list, tuple)) else []
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """The same lists, tuples and dictionaries with the results of the function in the place of what they hold."""
+    if isinstance(value, dict):
+        return {key: _mapped(function, each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+        return type(value)(_mapped(function, each) for each in value)
+    return function(value)
+
+
 def _values(value: object) -> object:
     return value.values if isinstance(value, CudaTensor) else value
 
@@ -136,9 +159,9 @@ def _storage(tensor: Tensor) -> int:
 
 def _kernel(func: Callable, values: tuple[tuple, dict], result: object) -> Kernel:
     def run() -> None:
-        found = tree_flatten(func(*values[0], **values[1]))[0]
-        for old, new in zip(tree_flatten(result)[0], found, strict=True):
-            if isinstance(old, Tensor) and _storage(old) != _storage(new):
+        found = _tensors(func(*values[0], **values[1]))
+        for old, new in zip(_tensors(result), found, strict=True):
+            if _storage(old) != _storage(new):
                 old.copy_(new)
 
     return run

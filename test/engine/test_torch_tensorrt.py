@@ -170,7 +170,7 @@ def case(card):
 def object_motion():
     """A model with two inputs in uint8, images and labels, and two results."""
     torch.manual_seed(0)
-    model = struct2depth.ObjectMotionModel(struct2depth.Settings(width_divisor=16, objects=3)).eval()
+    model = struct2depth.ObjectMotionModel(struct2depth.Settings(width_divisor=16, objects=1)).eval()
     image = torch.randint(0, 256, (64, 128, 3), dtype=torch.uint8).numpy()
     return model, task_inputs("object_motion", 3, image, "cpu")
 
