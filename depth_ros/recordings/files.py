@@ -42,9 +42,18 @@ def images_in(folder: Path) -> dict[str, Path]:
     """The images of a folder by file stem, sorted by name; empty if the folder does not exist."""
     if not folder.is_dir():
         return {}
-    images = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    images = (
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file.name)
+    )
     files = sorted(images, key=lambda file: natural_order(file.stem))
     return {file.stem: file for file in files}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the data: macOS puts ._NAME beside NAME, and __MACOSX into archives."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from depth_ros.errors import DepthRosError
-from depth_ros.recordings.files import natural_order
+from depth_ros.recordings.files import is_hidden, natural_order
 
 _LISTED = 10
 """Sequences that an error lists."""
@@ -39,7 +39,8 @@ def _subfolders(path: Path, modified: int) -> list[Path]:
     modified: ns, when the folder was last modified.
     """
     with os.scandir(path) as entries:
-        names = sorted((entry.name for entry in entries if entry.is_dir()), key=natural_order)
+        found = (entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+        names = sorted(found, key=natural_order)
     return [path / name for name in names]
 
 

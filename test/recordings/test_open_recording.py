@@ -233,3 +233,15 @@ def test_image_of_another_size_is_rejected(tmp_path):
     write_image(tmp_path / "image/7.png", np.zeros((10, 12, 3), np.uint8))
     with pytest.raises(DepthRosError, match=r"7\.png is 12x10, but its calibration is for 32x20"):
         open_recording(tmp_path)[0]
+
+
+def test_files_that_macos_adds_to_archives_are_no_data(tmp_path):
+    """._NAME beside each NAME, and a second tree of them."""
+    images = make_stereo(tmp_path / "data")
+    for file in [*tmp_path.rglob("*.png"), *tmp_path.rglob("*.yaml")]:
+        for extra in (file.parent, tmp_path / "__MACOSX" / file.parent.relative_to(tmp_path)):
+            extra.mkdir(parents=True, exist_ok=True)
+            (extra / f"._{file.name}").write_bytes(b"\0\5\26\7")
+    recording = open_recording(tmp_path / "data")
+    assert len(recording) == 3
+    assert (recording[2].left.image == images[2]).all()

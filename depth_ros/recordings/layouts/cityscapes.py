@@ -15,7 +15,7 @@ import numpy as np
 from depth_ros.datatypes import Camera, Frame
 from depth_ros.errors import DepthRosError
 from depth_ros.recordings import Contents, Sample
-from depth_ros.recordings.files import frame_stamps, read_image, read_single_channel
+from depth_ros.recordings.files import frame_stamps, is_hidden, read_image, read_single_channel
 from depth_ros.recordings.options import RecordingOptions
 
 REQUIRED = "leftImg8bit/SPLIT/CITY/ and camera/SPLIT/CITY/"
@@ -58,7 +58,8 @@ class Recording:
         self._root, self._left_folder = found
         inside = self._left_folder in path.resolve().parts
         searched = path.resolve() if inside else self._root / self._left_folder
-        self._files = sorted(searched.rglob("*_leftImg8bit.png"))
+        found = searched.rglob("*_leftImg8bit.png")
+        self._files = sorted(file for file in found if not is_hidden(file.name))
         self.names = [file.stem.removesuffix("_leftImg8bit") for file in self._files]
         if not self.names:
             raise DepthRosError(f"{searched} has no *_leftImg8bit.png: unpack {self._left_folder} there")
