@@ -166,7 +166,12 @@ def evaluate_odometry(
         source = DepthOdometry(open_source(model, folder, options.engine), settings, imu)
     run = run_odometry(source, folder, settings, options.limit, options.progress)
     if not np.isfinite(run.ground_truth).all(axis=(1, 2)).any():
-        raise DepthRosError(f"{data} has no poses to compare with; poses.txt or groundtruth.txt is needed")
+        reason = (
+            "its poses are of other times"
+            if folder.contents.poses
+            else "groundtruth.txt or --poses is needed"
+        )
+        raise DepthRosError(f"no image of {data} has a pose to compare with: {reason}")
     if trajectories:
         trajectories.mkdir(parents=True, exist_ok=True)
         write_tum(trajectories / "estimate.txt", run.stamps, run.poses)

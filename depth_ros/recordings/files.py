@@ -29,6 +29,9 @@ MAX_POSE_GAP = NS // 10
 STAMP_ROUNDING = NS // 200
 """Tolerance at the ends of a trajectory, ns; stamps there may have been rounded."""
 
+MAX_SECONDS = 10**14
+"""s; a time of a trajectory that is larger is in ns."""
+
 PAIR_WORDS = (("left", "right"), ("Left", "Right"), ("infra1", "infra2"), ("cam0", "cam1"),
               ("image_0", "image_1"), ("image_2", "image_3"), ("image_02", "image_03"))  # fmt: skip
 """Words in the names of topics, folders and files of the left and the right camera of a pair."""
@@ -249,16 +252,19 @@ class Trajectory:
 
     @staticmethod
     def read_tum(file: Path) -> Trajectory:
-        """The TUM format: rows of `seconds tx ty tz qx qy qz qw`."""
-        rows = stamped_rows(file, 8, stamp_from_seconds)
-        return Trajectory(*zip(*((stamp, pose_from(v[:3], v[3:7])) for stamp, v in rows), strict=True))
+        """The TUM format: rows of `seconds tx ty tz qx qy qz qw`; ORB-SLAM3 writes those of EuRoC in nanoseconds."""
+        return _trajectory(file, stamped_rows(file, 8, _stamp_of_pose), [3, 4, 5, 6])
 
     @staticmethod
     def read_euroc(file: Path) -> Trajectory:
         """The ground truth of EuRoC: rows of `nanoseconds,px,py,pz,qw,qx,qy,qz` and more."""
-        rows = stamped_rows(file, 8, int)
-        return Trajectory(
-            *zip(*((stamp, pose_from(v[:3], v[[4, 5, 6, 3]])) for stamp, v in rows), strict=True)
+        return _trajectory(file, stamped_rows(file, 8, int), [4, 5, 6, 3])
+
+    def covers(self, stamps: Sequence[int]) -> bool:
+        """Whether any of the stamps (ns) is between the first and the last pose."""
+        times = np.asarray(stamps)
+        return bool(
+            ((times > self.stamps[0] - STAMP_ROUNDING) & (times < self.stamps[-1] + STAMP_ROUNDING)).any()
         )
 
     def at(self, stamp: int) -> np.ndarray | None:
@@ -277,3 +283,21 @@ class Trajectory:
         T[:3, 3] += fraction * (B[:3, 3] - A[:3, 3])
         T[:3, :3] = A[:3, :3] @ cv2.Rodrigues(fraction * cv2.Rodrigues(A[:3, :3].T @ B[:3, :3])[0])[0]
         return T
+
+
+def _trajectory(file: Path, rows: Sequence[tuple[int, np.ndarray]], quaternion: Sequence[int]) -> Trajectory:
+    """Poses of rows that begin with the position. quaternion: columns of x y z w. Rows that are not finite, where
+    tracking was lost, are left out. Raises DepthRosError if none is left, or for a quaternion of zeros."""
+    rows = [(stamp, values) for stamp, values in rows if np.isfinite(values[:7]).all()]
+    if not rows:
+        raise DepthRosError(f"{file} has no poses")
+    for stamp, values in rows:
+        if not values[quaternion].any():
+            raise DepthRosError(f"{file}: the quaternion at {stamp / NS:.6f} s is zero")
+    return Trajectory(*zip(*((stamp, pose_from(v[:3], v[quaternion])) for stamp, v in rows), strict=True))
+
+
+def _stamp_of_pose(text: str) -> int:
+    """ns from seconds or, where that would be in millions of years, from nanoseconds."""
+    stamp = stamp_from_seconds(text)
+    return stamp // NS if stamp > MAX_SECONDS * NS else stamp

@@ -12,7 +12,7 @@ import numpy as np
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import rectify_labels
 from depth_ros.parallax import keypoints_input
-from depth_ros.recordings.files import Trajectory, images_in
+from depth_ros.recordings.files import NS, Trajectory, images_in
 from depth_ros.recordings.imu import Imu, imu_of
 from depth_ros.recordings.options import RecordingOptions
 from depth_ros.recordings.sample import Contents, Recording, Sample
@@ -27,6 +27,12 @@ class Supplemented:
     def __init__(self, recording: Recording, options: RecordingOptions) -> None:
         self._recording = recording
         self._trajectory = Trajectory.read_tum(options.poses) if options.poses else None
+        if self._trajectory and not self._trajectory.covers(recording.stamps):
+            own, images = _seconds(self._trajectory.stamps), _seconds(recording.stamps)
+            raise DepthRosError(
+                f"{options.poses} has poses from {own}, the images are from {images}: give the trajectory of this "
+                "recording"
+            )
         self._joints = LabelImages(options.keypoints, recording.names) if options.keypoints else None
         self.layout, self.rate, self.camera_source = recording.layout, recording.rate, recording.camera_source
         self.names, self.stamps, self.note = recording.names, recording.stamps, getattr(recording, "note", "")
@@ -56,6 +62,10 @@ class Supplemented:
             inputs = {**sample.left.extra_inputs, **keypoints_input(joints)}
             sample = replace(sample, left=replace(sample.left, extra_inputs=inputs))
         return sample
+
+
+def _seconds(stamps: Sequence[int]) -> str:
+    return f"{stamps[0] / NS:.3f} to {stamps[-1] / NS:.3f} s"
 
 
 class LabelImages:

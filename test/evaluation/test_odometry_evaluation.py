@@ -190,7 +190,7 @@ def test_folder_without_poses_is_rejected(clip, model, tmp_path, capsys, engine_
     (tmp_path / "image" / first.name).write_bytes(first.read_bytes())
     command = ["evaluate", "odometry", "--data", str(tmp_path), "--model", str(model), "--backend", "eager"]
     assert main(command) == 1
-    assert "has no poses to compare with" in capsys.readouterr().err
+    assert "has a pose to compare with: groundtruth.txt or --poses is needed" in capsys.readouterr().err
 
 
 def test_rotation_of_the_imu_is_that_of_the_camera_since_the_last_sample(clip):

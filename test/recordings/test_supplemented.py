@@ -47,6 +47,14 @@ def test_trajectory_replaces_recorded_poses(folder, tmp_path):
     assert supplemented.stamps == recording.stamps and supplemented.names == recording.names
 
 
+def test_a_trajectory_of_other_times_is_refused(folder, tmp_path):
+    (tmp_path / "poses.txt").write_text("1700000000.5 2 0 0 0 0 1 0\n1700000001.5 2 0 0 0 0 1 0\n")
+    with pytest.raises(
+        DepthRosError, match=r"from 1700000000.500 to 1700000001.500 s, the images are from 1.000 to"
+    ):
+        open_recording(folder, RecordingOptions(poses=tmp_path / "poses.txt"))
+
+
 def test_labels_that_do_not_fit_are_reported(folder, tmp_path):
     joints = write_labels(tmp_path / "joints", ["000000", "000001"])
     recording = open_recording(folder, RecordingOptions(keypoints=joints))

@@ -15,6 +15,8 @@ PLAIN = "1305031102.175304 1 2 3 0 0 0 1\n1305031102.211214 1.5 2 3 0 0 0 1\n"
     PLAIN,
     "#no space after the sign\n# timestamp tx ty tz qx qy qz qw\n\n" + PLAIN,
     "1.305031102175304000e+09 1e0 2e+00 3.0e0 0e0 0e0 0e0 1e0\n1.305031102211214e9 15e-1 2 3 0 0 0 1\n",
+    "1305031102175304000.000000 1 2 3 0 0 0 1\n1305031102211214000.000000 1.5 2 3 0 0 0 1\n",
+    PLAIN + "1305031103 nan nan nan nan nan nan nan\n",
     PLAIN.replace(" ", ","), PLAIN.replace(" ", ", "), PLAIN.replace("\n", "\r\n"), PLAIN.replace(" ", "\t"),
 ])  # fmt: skip
 def test_all_notations_give_the_same_poses(tmp_path, text):
@@ -30,6 +32,8 @@ def test_all_notations_give_the_same_poses(tmp_path, text):
     ("# nothing\n", "has no poses"),
     (PLAIN + "1305031103 1 2 3\n", "line 3: 4 numbers instead of 8"),
     (PLAIN + "1305031103 1 2 3 0 0 0 one\n", "line 3: could not convert"),
+    ("1305031102 1 2 3 0 0 0 0\n", "the quaternion at 1305031102.000000 s is zero"),
+    ("1305031102 nan nan nan 0 0 0 1\n", "has no poses"),
     ("later 1 2 3 0 0 0 1\n", "line 1: 'later' is no time in seconds"),
 ])  # fmt: skip
 def test_other_files_are_refused_with_the_line(tmp_path, text, problem):
