@@ -64,7 +64,7 @@ class Supplemented:
         return sample
 
 
-def _seconds(stamps: Sequence[int]) -> str:
+def _seconds(stamps: Sequence[int] | np.ndarray) -> str:
     return f"{stamps[0] / NS:.3f} to {stamps[-1] / NS:.3f} s"
 
 

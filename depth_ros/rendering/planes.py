@@ -48,6 +48,8 @@ def mesh_planes(mesh: Mesh, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]
         for _ in range(2):  # of the largest triangle, then of those close to it
             off = np.abs(corners @ normal + offset).max(1) * scale
             flat = (planes == 0) & (off < MAX_DISTANCE) & (normals @ normal > MIN_COSINE)
+            if area[flat].sum() < MIN_AREA:  # curved: none is close to the mean
+                break
             normal = (area[flat, None] * normals[flat]).sum(0)
             normal = normal / np.linalg.norm(normal)
             offset = -float(np.average(corners[flat].mean(1) @ normal, weights=area[flat]))

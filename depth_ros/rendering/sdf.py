@@ -19,6 +19,7 @@ from depth_ros.rendering.meshes import read_mesh
 from depth_ros.rendering.scene import GREY, Instance, Material, Mesh, Part, Scene
 from depth_ros.rendering.sdf_elements import light, numbers, pose_of, primitive
 from depth_ros.rendering.uris import find_file, model_file
+from depth_ros.rendering.xml_files import read_xml
 
 _POSED = ("model", "link", "frame", "include", "light")
 COLOURS = {
@@ -53,10 +54,7 @@ def read_sdf(file: Path, folders: Sequence[Path], skip_missing: bool = False) ->
 
 
 def _parse(file: Path) -> Element:
-    try:
-        root = ElementTree.fromstring(file.read_bytes().lstrip())  # Gazebo, too, accepts lines before <?xml
-    except (OSError, ElementTree.ParseError) as error:
-        raise DepthRosError(f"{file} cannot be read: {error}") from error
+    root = read_xml(file)
     if root.tag != "sdf":
         raise DepthRosError(f"{file} has the root <{root.tag}>; an SDF file has <sdf>")
     return root

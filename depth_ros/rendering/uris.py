@@ -7,7 +7,8 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
+
+from depth_ros.rendering.xml_files import read_xml
 
 VARIABLES = ("GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "GAZEBO_MODEL_PATH", "SDF_PATH")
 _FUEL = re.compile(
@@ -59,7 +60,7 @@ def model_file(folder: Path) -> Path | None:
     config = folder / "model.config"
     named = "model.sdf"
     if config.is_file():
-        versions = ElementTree.parse(config).getroot().findall("sdf")
+        versions = read_xml(config).findall("sdf")
         versions.sort(key=lambda each: [int(n) for n in re.findall(r"\d+", each.get("version", "0"))])
         named = (versions[-1].text or named).strip() if versions else named
     return folder / named if (folder / named).is_file() else None

@@ -29,6 +29,20 @@ def test_a_box_has_six_planes_and_a_ball_none():
     assert not mesh_planes((box,), 0.01)[0].any()  # 2 x 3 cm at most
 
 
+def panel(y: float, size: float, slope: float) -> np.ndarray:
+    """Two triangles about (-0.006 y, y, 0), with x = -slope y on them."""
+    corners = np.array([[0, -1, -1], [0, 1, -1], [0, 1, 1], [0, -1, 1]]) * size / 2
+    corners[:, 0] = -slope * corners[:, 1]
+    return (corners + np.array([-0.006 * y, y, 0]))[[[0, 1, 2], [0, 2, 3]]]
+
+
+def test_panels_of_which_none_is_close_to_their_mean_are_no_plane():
+    """They are near the plane of the largest one, which is steeper than the others; as in a shelf 18 m long."""
+    corners = np.concatenate([panel(-8, 1, 0), panel(8, 1, 0), panel(12, 1.2, 0.006)])
+    planes, equations = mesh_planes((Part(corners),))
+    assert planes.max() == len(equations) and np.isfinite(equations).all()
+
+
 def test_planes_of_a_frame_are_in_the_camera_frame_and_coplanar_ones_of_an_object_are_one():
     T = camera_pose(np.array([1.0, 2.0, 1.5]), 0.3, -0.4, 0.1)
     moved = transformed_planes(np.array([[0.0, 0.0, 1.0, 0.0]]), np.diag([1.0, 1.0, 2.0, 1.0]))

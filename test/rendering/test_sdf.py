@@ -27,8 +27,6 @@ WORLD = """<sdf version="1.9"><world name="w">
 CHAIR = """<sdf version="1.6"><model name="chair"><pose>9 9 9 0 0 0</pose><link name="l"><pose>0 0 1 0 0 0</pose>
   <visual name="v"><pose>1 0 0 0 0 0</pose><geometry><mesh><uri>model://chair/meshes/chair.stl</uri>
   <scale>2 1 1</scale></mesh></geometry></visual></link></model></sdf>"""
-BOX = """<sdf version="1.6"><model name="box"><link name="l"><visual name="v"><geometry><box><size>1 1 1</size></box>
-  </geometry></visual></link></model></sdf>"""
 TRIANGLE = "vertex 0 0 0 vertex 1 0 0 vertex 0 1 0"
 
 
@@ -49,12 +47,6 @@ def world(tmp_path, monkeypatch):
 def corners(scene: Scene, name: str) -> np.ndarray:
     (each,) = (each for each in scene.instances if each.name == name)
     return transformed(scene.meshes[each.mesh][0].corners, each.T_world_mesh)
-
-
-def test_blank_lines_may_come_before_the_declaration(tmp_path):
-    """As in the worlds that templates make; XML itself forbids them."""
-    (tmp_path / "w.world").write_text('\n\n<?xml version="1.0"?>\n' + BOX)
-    assert read_scene(tmp_path / "w.world").names() == {1: "box"}
 
 
 def test_models_are_at_their_poses(world, tmp_path, monkeypatch):

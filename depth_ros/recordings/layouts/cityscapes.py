@@ -58,8 +58,8 @@ class Recording:
         self._root, self._left_folder = found
         inside = self._left_folder in path.resolve().parts
         searched = path.resolve() if inside else self._root / self._left_folder
-        found = searched.rglob("*_leftImg8bit.png")
-        self._files = sorted(file for file in found if not is_hidden(file.name))
+        images = searched.rglob("*_leftImg8bit.png")
+        self._files = sorted(file for file in images if not is_hidden(file.name))
         self.names = [file.stem.removesuffix("_leftImg8bit") for file in self._files]
         if not self.names:
             raise DepthRosError(f"{searched} has no *_leftImg8bit.png: unpack {self._left_folder} there")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def read_mesh(file: Path) -> Mesh:
         )
     try:
         mesh = tuple(part for part in read(file) if len(part.corners))
-    except (OSError, ValueError, KeyError, IndexError, TypeError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise DepthRosError(f"{file} cannot be read: {error!r}") from error
     if not mesh:
         raise DepthRosError(f"{file} has no triangles")

@@ -11,13 +11,13 @@ import math
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import cv2
 import numpy as np
 
 from depth_ros.rendering.scene import GREY, Material, Mesh, Part
+from depth_ros.rendering.xml_files import read_xml
 
 TEXTURE_FOLDERS = ("", "../materials/textures", "../textures", "textures")
 """Where images are looked for, relative to the folder of the file."""
@@ -43,7 +43,7 @@ def up_axis(file: Path) -> str:
 
 
 def _root(file: Path) -> Element:
-    root = ElementTree.parse(file).getroot()
+    root = read_xml(file)
     for element in root.iter():
         if isinstance(element.tag, str):
             element.tag = element.tag.rpartition("}")[2]  # namespaces differ between the versions
