@@ -28,6 +28,13 @@ COLOURS = {
     "Purple": (1, 0, 1), "Turquoise": (0, 1, 1), "Wood": (0.5, 0.3, 0.15),
 }  # fmt: skip
 """Diffuse colours of the scripts Gazebo/NAME."""
+BUILT_IN = {
+    "ground_plane": """<model name="ground_plane"><link name="link"><visual name="visual"><geometry><plane>
+        <size>100 100</size></plane></geometry></visual></link></model>""",
+    "sun": """<light name="sun" type="directional"><pose>0 0 10 0 0 0</pose><diffuse>0.8 0.8 0.8 1</diffuse>
+        <direction>-0.5 0.1 -0.9</direction><cast_shadows>true</cast_shadows></light>""",
+}
+"""Models that most worlds include and that come with Gazebo, for machines without it."""
 
 
 def read_sdf(file: Path, folders: Sequence[Path], skip_missing: bool = False) -> Scene:
@@ -40,7 +47,7 @@ def read_sdf(file: Path, folders: Sequence[Path], skip_missing: bool = False) ->
     root = _parse(file)
     world = (root.findall("world") or [root])[0]
     reader.add_members(world, file.parent, np.eye(4), None)
-    r, g, b = numbers(world.findtext("scene/ambient"), (*reader.scene.ambient, 1.0))[:3]
+    r, g, b = numbers(world.findtext("scene/ambient"), reader.scene.ambient)[:3]
     reader.scene.ambient = (r, g, b)
     missing = sorted(reader.missing)
     if missing and not skip_missing:
@@ -104,14 +111,19 @@ class _Reader:
         uri = (include.findtext("uri") or "").strip()
         found = find_file(uri, folder, self._folders)
         file = model_file(found) if found is not None and found.is_dir() else found
-        if file is None:
+        built_in = BUILT_IN.get(uri.rstrip("/").rpartition("/")[2].lower().replace(" ", "_"))
+        if file is None and built_in is None:
             self.missing.add(uri)
             return
-        for model in _parse(file).findall("model"):
+        root = _parse(file) if file else ElementTree.fromstring(f"<sdf>{built_in}</sdf>")
+        for member in (each for each in root if each.tag in ("model", "light")):
             own = (
-                np.eye(4) if include.find("pose") is not None else pose_of(model)
+                np.eye(4) if include.find("pose") is not None else pose_of(member)
             )  # an include's pose replaces it
-            self.add_members(model, file.parent, T @ own, owner)
+            if member.tag == "light":
+                self.scene.lights.append(light(member, T @ own))
+            else:
+                self.add_members(member, file.parent if file else folder, T @ own, owner)
 
     def _add_visual(self, visual: Element, folder: Path, T: np.ndarray, owner: tuple[str, int]) -> None:
         geometry = visual.find("geometry")
@@ -155,7 +167,7 @@ class _Reader:
         if texture is not None:
             return Material(GREY, texture)
         if element.find("diffuse") is not None:
-            r, g, b = numbers(element.findtext("diffuse"), (1.0, 1.0, 1.0, 1.0))[:3]
+            r, g, b = numbers(element.findtext("diffuse"), (1.0, 1.0, 1.0))[:3]
             return Material((r, g, b))
         name = (element.findtext("script/name") or "").strip().rpartition("/")[2]
         return Material(COLOURS[name]) if name in COLOURS else None

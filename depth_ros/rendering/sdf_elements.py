@@ -84,7 +84,7 @@ def light(element: Element, T: np.ndarray) -> Light:
     x /= np.linalg.norm(x)
     T_light = np.eye(4)
     T_light[:3, :3] = np.stack([x, np.cross(z, x), z], 1)
-    r, g, b = numbers(element.findtext("diffuse"), (1.0, 1.0, 1.0, 1.0))[:3]
+    r, g, b = numbers(element.findtext("diffuse"), (1.0, 1.0, 1.0))[:3]
     intensity = number("intensity", 1.0)
     return Light(
         kind, T @ T_light, (intensity * r, intensity * g, intensity * b),

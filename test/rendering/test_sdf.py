@@ -107,6 +107,22 @@ def test_scenes_that_cannot_be_read(tmp_path, content, problem):
         read_scene(tmp_path / "w.sdf")
 
 
+def test_sun_and_ground_plane_come_with_gazebo(tmp_path):
+    """By both their names; those of the folders are preferred."""
+    uris = "https://fuel.gazebosim.org/1.0/OpenRobotics/models/Ground Plane", "model://sun"
+    world = "".join(f"<include><uri>{uri}</uri></include>" for uri in uris)
+    world = f"<sdf><world>{world}</world></sdf>"
+    (tmp_path / "w.sdf").write_text(world)
+    scene = read_scene(tmp_path / "w.sdf")
+    ground, (sun,) = corners(scene, "Ground Plane"), scene.lights
+    assert np.ptp(ground.reshape(-1, 3), axis=0) == pytest.approx([100, 100, 0])
+    assert sun.kind == "directional" and sun.colour == (0.8, 0.8, 0.8)
+    (tmp_path / "sun").mkdir()
+    yellow = '<sdf><light name="sun" type="directional"><diffuse>1 1 0</diffuse></light></sdf>'  # alpha is optional
+    (tmp_path / "sun/model.sdf").write_text(yellow)
+    assert read_scene(tmp_path / "w.sdf").lights[0].colour == (1, 1, 0)
+
+
 def test_lights_are_read_with_their_poses(tmp_path):
     world = """<sdf version="1.9"><world name="w"><scene><ambient>0.1 0.2 0.3 1</ambient></scene>
       <light name="sun" type="directional"><pose>0 0 10 0 1.5707963267948966 0</pose><direction>0 0 -1</direction>
