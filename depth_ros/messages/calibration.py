@@ -111,7 +111,7 @@ class _Content(NamedTuple):
 def _calibration(info: _Content, is_rectified: bool) -> Calibration:
     full = _full_camera(info, is_rectified)
     camera = _cropped_and_binned(full, info)
-    doubts = _doubts_about(full, camera)
+    doubts = doubts_about(full, camera)
     if is_rectified and any(info.D) and not any(info.P):
         doubts.append("P is zero although the image is rectified: K is used, which is that of the raw image")
     return Calibration(camera, full, info.frame_id, tuple(doubts))
@@ -228,8 +228,9 @@ def _cropped_and_binned(camera: Camera, info: _Content) -> Camera:
     return camera.resized(camera.width // x, camera.height // y) if (x, y) != (1, 1) else camera
 
 
-def _doubts_about(full: Camera, camera: Camera) -> list[str]:
-    doubts = []
+def doubts_about(full: Camera, published: Camera | None = None) -> list[str]:
+    """What is implausible about a camera. published: after region of interest and binning, if there are any."""
+    doubts, camera = [], published or full
     if full.distortion_model != "equidistant":
         doubts += _doubts_about_lens("K", full.K, full)
     elif not np.any(full.distortion):

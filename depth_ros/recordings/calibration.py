@@ -1,10 +1,13 @@
-"""Calibration files: ROS camera_info YAML, Kalibr's camchain, EuRoC's sensor.yaml, and our own camera.yaml."""
+"""Calibration files: camera_info's and OpenCV's YAML, Kalibr's camchain, EuRoC's sensor.yaml, settings of ORB-SLAM and
+VINS, and our own camera.yaml."""
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,11 +16,14 @@ import numpy as np
 from depth_ros.datatypes import Camera
 from depth_ros.errors import DepthRosError
 from depth_ros.geometry import inverse
+from depth_ros.messages.calibration import camera_from, doubts_about
 from depth_ros.recordings.files import read_yaml
 
+_log = logging.getLogger(__name__)
 FORMATS = (
-    "a camera_info file (image_width, camera_matrix, ...), a camchain of Kalibr (cam0: ...), a sensor.yaml of EuRoC "
-    "(intrinsics, resolution, T_BS, ...) or a camera.yaml of depth_ros (width, height, fx, ...)"
+    "YAML of camera_info or OpenCV (image_width, camera_matrix, ...), a camchain of Kalibr (cam0: ...), a sensor.yaml "
+    "of EuRoC (intrinsics, resolution, T_BS, ...), settings of ORB-SLAM (Camera.fx, ...) or VINS (model_type, ...), or "
+    "a camera.yaml of depth_ros (width, height, fx, ...)"
 )
 ASSUMED_FOV = 60.0
 """Degrees, horizontal, of a camera of which nothing is known: between a webcam and a phone."""
@@ -57,7 +63,8 @@ class Intrinsics:
 def read_cameras(files: tuple[Path, ...]) -> tuple[Camera, ...]:
     """The only camera, or the left and the right one, of one or two calibration files.
 
-    Raises DepthRosError if a file has no known format, or two cameras have no known poses relative to each other.
+    What is implausible about them is warned about. Raises DepthRosError if a file has no known format, a camera is not
+    calibrated, or two cameras have no known poses relative to each other.
     """
     read = [camera for file in files for camera in _read(file)]
     if len(read) > 2:
@@ -108,31 +115,76 @@ def field_of_view(camera: Camera) -> float:
 def _read(file: Path) -> list[Camera | Intrinsics]:
     content = read_yaml(file)
     try:
-        if "image_width" in content:
-            return [_camera_info(content)]
-        if "cam0" in content:
-            return list(_camchain(content))
-        if "intrinsics" in content:
-            return [read_euroc_sensor(content)]
-        if "fx" in content:
-            return [_general(content)]
+        found = _cameras(content)
     except (KeyError, TypeError, ValueError) as error:
         raise DepthRosError(f"{file}: {error!r} is missing or malformed") from error
-    raise DepthRosError(f"{file} is no calibration file that is known; allowed: {FORMATS}")
+    except DepthRosError as error:
+        raise DepthRosError(f"{file}: {error}") from error
+    if not found:
+        raise DepthRosError(f"{file} is no calibration file that is known; allowed: {FORMATS}")
+    for each in found:
+        for doubt in doubts_about(each.camera() if isinstance(each, Intrinsics) else each):
+            _log.warning("%s: %s", file, doubt)
+    return found
+
+
+def _cameras(content: dict[str, Any]) -> list[Camera | Intrinsics]:
+    """Of any format; empty if it is none that is known."""
+    if "model_type" in content:
+        return [_vins(content)]
+    if "image_width" in content:
+        return [_camera_info(content)]
+    if "cam0" in content:
+        return list(_camchain(content))
+    if "intrinsics" in content:
+        return [read_euroc_sensor(content)]
+    if prefix := next((each for each in ("Camera1.", "Camera.") if each + "fx" in content), None):
+        return [_orb_slam(content, prefix)]
+    return [_general(content)] if "fx" in content else []
 
 
 def _camera_info(content: dict[str, Any]) -> Camera:
-    """The file that camera_calibration writes and camera_info_manager reads."""
+    """The file that camera_calibration writes and camera_info_manager reads; OpenCV's own has K and D alone."""
 
-    def matrix(key: str, rows: int, default: np.ndarray) -> np.ndarray:
-        return np.array(content[key]["data"], float).reshape(rows, -1) if key in content else default
+    def numbers(key: str, count: int) -> list[float]:
+        stored = content.get(key) or {}
+        return stored["data"] if "data" in stored else [0.0] * count
 
-    K = matrix("camera_matrix", 3, np.eye(3))
-    P = matrix("projection_matrix", 3, np.hstack([K, np.zeros((3, 1))]))
-    distortion = tuple(map(float, content.get("distortion_coefficients", {}).get("data", ())))
+    info = SimpleNamespace(
+        width=int(content["image_width"]), height=int(content["image_height"]),
+        distortion_model=content.get("distortion_model") or "",
+        k=numbers("camera_matrix", 9), d=numbers("distortion_coefficients", 0),
+        r=numbers("rectification_matrix", 9), p=numbers("projection_matrix", 12),
+        roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0), binning_x=1, binning_y=1,
+        header=SimpleNamespace(frame_id=""),
+    )  # fmt: skip
+    return camera_from(info)
+
+
+def _vins(content: dict[str, Any]) -> Intrinsics:
+    """Settings of VINS-Mono and VINS-Fusion (camodocal)."""
+    names = {
+        "PINHOLE": ("plumb_bob", ("fx", "fy", "cx", "cy"), "distortion_parameters", ("k1", "k2", "p1", "p2")),
+        "KANNALA_BRANDT": (
+            "equidistant", ("mu", "mv", "u0", "v0"), "projection_parameters", ("k2", "k3", "k4", "k5"),
+        ),
+    }  # fmt: skip
+    if content["model_type"] not in names:
+        raise DepthRosError(f"the model_type is '{content['model_type']}'; allowed: {', '.join(names)}")
+    model, lens, section, coefficients = names[content["model_type"]]
     size = int(content["image_width"]), int(content["image_height"])
-    model = _model(content.get("distortion_model") or "plumb_bob")
-    return Camera(*size, K, P, matrix("rectification_matrix", 3, np.eye(3)), distortion, model)
+    D = tuple(float(content[section][name]) for name in coefficients)
+    return Intrinsics(_K(*(content["projection_parameters"][name] for name in lens)), D, model, size)
+
+
+def _orb_slam(content: dict[str, Any], prefix: str) -> Intrinsics:
+    """Settings of ORB-SLAM2 and 3. prefix: of the keys of the camera, or of the left one."""
+    size = int(content["Camera.width"]), int(content["Camera.height"])
+    is_fisheye = content.get("Camera.type") == "KannalaBrandt8"
+    names = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
+    D = tuple(float(content.get(prefix + name, 0.0)) for name in names)
+    K = _K(*(content[prefix + name] for name in ("fx", "fy", "cx", "cy")))
+    return Intrinsics(K, D if any(D) else (), "equidistant" if is_fisheye else "plumb_bob", size)
 
 
 def _general(content: dict[str, Any]) -> Camera:
@@ -160,11 +212,14 @@ def read_euroc_sensor(content: dict[str, Any]) -> Intrinsics:
 
 
 def _intrinsics(content: dict[str, Any], distortion: str, T_rig_camera: np.ndarray | None) -> Intrinsics:
-    fu, fv, cu, cv = map(float, content["intrinsics"])
-    K = np.array([[fu, 0, cu], [0, fv, cv], [0, 0, 1.0]])
+    K = _K(*content["intrinsics"])
     width, height = map(int, content["resolution"])
     coefficients = tuple(map(float, content[distortion]))
     return Intrinsics(K, coefficients, _model(content["distortion_model"]), (width, height), T_rig_camera)
+
+
+def _K(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], float)
 
 
 def _model(name: str) -> str:

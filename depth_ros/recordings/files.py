@@ -126,11 +126,22 @@ def read_depth(file: Path, camera: Camera, units_per_metre: float) -> np.ndarray
     return np.where(values > 0, values / np.float32(units_per_metre), np.float32(np.nan)).astype(np.float32)
 
 
+class _Loader(yaml.SafeLoader):
+    """Knows the tag of OpenCV's matrices."""
+
+
+_Loader.yaml_constructors = {
+    **yaml.SafeLoader.yaml_constructors,
+    "tag:yaml.org,2002:opencv-matrix": yaml.SafeLoader.construct_yaml_map,
+}
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. The `%YAML:1.0` line that OpenCV writes is skipped: YAML parsers reject it."""
+    """The mapping in a YAML file. The `%YAML:1.0` line that OpenCV writes is skipped: YAML parsers reject it. Its
+    matrices are mappings with `rows`, `cols` and `data`."""
     try:
         text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith("%"))
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)  # a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DepthRosError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
