@@ -78,8 +78,8 @@ def add_recording_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("recording")
     group.add_argument(
         "--camera", nargs="+", type=Path, default=[], metavar="FILE", dest="cameras",
-        help="calibration: YAML of camera_info or OpenCV, Kalibr's camchain, EuRoC's sensor.yaml, settings of ORB-SLAM or "
-        "VINS; two for a pair",
+        help="calibration: YAML of camera_info or OpenCV, Kalibr's camchain, EuRoC's sensor.yaml, settings of ORB-SLAM "
+        "or VINS; two for a pair",
     )  # fmt: skip
     group.add_argument("--fov", type=float, default=0.0, metavar="DEGREES",
                        help="horizontal field of view of images without calibration")  # fmt: skip

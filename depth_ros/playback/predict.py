@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from depth_ros.recordings.calibration import ASSUMED, ASSUMED_FOV
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
+
+log = logging.getLogger(__name__)
 
 MAX_VIDEO_WIDTH = 1280
 """px, of image and depth side by side."""
@@ -63,6 +66,8 @@ def predict(
     frames = 0
     with _Pictures(out, recording, count > 1 and recording.contents.consecutive) as pictures:
         for _, sample in progress(readable(recording, range(count), damaged)):
+            for doubt in kind.doubts_about(sample) if not frames else ():
+                log.warning("%s", doubt)
             result = estimator.estimate(kind.input_of(sample))
             depth = result.depth() if isinstance(result, Disparity) else result
             folder.write(sample, result)

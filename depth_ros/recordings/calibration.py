@@ -123,9 +123,14 @@ def _read(file: Path) -> list[Camera | Intrinsics]:
     if not found:
         raise DepthRosError(f"{file} is no calibration file that is known; allowed: {FORMATS}")
     for each in found:
-        for doubt in doubts_about(each.camera() if isinstance(each, Intrinsics) else each):
-            _log.warning("%s: %s", file, doubt)
+        warn_about(each.camera() if isinstance(each, Intrinsics) else each, file)
     return found
+
+
+def warn_about(camera: Camera, file: Path) -> None:
+    """Log what is implausible about a camera that was read from a file."""
+    for doubt in doubts_about(camera):
+        _log.warning("%s: %s", file, doubt)
 
 
 def _cameras(content: dict[str, Any]) -> list[Camera | Intrinsics]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -86,6 +88,14 @@ def test_stereo_bag(folder, tmp_path, capsys):
     depth, exact = np.load(file)["depth"], open_recording(folder)[0].depth
     both = np.isfinite(depth) & np.isfinite(exact)
     assert np.median(np.abs(depth - exact)[both] / exact[both]) < 0.05
+
+
+def test_a_baseline_in_millimetres_is_warned_about(folder, tmp_path, caplog):
+    clip = Path(shutil.copytree(folder, tmp_path / "clip"))
+    camera = (clip / "camera.yaml").read_text()
+    (clip / "camera.yaml").write_text(camera.replace("baseline: 0.1", "baseline: 100"))
+    assert predict(clip, "--out", tmp_path / "out", "--model", "semi_global", "--limit", 2) == 0
+    assert caplog.text.count("was the calibration in millimetres?") == 1
 
 
 def test_a_stereo_model_needs_calibrated_pairs(folder, tmp_path, capsys):

@@ -245,3 +245,14 @@ def test_files_that_macos_adds_to_archives_are_no_data(tmp_path):
     recording = open_recording(tmp_path / "data")
     assert len(recording) == 3
     assert (recording[2].left.image == images[2]).all()
+
+
+def test_an_implausible_camera_is_warned_about(tmp_path, caplog):
+    """A focal length in mm, as of a data sheet; that of make_stereo is plausible."""
+    make_stereo(tmp_path)
+    open_recording(tmp_path)
+    assert not caplog.text
+    camera = (tmp_path / "camera.yaml").read_text()
+    (tmp_path / "camera.yaml").write_text(camera.replace("fx: 40.0", "fx: 1.2").replace("fy: 41", "fy: 1.2"))
+    open_recording(tmp_path)
+    assert "camera.yaml: the focal length 1.2 px of K is a field of view of 171.4 deg" in caplog.text

@@ -29,6 +29,7 @@ from depth_ros.datatypes import Camera, Frame, Planes
 from depth_ros.errors import DepthRosError
 from depth_ros.parallax import keypoints_input
 from depth_ros.recordings import Contents, Sample
+from depth_ros.recordings.calibration import warn_about
 from depth_ros.recordings.files import (
     frame_stamps,
     images_in,
@@ -104,6 +105,7 @@ def read(path: Path, options: RecordingOptions) -> Recording:
     calibration = settings_from(CameraFile, content, str(file))
     if ((path / "right").is_dir() or (path / "disparity").is_dir()) and not calibration.baseline:
         raise DepthRosError(f"{file} lacks 'baseline' (m), which right/ and disparity/ need: add it")
+    warn_about(calibration.camera(), file)
     return Recording(path, calibration)
 
 
