@@ -16,6 +16,8 @@ from depth_ros.playback.play import node_process
 SIZE = camera(1280, 960)  # depth images of 1.2 MB and clouds of 4.9 MB
 FRAMES = 60
 PERIOD = 0.05
+ROUNDS = 4
+"""Other processes take time from some of them; a node that waits for the subscriber is slow in all."""
 SUBSCRIBER = """
 import rclpy, sys
 from sensor_msgs.msg import Image, PointCloud2
@@ -37,6 +39,16 @@ def frames_received(client: Client) -> int:
     return len(client.received["depth/image_rect"])
 
 
+def ratio_while_frozen(client: Client, subscriber: subprocess.Popen) -> float:
+    """Depth images of the client while the subscriber is frozen, as a fraction of those before."""
+    subscriber.send_signal(signal.SIGCONT)
+    frames_received(client)  # the subscriber reads what has waited
+    before = frames_received(client)
+    subscriber.send_signal(signal.SIGSTOP)
+    frames_received(client)  # its queues fill
+    return frames_received(client) / before
+
+
 def test_a_frozen_subscriber_does_not_slow_down_the_others(tmp_path: Path):
     script = Path(__file__).parent / "known_depth_node.py"
     with (
@@ -50,10 +62,9 @@ def test_a_frozen_subscriber_does_not_slow_down_the_others(tmp_path: Path):
             client.results_of(image_of(SIZE), info_of(SIZE), "depth/image_rect")
             frames_received(client)
             assert subscriber.stdout and subscriber.stdout.readline() == "received\n"
-            before = frames_received(client)
-            subscriber.send_signal(signal.SIGSTOP)
-            frames_received(client)  # its queues fill
-            during = frames_received(client)
+            ratios = [ratio_while_frozen(client, subscriber)]
+            while ratios[-1] < 0.5 and len(ratios) < ROUNDS:
+                ratios.append(ratio_while_frozen(client, subscriber))
         finally:
             subscriber.kill()
-    assert during > before / 2
+    assert ratios[-1] >= 0.5, ratios
