@@ -27,7 +27,7 @@ class Supplemented:
     def __init__(self, recording: Recording, options: RecordingOptions) -> None:
         self._recording = recording
         self._trajectory = Trajectory.read_tum(options.poses) if options.poses else None
-        if self._trajectory and not self._trajectory.covers(recording.stamps):
+        if self._trajectory and len(recording) and not self._trajectory.covers(recording.stamps):
             own, images = _seconds(self._trajectory.stamps), _seconds(recording.stamps)
             raise DepthRosError(
                 f"{options.poses} has poses from {own}, the images are from {images}: give the trajectory of this "

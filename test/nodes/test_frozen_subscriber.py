@@ -63,8 +63,8 @@ def test_a_frozen_subscriber_does_not_slow_down_the_others(tmp_path: Path):
             frames_received(client)
             assert subscriber.stdout and subscriber.stdout.readline() == "received\n"
             ratios = [ratio_while_frozen(client, subscriber)]
-            while ratios[-1] < 0.5 and len(ratios) < ROUNDS:
+            while ratios[-1] <= 0.5 and len(ratios) < ROUNDS:
                 ratios.append(ratio_while_frozen(client, subscriber))
         finally:
             subscriber.kill()
-    assert ratios[-1] >= 0.5, ratios
+    assert ratios[-1] > 0.5, ratios
